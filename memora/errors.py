@@ -233,9 +233,7 @@ class LLMResponseError(LLMError):
         kind: One of `refusal`, `truncated`, `filtered`, `empty`, `schema`, `request`.
     """
 
-    def __init__(
-        self, provider: str, reason: str, *, kind: str, status: int | None = None
-    ) -> None:
+    def __init__(self, provider: str, reason: str, *, kind: str, status: int | None = None) -> None:
         super().__init__(provider, reason, status=status)
         self.kind = kind
 

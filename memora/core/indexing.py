@@ -1,0 +1,106 @@
+"""What of a memory is indexed: texts, payload, hash. Changing it means a reindex."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from memora.core.hashing import exact_hash
+from memora.core.placeholders import neutral
+from memora.schema.index import IndexDocument
+from memora.schema.models import Memory
+
+# Version of how texts are built; stamped into vector stores together with the encoder's.
+TEXT_RECIPE = "text-v1"
+
+KEYWORD_FIELDS = (
+    "org_id", "user_id", "agent_id", "interaction_id", "memory_type", "tags", "entities",
+    "source_role", "process_id", "import_id", "meta",
+)  # fmt: skip
+NUMBER_FIELDS = ("obtained_at", "importance", "archived", "expires_at")
+# What payload number stands for "never expires": the end of the calendar.
+_NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+def index_texts(stored_text: str, obtained_at: datetime) -> tuple[str, str, str]:
+    """Return (dense text, lexical text, hash over both) of a memory.
+
+    Args:
+        stored_text: The statement with placeholders.
+        obtained_at: Its time; the date is part of both texts, so that dates in questions match.
+    """
+    text = neutral(stored_text)
+    date = f"{obtained_at:%d %B %Y}".lstrip("0")
+    dense = f"{text} ({date})"
+    return dense, dense, exact_hash(TEXT_RECIPE, dense, dense)
+
+
+def metadata_terms(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one `key=json` term for every top-level scalar and list item, for exact filters."""
+    terms: dict[str, None] = {}
+    for key, value in metadata.items():
+        items = cast("list[Any]", value) if isinstance(value, list) else [value]
+        for item in items:
+            if item is None or isinstance(item, (str, int, float, bool)):
+                number = isinstance(item, float) and item.is_integer()
+                terms[f"{key}={json.dumps(int(cast('float', item)) if number else item)}"] = None
+    return tuple(terms)
+
+
+def payload(document: IndexDocument) -> dict[str, Any]:
+    """Return the payload that every vector backend stores: ids and filter values, never text.
+
+    Keyword fields hold texts or lists of texts, number fields floats; times are seconds since
+    1970 in UTC, booleans 0 or 1 (Qdrant Edge 0.9 cannot filter on booleans).
+    """
+    fields: dict[str, Any] = {
+        "org_id": document.org_id,
+        "user_id": document.user_id,
+        "agent_id": document.agent_id,
+        "interaction_id": document.interaction_id,
+        "memory_type": document.memory_type,
+        "tags": list(document.tags),
+        "entities": list(document.entities),
+        "source_role": document.source_role,
+        "process_id": document.process_id,
+        "import_id": document.import_id,
+        "meta": list(metadata_terms(document.metadata)),
+        "obtained_at": document.obtained_at.timestamp(),
+        "importance": document.importance,
+        "archived": float(document.archived),
+        "expires_at": document.expires_at.timestamp() if document.expires_at else _NEVER,
+        "text_hash": document.text_hash,
+    }
+    return {key: value for key, value in fields.items() if value not in (None, [])}
+
+
+def document(memory: Memory) -> IndexDocument:
+    """Return what a vector store holds of a memory.
+
+    Args:
+        memory: As stored, with name placeholders.
+    """
+    dense, lexical, text_hash = index_texts(memory.memory, memory.obtained_at)
+    return IndexDocument(
+        memory_id=memory.memory_id,
+        org_id=memory.org_id,
+        user_id=memory.user_id,
+        agent_id=memory.agent_id,
+        interaction_id=memory.interaction_id,
+        dense_text=dense,
+        lexical_text=lexical,
+        text_hash=text_hash,
+        memory_type=memory.memory_type,
+        obtained_at=memory.obtained_at,
+        importance=memory.importance,
+        tags=tuple(memory.tags),
+        entities=tuple(memory.entities),
+        source_role=memory.source_role,
+        archived=memory.archived,
+        expires_at=memory.expires_at,
+        process_id=memory.process_id,
+        import_id=memory.import_id,
+        metadata=memory.metadata,
+    )

@@ -1,0 +1,115 @@
+"""Version chains: where a new version goes, what is current, and what a purge leaves.
+
+A chain is ordered by `obtained_at`. A version is valid from its `obtained_at` to its
+`superseded_at`; the head is the one without. At most one version is the head; a chain whose head
+was deleted or retracted has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from memora.schema.models import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a new version of a chain goes; the fields are `MemoryWrite`'s."""
+
+    chain_id: str
+    predecessor_id: str | None
+    predecessor_superseded_at: datetime | None
+    successor_id: str | None
+    superseded_at: datetime | None
+    replaces_head: str | None
+
+
+def place(chain: Sequence[Memory], obtained_at: datetime) -> Placement:
+    """Decide where a version obtained at that time goes in an existing chain.
+
+    A version as new as the newest one, or newer, becomes the head; an older one goes below the
+    first newer version and is a past version from the start.
+
+    Args:
+        chain: All versions, newest first (as `graph.get_user_memory_history` returns them).
+        obtained_at: Time of the new version.
+    """
+    newer = [version for version in chain if version.obtained_at > obtained_at]
+    below = [version for version in chain if version.obtained_at <= obtained_at]
+    predecessor = below[0] if below else None
+    successor = newer[-1] if newer else None
+    head = next((version for version in chain if version.is_current), None)
+    if successor is None:
+        ended = predecessor.superseded_at if predecessor else None
+        return Placement(
+            chain_id=chain[0].chain_id,
+            predecessor_id=predecessor.memory_id if predecessor else None,
+            predecessor_superseded_at=obtained_at if ended is None else min(ended, obtained_at),
+            successor_id=None,
+            superseded_at=None,
+            replaces_head=head.memory_id if head else None,
+        )
+    return Placement(
+        chain_id=chain[0].chain_id,
+        predecessor_id=predecessor.memory_id if predecessor else None,
+        predecessor_superseded_at=_earlier(predecessor, obtained_at),
+        successor_id=successor.memory_id,
+        superseded_at=successor.obtained_at,
+        replaces_head=None,
+    )
+
+
+def _earlier(predecessor: Memory | None, obtained_at: datetime) -> datetime | None:
+    if predecessor is None:
+        return None
+    ended = predecessor.superseded_at
+    return obtained_at if ended is None else min(ended, obtained_at)
+
+
+def version_at(chain: Sequence[Memory], as_of: datetime | None) -> Memory | None:
+    """Return the version that is current (`as_of` None) or was current at that time.
+
+    Args:
+        chain: All versions, newest first.
+        as_of: A time of the conversation.
+    """
+    for version in chain:
+        if as_of is None:
+            if version.is_current:
+                return version
+        elif version.obtained_at <= as_of and (
+            version.superseded_at is None or as_of < version.superseded_at
+        ):
+            return version
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One version's place in its chain, as far as deleting needs it."""
+
+    memory_id: str
+    successor_id: str | None
+
+
+def relink(chain: Sequence[Link], purged: Collection[str]) -> list[Link]:
+    """Return the changed links of the versions that remain when `purged` are taken out.
+
+    Times do not change: the gap that a purged version leaves stays a gap, so no older version
+    becomes current again, today or `as_of` any time.
+
+    Args:
+        chain: Versions from the oldest to the newest.
+        purged: Ids that go.
+    """
+    remaining = [link for link in chain if link.memory_id not in purged]
+    changed: list[Link] = []
+    for index, link in enumerate(remaining):
+        follower = remaining[index + 1].memory_id if index + 1 < len(remaining) else None
+        if link.successor_id != follower and (
+            link.successor_id is None or link.successor_id in purged
+        ):
+            changed.append(Link(link.memory_id, follower))
+    return changed

@@ -1,0 +1,148 @@
+"""Drains the outbox: brings the vector store to the graph's state.
+
+An entry is claimed under a lease, applied, and acknowledged. Applying is idempotent and looks at
+the graph as it is by then, so a crash or a lost lease means repetition, never loss, and never a
+vector of something that is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Protocol
+
+from memora.errors import EmbeddingError, RetryableError, VectorDBError
+from memora.schema.index import IndexDocument
+from memora.schema.scope import Scope
+from memora.schema.write_plan import OutboxEntry, OutboxOp
+from memora.vector_db.base import BaseVectorDB
+
+_logger = logging.getLogger(__name__)
+
+BATCH = 256
+LEASE = timedelta(seconds=60)
+MAX_ATTEMPTS = 10
+_BACKOFF_BASE = timedelta(seconds=1)
+_BACKOFF_MAX = timedelta(minutes=10)
+
+
+class OutboxSource(Protocol):
+    """What draining needs of a graph store."""
+
+    async def claim_outbox(
+        self, *, now: datetime, lease_until: datetime, limit: int
+    ) -> list[OutboxEntry]: ...
+
+    async def ack_outbox(self, entries: Sequence[OutboxEntry]) -> list[OutboxEntry]: ...
+
+    async def fail_outbox(
+        self, entries: Sequence[OutboxEntry], *, error: str, not_before: datetime, dead: bool
+    ) -> None: ...
+
+    async def enqueue_sync(
+        self, scope: Scope, memory_ids: Sequence[str], now: datetime
+    ) -> None: ...
+
+    async def read_index_documents(
+        self, scope: Scope, memory_ids: Sequence[str]
+    ) -> list[IndexDocument]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What one drain did.
+
+    Attributes:
+        applied: Entries worked off.
+        failed: Entries that failed and wait for their next try, or were given up.
+        error: Type and reason of the last failure.
+    """
+
+    applied: int = 0
+    failed: int = 0
+    error: str | None = None
+
+
+async def drain(source: OutboxSource, vector: BaseVectorDB, now: datetime) -> DrainReport:
+    """Apply all entries that are due, oldest first; stop at the first failure.
+
+    A failure of the vector store is recorded with the entries and reported, not raised.
+
+    Args:
+        source: The graph store.
+        vector: The vector store.
+        now: Current time.
+    """
+    applied = 0
+    while True:
+        entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=BATCH)
+        if not entries:
+            return DrainReport(applied)
+        try:
+            await _apply(source, vector, entries)
+        except (VectorDBError, EmbeddingError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            await _record_failure(source, entries, error, reason, now)
+            return DrainReport(applied, len(entries), reason)
+        lost = await source.ack_outbox(entries)
+        for entry in lost:
+            # Somebody else took the entry over while we were at it, and what we wrote may be older
+            # than what they wrote: bring these memories to the graph's state once more.
+            if entry.op is OutboxOp.SYNC:
+                await source.enqueue_sync(Scope(entry.org_id, entry.user_id), entry.memory_ids, now)
+        applied += len(entries) - len(lost)
+
+
+async def _apply(
+    source: OutboxSource, vector: BaseVectorDB, entries: Sequence[OutboxEntry]
+) -> None:
+    """Apply entries in order; neighbouring sync entries share one upsert."""
+    for is_sync, group in groupby(entries, key=lambda entry: entry.op is OutboxOp.SYNC):
+        if is_sync:
+            await _sync(source, vector, list(group))
+            continue
+        for entry in group:
+            if entry.op is OutboxOp.DROP_USER:
+                await vector.delete_all_user_memories(entry.org_id, entry.user_id)
+            else:
+                await vector.delete_all_organization_memories(entry.org_id)
+
+
+async def _sync(source: OutboxSource, vector: BaseVectorDB, entries: Sequence[OutboxEntry]) -> None:
+    wanted: dict[Scope, dict[str, None]] = {}
+    for entry in entries:
+        ids = wanted.setdefault(Scope(entry.org_id, entry.user_id), {})
+        ids.update(dict.fromkeys(entry.memory_ids))
+    documents: list[IndexDocument] = []
+    for scope, ids in wanted.items():
+        present = await source.read_index_documents(scope, list(ids))
+        documents += present
+        gone = ids.keys() - {document.memory_id for document in present}
+        if gone:
+            await vector.delete_memories(sorted(gone), scope.org_id, scope.user_id)
+    if documents:
+        await vector.upsert(documents)
+
+
+async def _record_failure(
+    source: OutboxSource,
+    entries: Sequence[OutboxEntry],
+    error: VectorDBError | EmbeddingError,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Put entries back with a growing pause; give up those that failed too often.
+
+    What may pass by itself (an outage) is never given up: it only waits longer.
+    """
+    may_pass = isinstance(error, RetryableError)
+    for entry in entries:
+        pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), _BACKOFF_MAX)
+        dead = not may_pass and entry.attempts + 1 >= MAX_ATTEMPTS
+        await source.fail_outbox([entry], error=reason, not_before=now + pause, dead=dead)
+    _logger.warning(
+        "%d outbox entries wait for another try: %s", len(entries), type(error).__name__
+    )

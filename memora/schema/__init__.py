@@ -1,0 +1,1 @@
+"""Data that crosses a boundary: records, plans, requests, answers."""

@@ -1,0 +1,261 @@
+"""One transaction's worth of changes, decided before it starts.
+
+`graph.apply(plan)` is the only way in which transcripts and memories are written: the plan says
+what it expects to find, and either all of it is written or nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from memora.schema.jobs import ExtractionJob
+from memora.schema.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to append.
+
+    Attributes:
+        prefix_hash: Hash of all messages up to and including this one (`core.messages`), so that
+            two transcripts are equal up to a position exactly when their hashes there are.
+    """
+
+    role: str
+    content: str | None
+    prefix_hash: str
+    name: str | None = None
+    timestamp: datetime | None = None
+    data: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEdit:
+    """Keep the first `keep` messages, drop the others, append these."""
+
+    keep: int
+    append: tuple[NewMessage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionWrite:
+    """Creation of an interaction, or a change of its transcript.
+
+    Attributes:
+        expected_revision: None creates the interaction; a number must be the stored revision.
+        at: Conversation time of the write: `created_at` of a new one; raises `last_activity_at`.
+        agent_id: Agent that writes; added to the participants. A new interaction belongs to it.
+    """
+
+    interaction_id: str
+    expected_revision: int | None
+    edit: MessageEdit
+    at: datetime
+    agent_id: str | None = None
+    external_id: str | None = None
+    title: str | None = None
+    metadata: dict[str, Any] | None = None
+    import_id: str | None = None
+    process_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A message that a memory came from.
+
+    The link is made only if the message at that position still has this prefix hash: what was
+    cut away while the model was thinking is not linked, and the memory stays.
+    """
+
+    interaction_id: str
+    position: int
+    prefix_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWrite:
+    """One new version of one memory.
+
+    A new statement has `chain_id == memory_id` and no neighbours. A version of a known statement
+    names its chain and neighbours, and the plan is refused (ConflictError) unless these are
+    neighbours in the store at that moment:
+
+    * `predecessor_id` given: its successor must be `successor_id` (None: it has none);
+    * only `successor_id` given: it must have no predecessor;
+    * `superseded_at` None (the version becomes the head): the chain's current head must be
+      `replaces_head` (None: the chain has none).
+
+    Attributes:
+        text: The statement with name placeholders (`core.placeholders`).
+        superseded_at: Set when it is inserted below the head: the successor's `obtained_at`.
+        predecessor_superseded_at: New `superseded_at` of the predecessor.
+    """
+
+    memory_id: str
+    text: str
+    obtained_at: datetime
+    chain_id: str
+    content_hash: str
+    agent_id: str | None = None
+    interaction_id: str | None = None
+    sources: tuple[SourceRef, ...] = ()
+    memory_type: str = "fact"
+    importance: float = 0.5
+    tags: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    expires_at: datetime | None = None
+    pinned: bool = False
+    source_role: str = "user"
+    confidence: float | None = None
+    external_id: str | None = None
+    import_id: str | None = None
+    process_id: str | None = None
+    author: str | None = None
+    predecessor_id: str | None = None
+    predecessor_superseded_at: datetime | None = None
+    successor_id: str | None = None
+    superseded_at: datetime | None = None
+    replaces_head: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLink:
+    """An existing memory gains these sources (again linking one that is there changes nothing).
+
+    A memory that is gone in the meantime is skipped.
+    """
+
+    memory_id: str
+    sources: tuple[SourceRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEnd:
+    """The current head `memory_id` ends without a successor in its chain (retraction, merge).
+
+    The plan is refused (ConflictError) if it is not the current head.
+    """
+
+    memory_id: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """The caller's key, what it was called with, and the answer that a repetition gets.
+
+    Attributes:
+        body_hash: Hash of the call's arguments; another body under the same key is a conflict.
+        result: JSON answer of the first call.
+    """
+
+    key: str
+    body_hash: str
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    """Everything one call writes, in one transaction.
+
+    Attributes:
+        now: Store time: `recorded_at`, `updated_at` (raised to stay monotonic), outbox times.
+        job: Job to insert or replace. With `job_must_exist` the row must be there (it goes with
+            its interaction and user, so an answer that comes late resurrects nothing).
+    """
+
+    scope: Scope
+    now: datetime
+    interaction: InteractionWrite | None = None
+    memories: tuple[MemoryWrite, ...] = ()
+    links: tuple[SourceLink, ...] = ()
+    ends: tuple[MemoryEnd, ...] = ()
+    job: ExtractionJob | None = None
+    job_must_exist: bool = False
+    idempotency: IdempotencyRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """What a plan did.
+
+    Attributes:
+        replayed: The idempotency key was known with the same body: nothing was written, and
+            `result` is the first call's answer.
+        revision, created_at, updated_at, message_count: Of the interaction after the write, where
+            the plan had one.
+    """
+
+    replayed: bool = False
+    result: dict[str, Any] | None = None
+    revision: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    message_count: int | None = None
+
+
+class OutboxOp(StrEnum):
+    """What the vector store has to do.
+
+    `sync` brings the named memories to the graph's state, whatever that is by then: present ones
+    are upserted, missing ones deleted. So entries may be repeated and merged freely.
+    """
+
+    SYNC = "sync"
+    DROP_USER = "drop_user"
+    DROP_ORGANIZATION = "drop_organization"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """Vector work that was committed together with the graph change it follows from.
+
+    Attributes:
+        seq: Order of commit; entries of one user are worked off in this order.
+        user_id: Empty for `drop_organization`.
+        not_before: Earliest next try.
+        dead: Given up after too many tries; shown by the outbox command, revived by a retry.
+        lease: Token of the worker that has it; None when listed.
+    """
+
+    seq: int
+    op: OutboxOp
+    org_id: str
+    user_id: str
+    memory_ids: tuple[str, ...] = ()
+    attempts: int = 0
+    error: str | None = None
+    enqueued_at: datetime | None = None
+    not_before: datetime | None = None
+    dead: bool = False
+    lease: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """How far the vectors are behind.
+
+    Attributes:
+        pending: Entries waiting or leased.
+        dead: Entries given up.
+        oldest: When the oldest pending entry was committed; None when there is none.
+    """
+
+    pending: int
+    dead: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCounts:
+    """What a delete removed from the graph."""
+
+    interactions: int = 0
+    messages: int = 0
+    memories: int = 0
+    agents: int = 0
+    users: int = 0

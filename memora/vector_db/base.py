@@ -1,0 +1,255 @@
+"""The vector port: derived, rebuildable search over memories."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from memora.core.filters import Condition
+from memora.core.hashing import exact_hash
+from memora.errors import InvalidInputError
+from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
+from memora.schema.validation import PAGE, QUERIES, checked_id, checked_int, checked_text
+
+__all__ = ["BaseVectorDB", "MemorySearchScope"]
+
+
+class BaseVectorDB(ABC):
+    """Dense and lexical search over memories, each inside one tenant.
+
+    Callers use the public methods, which validate and check every hit's owner again; an adapter
+    writes the abstract ones. A store is stamped with its embedding model and recipe, and one made
+    with another is refused.
+    """
+
+    async def __aenter__(self) -> Self:
+        await self.setup()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def setup(self) -> None:
+        """Create what is missing, check the stamp; may be called again at any time.
+
+        Raises:
+            SchemaVersionError: The store was made with another model, dimension or recipe, or
+                by memora 0.3.
+            VectorDBError: The store cannot be used.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what this object opened; a second call does nothing."""
+
+    @abstractmethod
+    async def stamp(self) -> IndexStamp | None:
+        """Return what the store was made with, or None before `setup`."""
+
+    @abstractmethod
+    async def upsert(self, documents: Sequence[IndexDocument]) -> None:
+        """Insert or replace documents by `memory_id`; on return they are searchable.
+
+        Raises:
+            EmbeddingError: The texts could not be embedded; nothing was written.
+            VectorDBError: The store failed; repeating the call is safe.
+        """
+
+    @abstractmethod
+    async def run_queries(
+        self,
+        queries: Sequence[str],
+        scope: SearchScope,
+        conditions: tuple[Condition, ...],
+        limit: int,
+    ) -> list[QueryHits]:
+        """Answer each query with its dense and its lexical list, at most `limit` hits each.
+
+        The tenant filter and the conditions are part of every engine query. Lexical IDF is
+        computed over the searched tenant (`scope` without its agent and without the conditions).
+        """
+
+    @abstractmethod
+    async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
+        """Delete these vectors of the user; unknown and foreign ids change nothing."""
+
+    @abstractmethod
+    async def remove_user(self, org_id: str, user_id: str) -> None:
+        """Delete every vector of the user."""
+
+    @abstractmethod
+    async def remove_organization(self, org_id: str) -> None:
+        """Delete every vector of the organization."""
+
+    @abstractmethod
+    async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
+        """Return stored vectors in the order of their ids, for doctor and reindex.
+
+        Args:
+            after: Last id of the page before.
+            limit: At most that many.
+        """
+
+    @abstractmethod
+    async def clear(self) -> None:
+        """Drop all vectors and the stamp, and set up again with this object's model."""
+
+    async def search_memories(
+        self,
+        queries: Sequence[str],
+        memory_search_scope: MemorySearchScope | str,
+        org_id: str,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        *,
+        limit: int = 50,
+        conditions: tuple[Condition, ...] = (),
+    ) -> list[QueryHits]:
+        """Search with several queries; the answer has one item per query, in order.
+
+        Args:
+            queries: At most 16 texts.
+            memory_search_scope: `user` or `organization`.
+            org_id: The organization.
+            user_id: The user; required for the user scope.
+            agent_id: Only memories of this agent.
+            limit: Hits per list, 1 to 1000.
+            conditions: Further filters.
+
+        Raises:
+            InvalidInputError: An argument is out of range, or the scope is unknown.
+            EmbeddingError: The queries could not be embedded.
+            VectorDBError: The store failed.
+        """
+        scope = search_scope(
+            memory_search_scope, org_id, user_id, agent_id, across_agents=agent_id is None
+        )
+        if isinstance(queries, str):
+            raise InvalidInputError("queries", "a list of texts", got="str")
+        checked_int(len(queries), "queries", 0, QUERIES)
+        texts = [checked_text(query, f"queries[{i}]") for i, query in enumerate(queries)]
+        checked_int(limit, "limit", 1, PAGE)
+        if not texts:
+            return []
+        answers = await self.run_queries(texts, scope, conditions, limit)
+        return [
+            QueryHits(_checked_hits(answer.dense, scope), _checked_hits(answer.lexical, scope))
+            for answer in answers
+        ]
+
+    async def search_memory(
+        self,
+        query: str,
+        memory_search_scope: MemorySearchScope | str,
+        org_id: str,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        *,
+        limit: int = 50,
+        conditions: tuple[Condition, ...] = (),
+    ) -> QueryHits:
+        """Search with one query; see `search_memories`."""
+        answers = await self.search_memories(
+            [query],
+            memory_search_scope,
+            org_id,
+            user_id,
+            agent_id,
+            limit=limit,
+            conditions=conditions,
+        )
+        return answers[0]
+
+    async def add_memories(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None,
+        memory_ids: Sequence[str | UUID],
+        memories: Sequence[str],
+        obtained_at: datetime | str,
+    ) -> None:
+        """Insert or replace memories given as texts; `upsert` takes everything else as well.
+
+        Raises:
+            InvalidInputError: The lists differ in length, or an argument is malformed.
+            EmbeddingError: The texts could not be embedded; nothing was written.
+            VectorDBError: The store failed; repeating the call is safe.
+        """
+        scope = Scope(org_id, user_id, agent_id)
+        if len(memory_ids) != len(memories):
+            raise InvalidInputError("memories", f"{len(memory_ids)} texts", got=str(len(memories)))
+        if isinstance(obtained_at, str):
+            try:
+                obtained_at = datetime.fromisoformat(obtained_at)
+            except ValueError:
+                raise InvalidInputError("obtained_at", "an ISO 8601 time") from None
+        texts = [checked_text(text, f"memories[{i}]") for i, text in enumerate(memories)]
+        await self.upsert(
+            [
+                IndexDocument(
+                    memory_id=checked_memory_id(str(memory_id)),
+                    org_id=scope.org_id,
+                    user_id=scope.user_id,
+                    agent_id=scope.agent_id,
+                    interaction_id=None,
+                    dense_text=text,
+                    lexical_text=text,
+                    text_hash=exact_hash(text),
+                    memory_type="fact",
+                    obtained_at=obtained_at,
+                )
+                for memory_id, text in zip(memory_ids, texts, strict=True)
+            ]
+        )
+
+    async def delete_memory(self, memory_id: str, org_id: str, user_id: str) -> None:
+        """Delete one vector of the user; see `delete_memories`."""
+        await self.delete_memories([memory_id], org_id, user_id)
+
+    async def delete_memories(self, memory_ids: Sequence[str], org_id: str, user_id: str) -> None:
+        """Delete vectors of the user; unknown and foreign ids change nothing."""
+        scope = Scope(org_id, user_id)
+        ids = [checked_id(memory_id, "memory_ids") for memory_id in memory_ids]
+        known = [memory_id for memory_id in ids if _is_uuid(memory_id)]
+        if known:
+            await self.remove(scope, known)
+
+    async def delete_all_user_memories(self, org_id: str, user_id: str) -> None:
+        """Delete every vector of the user."""
+        scope = Scope(org_id, user_id)
+        await self.remove_user(scope.org_id, scope.user_id)
+
+    async def delete_all_organization_memories(self, org_id: str) -> None:
+        """Delete every vector of the organization."""
+        await self.remove_organization(checked_id(org_id, "org_id"))
+
+
+def checked_memory_id(memory_id: str) -> str:
+    """Return the id in the usual form of a UUID.
+
+    Raises:
+        InvalidInputError: It is no UUID; vector stores need one.
+    """
+    if not _is_uuid(memory_id):
+        raise InvalidInputError("memory_id", "a UUID")
+    return str(UUID(memory_id))
+
+
+def _is_uuid(memory_id: str) -> bool:
+    try:
+        UUID(memory_id)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_hits(hits: Sequence[Hit], scope: SearchScope) -> tuple[Hit, ...]:
+    """Keep the hits that the scope admits, best first, ties by id."""
+    admitted = [hit for hit in hits if scope.admits(hit.org_id, hit.user_id, hit.agent_id)]
+    return tuple(sorted(admitted, key=lambda hit: (-hit.score, hit.memory_id)))
