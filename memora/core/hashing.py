@@ -7,6 +7,8 @@ import json
 import unicodedata
 from typing import Any
 
+_APOSTROPHES = "'\u2019"
+
 
 def normalised(text: str) -> str:
     """Return `text` without what does not change its statement: case, spacing, punctuation.
@@ -16,13 +18,12 @@ def normalised(text: str) -> str:
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
     kept: list[str] = []
     for index, char in enumerate(folded):
+        before_digit = index + 1 < len(folded) and folded[index + 1].isdigit()
         if unicodedata.category(char)[0] != "P" or char in "%#&@":
             kept.append(char)
-        elif char in "-.,:/" and index + 1 < len(folded) and folded[index + 1].isdigit():
+        elif before_digit and char in "-.,:/":
             kept.append(char)
-        elif char in "'’":
-            continue
-        else:
+        elif char not in _APOSTROPHES:
             kept.append(" ")
     return " ".join("".join(kept).split())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
 
-from memora.core import indexing, placeholders, planning, versions
+from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
 from memora.core.messages import checked_time
@@ -32,7 +32,6 @@ from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.validation import (
     checked_id,
-    checked_int,
     checked_name,
     checked_optional_id,
     checked_page,
@@ -201,9 +200,7 @@ class BaseGraphDB(ABC):
         await self.drain_outbox()
         return counts
 
-    async def create_user(
-        self, org_id: str, user_name: str, *, user_id: str | None = None
-    ) -> User:
+    async def create_user(self, org_id: str, user_name: str, *, user_id: str | None = None) -> User:
         """Create a user of an organization.
 
         Args:
@@ -245,9 +242,7 @@ class BaseGraphDB(ABC):
             raise UserNotFoundError(user_id)
         return found
 
-    async def get_all_org_users(
-        self, org_id: str, skip: int = 0, limit: int = 1000
-    ) -> list[User]:
+    async def get_all_org_users(self, org_id: str, skip: int = 0, limit: int = 1000) -> list[User]:
         """Return users by creation time.
 
         Raises:
@@ -363,9 +358,7 @@ class BaseGraphDB(ABC):
         """
         skip, limit = checked_page(skip, limit)
         scope = Scope(org_id, user_id)
-        agents = await self.list_agents(
-            scope.org_id, user_id=scope.user_id, skip=skip, limit=limit
-        )
+        agents = await self.list_agents(scope.org_id, user_id=scope.user_id, skip=skip, limit=limit)
         if not agents:
             await self.get_user(org_id, user_id)
         return agents
@@ -811,9 +804,7 @@ class BaseGraphDB(ABC):
         self, scope: Scope, memory_ids: Sequence[str]
     ) -> list[IndexDocument]:
         """Return what the vector store holds of these memories; missing ones are left out."""
-        return [
-            indexing.document(memory) for memory in await self.read_memories(scope, memory_ids)
-        ]
+        return [indexing.document(memory) for memory in await self.read_memories(scope, memory_ids)]
 
     async def all_index_documents(self, scope: Scope) -> AsyncIterator[IndexDocument]:
         """Yield what the vector store should hold of a user, for reindex and doctor."""
@@ -964,9 +955,7 @@ class BaseGraphDB(ABC):
         """
 
     @abstractmethod
-    async def list_interactions(
-        self, scope: Scope, *, skip: int, limit: int
-    ) -> list[Interaction]:
+    async def list_interactions(self, scope: Scope, *, skip: int, limit: int) -> list[Interaction]:
         """Return a page by updated_at descending, then id."""
 
     @abstractmethod
@@ -1022,9 +1011,7 @@ class BaseGraphDB(ABC):
         """
 
     @abstractmethod
-    async def read_chains(
-        self, scope: Scope, memory_ids: Sequence[str]
-    ) -> dict[str, list[Memory]]:
+    async def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         """Return for each known id all versions of its chain, newest first."""
 
     @abstractmethod
@@ -1103,9 +1090,7 @@ class BaseGraphDB(ABC):
         """Release the leases, count an attempt, and note the error."""
 
     @abstractmethod
-    async def enqueue_sync(
-        self, scope: Scope, memory_ids: Sequence[str], now: datetime
-    ) -> None:
+    async def enqueue_sync(self, scope: Scope, memory_ids: Sequence[str], now: datetime) -> None:
         """Add a `sync` entry outside of a plan."""
 
     @abstractmethod

@@ -1,0 +1,435 @@
+"""Turns what was decided into one write plan; nothing here waits or asks anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from memora.core import authority, versions
+from memora.core.hashing import content_hash, tombstone
+from memora.core.ids import Ids
+from memora.core.messages import checked_time, diff, parse_messages
+from memora.core.placeholders import agent_span, escape, escape_all_but, neutral, user_span
+from memora.errors import InvalidInputError
+from memora.schema.jobs import ExtractionJob
+from memora.schema.models import Interaction, Memory
+from memora.schema.scope import Scope
+from memora.schema.storage_schema import (
+    ContraryMemoryToStore,
+    MemoriesAndInteraction,
+    MemoryToStore,
+)
+from memora.schema.validation import (
+    checked_id,
+    checked_json_object,
+    checked_labels,
+    checked_name,
+    checked_share,
+    checked_text,
+)
+from memora.schema.write_plan import (
+    IdempotencyRecord,
+    InteractionWrite,
+    MemoryEnd,
+    MemoryWrite,
+    MessageEdit,
+    NewMessage,
+    SourceLink,
+    SourceRef,
+    WritePlan,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A statement that may become a memory.
+
+    Attributes:
+        text: As it will be stored, with name placeholders.
+        sources: Messages that it came from.
+        source_role: The least trusted role among them.
+    """
+
+    memory_id: str
+    text: str
+    obtained_at: datetime
+    sources: tuple[SourceRef, ...]
+    source_role: str
+    memory_type: str = "fact"
+    importance: float = 0.5
+    tags: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    confidence: float | None = None
+
+
+class Verdict(StrEnum):
+    """What a candidate is, compared with what is known."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONTRADICTION = "contradiction"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict on one candidate; `existing_id` names the memory it repeats or contradicts."""
+
+    verdict: Verdict
+    existing_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all memories of one write have in common."""
+
+    interaction_id: str | None
+    agent_id: str | None
+    import_id: str | None = None
+    process_id: str | None = None
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The memories part of a plan, with what it does to which candidate.
+
+    Attributes:
+        superseded: Ids of the memories that get a successor, by candidate position.
+        dropped: Positions of candidates that were purged from the same messages before.
+    """
+
+    memories: tuple[MemoryWrite, ...]
+    links: tuple[SourceLink, ...]
+    superseded: dict[int, str]
+    dropped: tuple[int, ...]
+
+
+def interaction_id_of(plan: WritePlan) -> str:
+    """Return the id of the interaction that the plan writes."""
+    return cast("InteractionWrite", plan.interaction).interaction_id
+
+
+def new_interaction(
+    scope: Scope,
+    interaction_id: str,
+    now: datetime,
+    external_id: str | None,
+    title: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> WritePlan:
+    """Plan an empty interaction.
+
+    Raises:
+        InvalidInputError: A field is malformed.
+    """
+    write = InteractionWrite(
+        interaction_id=interaction_id,
+        expected_revision=None,
+        edit=MessageEdit(0),
+        at=now,
+        agent_id=scope.agent_id,
+        external_id=None if external_id is None else checked_id(external_id, "external_id"),
+        title=None if title is None else checked_name(title, "title"),
+        metadata=None if metadata is None else checked_json_object(metadata, "metadata"),
+    )
+    return WritePlan(scope, now, interaction=write)
+
+
+def transcript(
+    scope: Scope,
+    write: InteractionWrite,
+    now: datetime,
+    *,
+    planned: Planned | None = None,
+    job: ExtractionJob | None = None,
+    idempotency: IdempotencyRecord | None = None,
+) -> WritePlan:
+    """Plan a transcript edit with the job that extracts from it, or with its memories at once."""
+    return WritePlan(
+        scope,
+        now,
+        interaction=write,
+        memories=planned.memories if planned else (),
+        links=planned.links if planned else (),
+        job=job,
+        idempotency=idempotency,
+    )
+
+
+def build(
+    scope: Scope,
+    candidates: Sequence[Candidate],
+    decisions: Sequence[Decision],
+    chains: Mapping[str, Sequence[Memory]],
+    origin: Origin,
+    buried: Collection[int] = (),
+    *,
+    across_agents: bool = True,
+) -> Planned:
+    """Decide for every candidate what is written.
+
+    A contradiction becomes a version of the contradicted statement, at its place in time, if its
+    source has the authority for that; otherwise it is stored beside it. Several contradictions of
+    one chain in one plan become consecutive versions.
+
+    Args:
+        scope: Owner.
+        candidates: What may become memories.
+        decisions: One verdict per candidate.
+        chains: All versions, newest first, by the id of each memory that a decision names.
+        origin: Common fields.
+        buried: Positions of candidates that must not come back (tombstones).
+        across_agents: Whether a memory of another agent may be superseded.
+    """
+    memories: list[MemoryWrite] = []
+    links: list[SourceLink] = []
+    superseded: dict[int, str] = {}
+    grown: dict[str, list[Memory]] = {}
+    for position, (candidate, decision) in enumerate(zip(candidates, decisions, strict=True)):
+        if position in buried:
+            continue
+        chain = _chain(decision, chains, grown)
+        current = versions.version_at(chain, None) if chain else None
+        if decision.verdict is Verdict.DUPLICATE and current is not None:
+            links.append(SourceLink(current.memory_id, candidate.sources))
+            continue
+        if decision.verdict is Verdict.CONTRADICTION and chain:
+            opposed = current or chain[0]
+            if authority.may_supersede(
+                candidate.source_role,
+                origin.agent_id,
+                opposed.source_role,
+                opposed.agent_id,
+                across_agents=across_agents,
+            ):
+                place = versions.place(chain, candidate.obtained_at)
+                memories.append(_version(candidate, origin, place))
+                superseded[position] = opposed.memory_id
+                grown[chain[0].chain_id] = _grow(chain, scope, candidate, place)
+                continue
+        memories.append(_statement(candidate, origin))
+    return Planned(tuple(memories), tuple(links), superseded, tuple(sorted(buried)))
+
+
+def _chain(
+    decision: Decision,
+    chains: Mapping[str, Sequence[Memory]],
+    grown: Mapping[str, list[Memory]],
+) -> Sequence[Memory]:
+    chain = chains.get(decision.existing_id or "", ())
+    return grown.get(chain[0].chain_id, chain) if chain else ()
+
+
+def _grow(
+    chain: Sequence[Memory], scope: Scope, candidate: Candidate, place: versions.Placement
+) -> list[Memory]:
+    """Return the chain as it will be after this plan, newest first."""
+    added = Memory(
+        org_id=scope.org_id,
+        user_id=scope.user_id,
+        memory_id=candidate.memory_id,
+        memory=candidate.text,
+        obtained_at=candidate.obtained_at,
+        recorded_at=candidate.obtained_at,
+        source_role=candidate.source_role,
+        chain_id=place.chain_id,
+        superseded_at=place.superseded_at,
+        superseded_by=place.successor_id,
+    )
+    changed = [
+        version.model_copy(
+            update={
+                "superseded_at": place.predecessor_superseded_at,
+                "superseded_by": candidate.memory_id,
+            }
+        )
+        if version.memory_id == place.predecessor_id
+        else version
+        for version in chain
+    ]
+    at = sum(1 for version in chain if version.obtained_at > candidate.obtained_at)
+    return [*changed[:at], added, *changed[at:]]
+
+
+def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
+    return MemoryWrite(
+        memory_id=candidate.memory_id,
+        chain_id=candidate.memory_id,
+        text=candidate.text,
+        obtained_at=candidate.obtained_at,
+        content_hash=content_hash(neutral(candidate.text)),
+        agent_id=origin.agent_id,
+        interaction_id=origin.interaction_id,
+        sources=candidate.sources,
+        memory_type=candidate.memory_type,
+        importance=candidate.importance,
+        tags=candidate.tags,
+        entities=candidate.entities,
+        metadata=candidate.metadata,
+        source_role=candidate.source_role,
+        confidence=candidate.confidence,
+        import_id=origin.import_id,
+        process_id=origin.process_id,
+        author=origin.author,
+    )
+
+
+def _version(candidate: Candidate, origin: Origin, place: versions.Placement) -> MemoryWrite:
+    return placed(_statement(candidate, origin), place)
+
+
+def placed(write: MemoryWrite, place: versions.Placement) -> MemoryWrite:
+    """Return the write as a version at that place of an existing chain."""
+    return replace(
+        write,
+        chain_id=place.chain_id,
+        predecessor_id=place.predecessor_id,
+        predecessor_superseded_at=place.predecessor_superseded_at,
+        successor_id=place.successor_id,
+        superseded_at=place.superseded_at,
+        replaces_head=place.replaces_head,
+    )
+
+
+def tombstones_of(candidate: Candidate, salt: str) -> tuple[str, ...]:
+    """Return the tombstones that would keep this candidate buried, one per source."""
+    statement = content_hash(neutral(candidate.text))
+    return tuple(tombstone(salt, source.prefix_hash, statement) for source in candidate.sources)
+
+
+def manual_version(
+    memory: Memory,
+    chain: Sequence[Memory],
+    memory_id: str,
+    text: str,
+    obtained_at: datetime,
+    author: str | None,
+) -> MemoryWrite:
+    """Plan a version made by hand: the text is new, everything else stays as in `memory`.
+
+    Args:
+        memory: The version it starts from, as stored.
+        chain: All versions, newest first.
+        memory_id: Id of the new version.
+        text: Stored form of the statement.
+        obtained_at: Its time.
+        author: Who made it.
+    """
+    write = MemoryWrite(
+        memory_id=memory_id,
+        chain_id=memory.chain_id,
+        text=text,
+        obtained_at=obtained_at,
+        content_hash=content_hash(neutral(text)),
+        agent_id=memory.agent_id,
+        interaction_id=memory.interaction_id,
+        memory_type=memory.memory_type,
+        importance=memory.importance,
+        tags=tuple(memory.tags),
+        entities=tuple(memory.entities),
+        metadata=dict(memory.metadata),
+        expires_at=memory.expires_at,
+        pinned=memory.pinned,
+        source_role="api",
+        external_id=memory.external_id,
+        process_id=memory.process_id,
+        author=author,
+    )
+    return placed(write, versions.place(chain, obtained_at))
+
+
+def ended(scope: Scope, memory: Memory, ended_at: datetime, now: datetime) -> WritePlan:
+    """Plan the end of a statement: it keeps its history and has no current version any more."""
+    return WritePlan(scope, now, ends=(MemoryEnd(memory.memory_id, ended_at),))
+
+
+def stored_interaction(
+    scope: Scope,
+    stored: Interaction | None,
+    stored_hashes: Sequence[str],
+    given: MemoriesAndInteraction,
+    chains: Mapping[str, Sequence[Memory]],
+    now: datetime,
+    ids: Ids,
+) -> WritePlan:
+    """Plan what `save_interaction_with_memories` and its update form ask for.
+
+    Args:
+        scope: Owner and writing agent.
+        stored: The interaction to change; None: a new one.
+        stored_hashes: Its prefix hashes.
+        given: Whole transcript and new memories.
+        chains: Versions by the id of each contradicted memory.
+        now: Store time.
+        ids: Source of new ids.
+
+    Raises:
+        InvalidInputError: A message or memory is malformed.
+    """
+    messages = parse_messages(given.interaction)
+    at = now if given.interaction_date is None else checked_time(given.interaction_date, "date")
+    write = InteractionWrite(
+        interaction_id=ids.short() if stored is None else stored.interaction_id,
+        expected_revision=None if stored is None else stored.revision,
+        edit=diff(stored_hashes, messages),
+        at=at,
+        agent_id=scope.agent_id,
+    )
+    items: list[MemoryToStore | ContraryMemoryToStore] = [*given.memories, *given.contrary_memories]
+    candidates = [
+        _given_candidate(item, f"memories[{i}]", write.interaction_id, messages, at, scope, ids)
+        for i, item in enumerate(items)
+    ]
+    decisions = [
+        Decision(Verdict.CONTRADICTION, item.existing_contrary_memory_id)
+        if isinstance(item, ContraryMemoryToStore)
+        else Decision(Verdict.NEW)
+        for item in items
+    ]
+    origin = Origin(write.interaction_id, scope.agent_id)
+    return transcript(
+        scope, write, now, planned=build(scope, candidates, decisions, chains, origin)
+    )
+
+
+def _given_candidate(
+    item: MemoryToStore,
+    where: str,
+    interaction_id: str,
+    messages: Sequence[NewMessage],
+    at: datetime,
+    scope: Scope,
+    ids: Ids,
+) -> Candidate:
+    positions = sorted(set(item.source_msg_block_pos))
+    if any(not 0 <= position < len(messages) for position in positions):
+        raise InvalidInputError(
+            f"{where}.source_msg_block_pos", f"positions from 0 to {len(messages) - 1}"
+        )
+    return Candidate(
+        memory_id=ids.memory(),
+        text=storable(checked_text(item.memory, f"{where}.memory"), scope),
+        obtained_at=at,
+        sources=tuple(
+            SourceRef(interaction_id, position, messages[position].prefix_hash)
+            for position in positions
+        ),
+        source_role="api",
+        memory_type=checked_name(item.memory_type, f"{where}.memory_type"),
+        importance=checked_share(item.importance, f"{where}.importance"),
+        tags=checked_labels(item.tags, f"{where}.tags"),
+        entities=checked_labels(item.entities, f"{where}.entities"),
+        metadata=checked_json_object(item.metadata, f"{where}.metadata"),
+    )
+
+
+def storable(text: str, scope: Scope) -> str:
+    """Return a caller's text as stored: spans of this user and agent stay, others are literal."""
+    spans = {user_span(scope.user_id)}
+    if scope.agent_id is not None:
+        spans.add(agent_span(scope.agent_id))
+    return escape_all_but(text, frozenset(spans)) if "[[" in text else escape(text)
