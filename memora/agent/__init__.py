@@ -1,0 +1,1 @@
+"""The facade `Memora` and its flows."""

@@ -197,18 +197,17 @@ def build(
         if decision.verdict is Verdict.DUPLICATE and current is not None:
             links.append(SourceLink(current.memory_id, candidate.sources))
             continue
-        if decision.verdict is Verdict.CONTRADICTION and chain:
-            opposed = current or chain[0]
+        if decision.verdict is Verdict.CONTRADICTION and current is not None:
             if authority.may_supersede(
                 candidate.source_role,
                 origin.agent_id,
-                opposed.source_role,
-                opposed.agent_id,
+                current.source_role,
+                current.agent_id,
                 across_agents=across_agents,
             ):
                 place = versions.place(chain, candidate.obtained_at)
                 memories.append(_version(candidate, origin, place))
-                superseded[position] = opposed.memory_id
+                superseded[position] = current.memory_id
                 grown[chain[0].chain_id] = _grow(chain, scope, candidate, place)
                 continue
         memories.append(_statement(candidate, origin))

@@ -1,0 +1,1 @@
+"""Prompt texts, and the functions that render them into chat messages."""

@@ -1,0 +1,230 @@
+"""Extraction: new messages to candidates, by the model or verbatim."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypedDict
+
+from memora.core import chunking
+from memora.core.authority import least_trusted
+from memora.core.hashing import content_hash
+from memora.core.ids import derived_memory_id
+from memora.core.placeholders import agent_span, escape, neutral, user_span
+from memora.core.planning import Candidate
+from memora.graph_db.base import StoredMessage
+from memora.llm_backends.base import BaseBackendLLM
+from memora.prompts import render
+from memora.schema.extraction_schema import ExtractedMemory, MemoryExtractionResponse
+from memora.schema.models import MemoryType, MessageBlock, SourceRole
+from memora.schema.write_plan import NewMessage, SourceRef
+
+_logger = logging.getLogger(__name__)
+
+# Messages before the new ones that the model sees, and how much of each.
+CONTEXT_MESSAGES = 8
+CONTEXT_CHARS = 1000
+MESSAGE_CHARS = 100_000
+_UNHEARD = frozenset({"system", "developer"})
+_SOURCE_ROLES = {"user": SourceRole.USER, "assistant": SourceRole.ASSISTANT}
+
+
+class ExtractedItem(TypedDict):
+    """A valid item of the model's answer, as it is kept with the job."""
+
+    memory: str
+    sources: list[int]
+    memory_type: str
+    importance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The messages that an extraction works on.
+
+    Attributes:
+        key: What the ids of its memories are derived from, so that a repetition makes the same.
+        context: Messages right before the new ones.
+        at: Conversation time, for messages without a time of their own.
+    """
+
+    key: str
+    interaction_id: str
+    user_id: str
+    agent_id: str | None
+    new: tuple[StoredMessage, ...]
+    context: tuple[StoredMessage, ...]
+    at: datetime
+    about_agent: bool
+
+
+def as_stored(messages: Sequence[NewMessage], start: int) -> tuple[StoredMessage, ...]:
+    """Return messages that are about to be stored as they will be read back."""
+    return tuple(
+        StoredMessage(
+            MessageBlock(
+                role=message.role,
+                content=message.content,
+                msg_position=start + index,
+                name=message.name,
+                timestamp=message.timestamp,
+                data=message.data,
+            ),
+            message.prefix_hash,
+        )
+        for index, message in enumerate(messages)
+    )
+
+
+def worth_extracting(conversation: Conversation) -> bool:
+    """Tell whether the new messages can hold a memory: the user (or, if wanted, agent) speaks."""
+    roles = {"user", "assistant"} if conversation.about_agent else {"user"}
+    return any(item.message.role in roles and _heard(item.message) for item in conversation.new)
+
+
+def verbatim(conversation: Conversation) -> list[Candidate]:
+    """Return what the user (and, if wanted, the agent) said as it was said.
+
+    Long messages are cut at sentence ends; what is said twice is one candidate with two sources.
+    """
+    roles = {"user", "assistant"} if conversation.about_agent else {"user"}
+    found: dict[tuple[str, str], Candidate] = {}
+    for item in conversation.new:
+        message = item.message
+        if message.role not in roles:
+            continue
+        source = SourceRef(conversation.interaction_id, message.msg_position, item.prefix_hash)
+        for number, piece in enumerate(chunking.pieces(_heard(message))):
+            key = (message.role, content_hash(piece))
+            known = found.get(key)
+            if known is not None:
+                found[key] = replace(known, sources=(*known.sources, source))
+                continue
+            position = str(message.msg_position)
+            found[key] = Candidate(
+                memory_id=derived_memory_id(
+                    conversation.key, position, item.prefix_hash, str(number)
+                ),
+                text=escape(piece),
+                obtained_at=message.timestamp or conversation.at,
+                sources=(source,),
+                source_role=_SOURCE_ROLES[message.role].value,
+                memory_type=MemoryType.OTHER.value,
+                metadata={} if message.name is None else {"speaker": message.name},
+            )
+    return list(found.values())
+
+
+async def extract(
+    model: BaseBackendLLM, conversation: Conversation, max_retries: int | None = None
+) -> list[ExtractedItem]:
+    """Ask the model for memories and return the valid ones as JSON, for the job.
+
+    Raises:
+        LLMError: The model failed.
+    """
+    numbered = [
+        (number, item)
+        for number, item in enumerate(conversation.new)
+        if item.message.role not in _UNHEARD and _heard(item.message)
+    ]
+    context = [
+        _shown(-1, item, CONTEXT_CHARS)
+        for item in conversation.context
+        if item.message.role not in _UNHEARD and _heard(item.message)
+    ]
+    prompt = render.extract_memories(
+        [_shown(number, item, MESSAGE_CHARS) for number, item in numbered],
+        context,
+        conversation.at,
+        with_agent=conversation.agent_id is not None,
+        about_agent=conversation.about_agent,
+    )
+    answer = await model(prompt, MemoryExtractionResponse, max_retries=max_retries)
+    shown = {number for number, _item in numbered}
+    kept = [_checked(memory, shown) for memory in answer.memories]
+    valid = [memory for memory in kept if memory is not None]
+    dropped = dict(answer.rejected)
+    if len(valid) < len(kept):
+        dropped["source_out_of_range"] = len(kept) - len(valid)
+    if dropped:
+        _logger.warning("extraction items dropped: %s", dropped)
+    return valid
+
+
+def _checked(memory: ExtractedMemory, shown: set[int]) -> ExtractedItem | None:
+    """Return the item as JSON with the sources that exist, or None when none does."""
+    sources = sorted({number for number in memory.msg_source_ids if number in shown})
+    text = memory.memory.strip()
+    if not sources or not text or not _encodable(text):
+        return None
+    return {
+        "memory": text,
+        "sources": sources,
+        "memory_type": memory.memory_type.value,
+        "importance": memory.importance,
+    }
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -> list[Candidate]:
+    """Return what the model found as candidates, names as placeholders, each text once.
+
+    What was found in messages that have been cut since is left out.
+    """
+    found: dict[str, Candidate] = {}
+    for number, item in enumerate(extracted):
+        sources = [
+            conversation.new[position]
+            for position in item["sources"]
+            if position < len(conversation.new)
+        ]
+        if not sources:
+            continue
+        text = _with_spans(item["memory"], conversation)
+        times = [source.message.timestamp for source in sources if source.message.timestamp]
+        candidate = Candidate(
+            memory_id=derived_memory_id(conversation.key, "extracted", str(number)),
+            text=text,
+            obtained_at=max(times, default=conversation.at),
+            sources=tuple(
+                SourceRef(
+                    conversation.interaction_id, source.message.msg_position, source.prefix_hash
+                )
+                for source in sources
+            ),
+            source_role=least_trusted(source.message.role for source in sources),
+            memory_type=item["memory_type"],
+            importance=item["importance"],
+        )
+        found.setdefault(content_hash(neutral(text)), candidate)
+    return list(found.values())
+
+
+def _with_spans(text: str, conversation: Conversation) -> str:
+    """Put this user's and agent's spans in place of the model's tokens; all else is literal."""
+    spanned = escape(text).replace("[[user]]", user_span(conversation.user_id))
+    if conversation.agent_id is None:
+        return spanned.replace("[[agent]]", "the assistant")
+    return spanned.replace("[[agent]]", agent_span(conversation.agent_id))
+
+
+def _heard(message: MessageBlock) -> str:
+    """Return what of a message may become a memory: its text without recalled blocks."""
+    return chunking.without_recall(message.content or "").strip()
+
+
+def _shown(number: int, item: StoredMessage, limit: int) -> render.PromptMessage:
+    message = item.message
+    return render.PromptMessage(
+        number, message.role, _heard(message)[:limit], message.name, message.timestamp
+    )

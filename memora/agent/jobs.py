@@ -1,0 +1,258 @@
+"""Extraction jobs: run one, resume one, and see which are left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from memora.agent import compare, extract
+from memora.agent.extract import CONTEXT_MESSAGES, Conversation, ExtractedItem
+from memora.agent.ports import Ports
+from memora.core import planning
+from memora.core.planning import Candidate, Decision, Verdict
+from memora.errors import (
+    ConflictError,
+    EmbeddingError,
+    ExtractionError,
+    InteractionNotFoundError,
+    LLMError,
+    MemoraError,
+    NotFoundError,
+    VectorDBError,
+)
+from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.models import Memory
+from memora.schema.scope import Scope
+from memora.schema.write_plan import WritePlan
+
+LEASE = timedelta(minutes=10)
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the candidates of a conversation become."""
+
+    candidates: tuple[Candidate, ...]
+    decisions: tuple[Decision, ...]
+    buried: frozenset[int]
+
+
+def memory_scope(scope: Scope, *, across_agents: bool) -> Scope:
+    """Return whose memories a save may repeat or supersede."""
+    return scope if not across_agents else Scope(scope.org_id, scope.user_id)
+
+
+async def find_buried(
+    ports: Ports, scope: Scope, candidates: Sequence[Candidate]
+) -> frozenset[int]:
+    """Return positions of candidates that were purged from every message they come from."""
+    if not candidates:
+        return frozenset()
+    salt = await ports.graph.read_salt(scope)
+    marks = [planning.tombstones_of(candidate, salt) for candidate in candidates]
+    found = await ports.graph.find_tombstones(scope, {mark for each in marks for mark in each})
+    return frozenset(
+        position for position, each in enumerate(marks) if each and found.issuperset(each)
+    )
+
+
+async def resume(ports: Ports, org_id: str, job_id: str) -> bool:
+    """Run a job that is left; False when it is done or somebody else runs it.
+
+    Raises:
+        JobNotFoundError: There is no such job in the organization.
+        ExtractionError: It failed again, and stays resumable.
+    """
+    now = ports.graph.clock.now()
+    await ports.graph.get_job(org_id, job_id)
+    job = await ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
+    if job is None:
+        return False
+    await run(ports, job, await _load(ports, job))
+    return True
+
+
+async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
+    scope = Scope(job.org_id, job.user_id, job.agent_id)
+    start = max(0, job.start - CONTEXT_MESSAGES)
+    stored = await ports.graph.read_messages(scope, job.interaction_id, start, job.end)
+    return Conversation(
+        key=job.job_id,
+        interaction_id=job.interaction_id,
+        user_id=job.user_id,
+        agent_id=job.agent_id,
+        new=tuple(stored[job.start - start :]),
+        context=tuple(stored[: job.start - start]),
+        at=datetime.fromisoformat(job.params["at"]),
+        about_agent=job.params["about_agent"],
+    )
+
+
+async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> None:
+    """Finish a claimed job: extract, compare, write.
+
+    Raises:
+        ExtractionError: A model or store failed; what was paid for is kept with the job.
+        NotFoundError: User, agent or interaction are gone; nothing was written.
+    """
+    try:
+        await _run(ports, job, replace(conversation, key=job.job_id))
+    except asyncio.CancelledError:
+        # The caller gave up, the job did not: whoever resumes it need not wait for the lease.
+        await asyncio.shield(_release(ports, job))
+        raise
+
+
+async def _release(ports: Ports, job: ExtractionJob) -> None:
+    current = await ports.graph.find_job(job.org_id, job.job_id)
+    if current is not None and current.status is JobStatus.RUNNING:
+        await ports.graph.save_job(replace(current, status=JobStatus.PENDING, lease_until=None))
+
+
+async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> None:
+    stage = "extract"
+    try:
+        if "extracted" not in job.outputs:
+            job = await _keep(ports, job, "extracted", await _extracted(ports, job, conversation))
+        stage = "compare"
+        items = cast("list[ExtractedItem]", job.outputs["extracted"])
+        found = extract.candidates(conversation, items)
+        if ports.extraction_model is None:
+            found = extract.verbatim(conversation)
+        scope = Scope(job.org_id, job.user_id, job.agent_id)
+        buried = await find_buried(ports, scope, found)
+        if "decisions" not in job.outputs:
+            decided = await _decided(ports, job, scope, found)
+            job = await _keep(ports, job, "decisions", decided)
+    except (LLMError, EmbeddingError, VectorDBError) as error:
+        await _fail(ports, job, error)
+        raise ExtractionError(
+            job.interaction_id, job.job_id, stage=stage, reason=f"{type(error).__name__}: {error}"
+        ) from error
+    kept = cast("dict[str, dict[str, Any]]", job.outputs["decisions"])
+    decisions = tuple(_from_json(kept.get(candidate.memory_id)) for candidate in found)
+    await _write(ports, job, scope, Outcome(tuple(found), decisions, buried))
+
+
+async def _extracted(
+    ports: Ports, job: ExtractionJob, conversation: Conversation
+) -> list[ExtractedItem]:
+    """Return what the model finds; without one (any more) there is nothing to keep here."""
+    if ports.extraction_model is None or not extract.worth_extracting(conversation):
+        return []
+    return await extract.extract(ports.extraction_model, conversation, job.params["max_retries"])
+
+
+async def _decided(
+    ports: Ports, job: ExtractionJob, scope: Scope, found: Sequence[Candidate]
+) -> dict[str, dict[str, Any]]:
+    known = memory_scope(scope, across_agents=job.params["across_agents"])
+    if ports.extraction_model is None:
+        equal = await compare.find_equal(ports, known, found)
+        decisions = compare.equal_or_new(found, equal)
+    else:
+        related = await compare.find_related(ports, known, found)
+        decisions = await compare.compare(
+            ports.extraction_model, found, related, job.params["max_retries"]
+        )
+    return {
+        candidate.memory_id: {"verdict": decision.verdict.value, "existing": decision.existing_id}
+        for candidate, decision in zip(found, decisions, strict=True)
+    }
+
+
+def _from_json(kept: dict[str, Any] | None) -> Decision:
+    if kept is None:
+        return Decision(Verdict.NEW)
+    return Decision(Verdict(kept["verdict"]), kept["existing"])
+
+
+async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> ExtractionJob:
+    """Keep a stage's output with the job: it was paid for."""
+    now = ports.graph.clock.now()
+    current = await ports.graph.find_job(job.org_id, job.job_id)
+    if current is None:
+        raise InteractionNotFoundError(job.interaction_id)
+    kept = replace(
+        job,
+        end=current.end,
+        outputs={**job.outputs, stage: output},
+        updated_at=now,
+        lease_until=now + LEASE,
+    )
+    await ports.graph.save_job(kept)
+    return kept
+
+
+async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
+    failed = replace(
+        job,
+        status=JobStatus.FAILED,
+        error=f"{type(error).__name__}: {error}",
+        updated_at=ports.graph.clock.now(),
+        lease_until=None,
+    )
+    try:
+        await ports.graph.save_job(failed)
+    except NotFoundError:
+        raise InteractionNotFoundError(job.interaction_id) from None
+
+
+async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome) -> None:
+    """Plan and apply; when a chain changed in the meantime, plan again without asking a model."""
+    for _attempt in range(_TRIES):
+        now = ports.graph.clock.now()
+        planned = await plan_memories(ports, job, scope, outcome)
+        done = replace(
+            job,
+            status=JobStatus.DONE,
+            outputs={},
+            error=None,
+            updated_at=now,
+            lease_until=None,
+        )
+        plan = WritePlan(
+            scope,
+            now,
+            memories=planned.memories,
+            links=planned.links,
+            job=done,
+            job_must_exist=True,
+        )
+        try:
+            await ports.graph.apply(plan)
+        except ConflictError as error:
+            if error.record != "memory":
+                raise
+            continue
+        return
+    raise ConflictError("job", job.job_id)
+
+
+async def plan_memories(
+    ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome
+) -> planning.Planned:
+    """Read the chains that the decisions name, as they are now, and plan."""
+    named = {decision.existing_id for decision in outcome.decisions if decision.existing_id}
+    chains: dict[str, list[Memory]] = {}
+    if named:
+        user = Scope(scope.org_id, scope.user_id)
+        chains = await ports.graph.read_chains(user, sorted(named))
+    return planning.build(
+        scope,
+        outcome.candidates,
+        outcome.decisions,
+        chains,
+        planning.Origin(
+            job.interaction_id,
+            scope.agent_id,
+            import_id=job.params.get("import_id"),
+            process_id=job.params.get("process_id"),
+        ),
+        outcome.buried,
+        across_agents=job.params["across_agents"],
+    )

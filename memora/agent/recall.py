@@ -1,0 +1,218 @@
+"""The recall story: queries, hits, current versions, order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from memora.agent import search_queries
+from memora.agent.ports import Ports
+from memora.core import filters as filtering
+from memora.core import ranking
+from memora.core.chunking import estimated_tokens
+from memora.graph_db.base import MemoryListing
+from memora.schema.index import QueryHits
+from memora.schema.models import Memory
+from memora.schema.recall import MemoryFilters, RankedId, RecallResult
+from memora.schema.scope import MemorySearchScope, OrganizationScope, Scope, SearchScope
+from memora.text.tokens import words
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is searched for, where, and what may answer.
+
+    Attributes:
+        exclude: Ids left out, compared with the current versions that were found.
+        as_of: Read the versions that were current at this conversation time.
+        min_similarity: Floor on the raw dense similarity, 0 to 1; None: no floor.
+    """
+
+    scope: SearchScope
+    queries: tuple[str, ...]
+    limit: int
+    filters: MemoryFilters = field(default_factory=MemoryFilters)
+    exclude: frozenset[str] = frozenset()
+    as_of: datetime | None = None
+    min_similarity: float | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRequest:
+    """One call of `recall_memories_for_message`.
+
+    Attributes:
+        search: Without queries: they are made from the message.
+        across_agents: Whether memories of other agents may answer.
+        now: Conversation time of the message.
+        deadline: Seconds until the model stages are skipped.
+    """
+
+    scope: Scope
+    search: Search
+    message: str
+    preceding: Sequence[Any]
+    now: datetime
+    use_filter_model: bool = False
+    always: tuple[str, ...] = ()
+    token_budget: int | None = None
+    deadline: float | None = None
+
+
+async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
+    """Find the memories that matter for a message.
+
+    Raises:
+        UserNotFoundError: There is no such user.
+        AgentNotFoundError: There is no such agent, or it belongs to another user.
+        EmbeddingError: The queries could not be embedded.
+        VectorDBError: The vector store failed.
+        GraphDBError: The graph store failed.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    preceding = search_queries.preceding_texts(request.preceding)
+    _user, _agent, queries = await asyncio.gather(
+        ports.graph.get_user(request.scope.org_id, request.scope.user_id),
+        ports.graph.get_agent_for(request.scope),
+        search_queries.for_message(
+            ports.search_model, request.message, preceding, request.now, request.deadline
+        ),
+    )
+    found = await find(ports, replace(request.search, queries=queries))
+    left = None if request.deadline is None else request.deadline - (loop.time() - started)
+    if request.use_filter_model and ports.search_model is not None and (left is None or left > 0):
+        found = await search_queries.select(
+            ports.search_model, request.message, queries, found, request.now, left
+        )
+    first = await _always(ports, request)
+    shown = {memory.memory_id for memory in first}
+    ordered = [*first, *(memory for memory in found if memory.memory_id not in shown)]
+    kept = ranking.within_budget(
+        ordered, request.search.limit, request.token_budget, estimated_tokens
+    )
+    return RecallResult(tuple(kept), queries)
+
+
+async def find(ports: Ports, search: Search) -> list[Memory]:
+    """Answer all queries together: each memory once, best first."""
+    hits = await _hits(ports, search)
+    return await _resolved(ports, search, hits)
+
+
+async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
+    """Answer each query by itself; as many lists as queries, in their order."""
+    hits = await _hits(ports, search)
+    return list(await asyncio.gather(*(_resolved(ports, search, [answer]) for answer in hits)))
+
+
+async def _hits(ports: Ports, search: Search) -> list[QueryHits]:
+    scope = search.scope
+    kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
+    candidates = max(ranking.CANDIDATES, search.limit + len(search.exclude))
+    if filtering.needs_more_candidates(search.filters):
+        candidates = ranking.CANDIDATES_MAX
+    return await ports.vector.search_memories(
+        search.queries,
+        kind,
+        scope.org_id,
+        scope.user_id if isinstance(scope, Scope) else None,
+        scope.agent_id,
+        limit=min(candidates, ranking.CANDIDATES_MAX),
+        conditions=filtering.engine_conditions(
+            search.filters, ports.graph.clock.now(), search.as_of
+        ),
+    )
+
+
+async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> list[Memory]:
+    """Turn hits into current memories, a window at a time, until there are enough."""
+    ranked = ranking.fuse(hits)
+    owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
+    owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
+    window = 2 * search.limit + len(search.exclude)
+    memories: list[Memory] = []
+    for start in range(0, len(ranked), window):
+        part = ranked[start : start + window]
+        resolved = await _current_versions(ports, search, part, owners)
+        kept = {
+            memory_id: memory
+            for memory_id, memory in resolved.items()
+            if _admits(ports, search, memory)
+        }
+        known = {memory.memory_id for memory in memories} | search.exclude
+        part = _above_floor(search, part, kept)
+        memories += ranking.restore_order(kept, part, known, explain=search.explain)
+        if len(memories) >= search.limit:
+            break
+    return memories[: search.limit]
+
+
+async def _current_versions(
+    ports: Ports, search: Search, ranked: Sequence[RankedId], owners: dict[str, str]
+) -> dict[str, Memory]:
+    """Return the version that is current (at `as_of`) by the id that was hit, names filled in."""
+    by_owner: dict[str, list[str]] = {}
+    for hit in ranked:
+        by_owner.setdefault(owners[hit.memory_id], []).append(hit.memory_id)
+    org_id = search.scope.org_id
+    resolved: dict[str, Memory] = {}
+    for user_id, ids in by_owner.items():
+        found = await ports.graph.resolve_memories(Scope(org_id, user_id), ids, search.as_of)
+        named = await ports.graph.with_names(org_id, list(found.values()))
+        resolved |= dict(zip(found, named, strict=True))
+    if isinstance(search.scope, OrganizationScope):
+        # Other users' raw messages need a right of their own, which a search does not have.
+        for memory in resolved.values():
+            memory.message_sources = []
+    return resolved
+
+
+def _admits(ports: Ports, search: Search, memory: Memory) -> bool:
+    """Check owner and filters again, on the version that would be returned."""
+    return search.scope.admits(
+        memory.org_id, memory.user_id, memory.agent_id
+    ) and filtering.matches(memory, search.filters, ports.graph.clock.now(), search.as_of)
+
+
+def _above_floor(
+    search: Search, ranked: Sequence[RankedId], resolved: dict[str, Memory]
+) -> list[RankedId]:
+    if search.min_similarity is None:
+        return list(ranked)
+    wanted = [set(words(query)) for query in search.queries]
+
+    def holds_all_words(memory_id: str) -> bool:
+        memory = resolved.get(memory_id)
+        if memory is None:
+            return False
+        held = set(words(memory.memory))
+        return any(query and query <= held for query in wanted)
+
+    return ranking.above_floor(ranked, search.min_similarity, holds_all_words)
+
+
+async def _always(ports: Ports, request: RecallRequest) -> list[Memory]:
+    """Return pinned memories and those of the wanted types, newest first, whatever the question."""
+    if not request.always:
+        return []
+    search = request.search
+    found: list[Memory] = []
+    after: tuple[datetime, str] | None = None
+    while True:
+        listing = MemoryListing(agent_id=search.scope.agent_id, after=after)
+        page = await ports.graph.list_live_memories(request.scope, listing, ports.graph.clock.now())
+        found += [
+            memory
+            for memory in page
+            if (memory.pinned or memory.memory_type in request.always)
+            and memory.memory_id not in search.exclude
+            and _admits(ports, search, memory)
+        ]
+        if len(page) < listing.limit:
+            return await ports.graph.with_names(request.scope.org_id, found)
+        after = (page[-1].obtained_at, page[-1].memory_id)
