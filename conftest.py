@@ -1,0 +1,3 @@
+"""The root of the test configuration: options must be known before the tests are collected."""
+
+pytest_plugins = ["tests.servers"]

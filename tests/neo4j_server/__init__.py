@@ -1,0 +1,1 @@
+"""A Neo4j Community server of the tests' own."""
