@@ -1,0 +1,447 @@
+"""One SQLite file, owned by one thread of one process; under both embedded stores.
+
+All statements run in the store's own thread on its only connection. Writes that wait at the same
+moment share one commit, each in its own savepoint, so that a disk flush is paid once for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from memora.errors import (
+    GraphDBConnectionError,
+    GraphDBError,
+    MemoraError,
+    SchemaVersionError,
+    StoreLockedError,
+)
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_logger = logging.getLogger("memora")
+_told_about_version = False
+
+_BUSY_SECONDS = 10.0
+_BATCH = 64
+_CHECKPOINT_EVERY = 1000
+_RESET_RACE_FIXED = (3, 51, 3)
+
+# Primary result codes that may pass when the call is made again, and those that will not.
+_MAY_PASS = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another program",
+    sqlite3.SQLITE_LOCKED: "the database is locked",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
+    sqlite3.SQLITE_NOMEM: "memory ran out",
+    sqlite3.SQLITE_INTERRUPT: "the statement was interrupted",
+}
+_WILL_NOT_PASS = {
+    sqlite3.SQLITE_READONLY: "the database is read-only",
+    sqlite3.SQLITE_PERM: "the database may not be accessed",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not a database",
+    sqlite3.SQLITE_TOOBIG: "a value is too large",
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Write(Generic[T]):
+    """A write that waits for its turn, then for the commit that it shares."""
+
+    work: Work[T]
+    durable: bool
+    future: Future[T] = field(default_factory=Future[T])
+    result: T | None = None
+    error: BaseException | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        connection.execute("SAVEPOINT one_write")
+        try:
+            self.result = self.work(connection)
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise  # SQLite gave up the whole transaction: nobody's write is in
+            connection.execute("ROLLBACK TO one_write")
+            self.error = error
+        connection.execute("RELEASE one_write")
+
+    def settle(self) -> None:
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(cast("T", self.result))
+
+
+class SqliteStore:
+    """A migrated database with one connection in one thread.
+
+    Usable from any event loop, but only in the process that opened it. A cancelled call leaves
+    no half transaction: its function either never starts or runs to the end and is committed.
+
+    Args:
+        path: The database file; None keeps everything in memory.
+        application_id: Stamp that tells this kind of store from others.
+        migrations: Package with the files `migrations/0001_<what>.sql`, ...; each sets
+            `user_version` to its number, the first one `application_id` too.
+        backend: Name of the store in errors.
+        error: Class of errors that stay; connection_error: of those that may pass.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        application_id: int,
+        migrations: str,
+        backend: str = "sqlite",
+        error: Callable[[str, str], MemoraError] = GraphDBError,
+        connection_error: Callable[[str, str], MemoraError] = GraphDBConnectionError,
+    ) -> None:
+        self._path = path
+        self._application_id = application_id
+        self._migrations = migrations
+        self._backend = backend
+        self._error = error
+        self._connection_error = connection_error
+        self._executor: ThreadPoolExecutor | None = None
+        self._pid = 0
+        self._connection: sqlite3.Connection | None = None
+        self._resources = ExitStack()
+        self._queue: deque[_Write[Any]] = deque()
+        self._closing: Future[None] | None = None
+        self._writes = 0
+
+    async def open(self) -> None:
+        """Open the database, creating or migrating it; on an open store, do nothing.
+
+        Raises:
+            StoreLockedError: A process (this one too) has it open.
+            SchemaVersionError: It is newer than this memora, or no such store at all.
+        """
+        if self._executor is None:
+            await self.close()  # one that is still on its way comes first
+        if self._executor is None:
+            self._pid = os.getpid()
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"memora-{self._backend}")
+            self._closing = None
+        await asyncio.wrap_future(self._submit(self._open))
+
+    async def close(self) -> None:
+        """Finish what is queued, then close file and lock; a second call does nothing."""
+        if self._executor is not None and self._pid == os.getpid():
+            self._closing = self._executor.submit(self._close)
+            self._executor.shutdown(wait=False)
+            self._executor = None
+        if self._closing is not None and self._pid == os.getpid():
+            await asyncio.shield(asyncio.wrap_future(self._closing))
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on the connection; it must not write."""
+        return await asyncio.wrap_future(self._submit(partial(self._read, work)))
+
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run `work` in a transaction, and return when it is committed.
+
+        An exception in `work` undoes what it did and is raised.
+
+        Args:
+            work: What to do; called once.
+            durable: Whether the commit waits for the disk. False is for bookkeeping that may be
+                lost in a power failure because it is repeated then.
+        """
+        waiting = _Write(work, durable)
+        self._check_usable()
+        self._queue.append(waiting)
+        self._submit(self._commit_waiting)
+        return await asyncio.wrap_future(waiting.future)
+
+    async def checkpoint(self) -> None:
+        """Move everything into the database file and empty its log, as after an erasure."""
+        await asyncio.wrap_future(self._submit(partial(self._read, _checkpoint)))
+
+    def _check_usable(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            raise self._error(self._backend, "the store is not open")
+        if self._pid != os.getpid():
+            raise self._error(
+                self._backend,
+                f"the store was opened by process {self._pid} and cannot be used in a fork of it",
+            )
+        return self._executor
+
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        return self._check_usable().submit(work)
+
+    # What follows runs in the store's thread.
+
+    def _read(self, work: Work[T]) -> T:
+        with self._errors_translated():
+            return work(self._opened())
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise self._error(self._backend, "the store is not open")
+        return self._connection
+
+    def _commit_waiting(self) -> None:
+        batch: list[_Write[Any]] = []
+        while self._queue and len(batch) < _BATCH:
+            waiting = self._queue.popleft()
+            if waiting.future.set_running_or_notify_cancel():
+                batch.append(waiting)
+        if not batch:
+            return
+        try:
+            connection = self._opened()
+            durable = any(write.durable for write in batch)
+            with self._errors_translated(), _transaction(connection, durable=durable):
+                for write in batch:
+                    write.run(connection)
+        except BaseException as error:  # noqa: BLE001 - every caller gets it
+            for write in batch:
+                write.future.set_exception(error)
+            return
+        for write in batch:
+            if isinstance(write.error, sqlite3.Error):
+                write.error = self._translated(write.error)
+            write.settle()
+        self._writes += len(batch)
+        if self._writes >= _CHECKPOINT_EVERY:
+            self._writes = 0
+            self._try_checkpoint()
+
+    def _try_checkpoint(self) -> None:
+        try:
+            _checkpoint(self._opened())
+        except sqlite3.Error as error:
+            # Everything is committed; the log only stays long until the next try.
+            _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            return
+        with ExitStack() as stack, self._errors_translated():
+            target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
+            connection = sqlite3.connect(
+                target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
+            )
+            stack.enter_context(closing(connection))
+            migrations = _migrations(self._migrations)
+            version = self._checked_version(connection, latest=max(migrations))
+            _configure(connection)
+            for number in range(version + 1, max(migrations) + 1):
+                _migrate(connection, number, migrations[number])
+            _tell_about_version()
+            self._connection = connection
+            self._resources = stack.pop_all()
+
+    def _prepare_file(self, path: Path, stack: ExitStack) -> str:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = path.resolve()
+            stack.enter_context(_ProcessLock(path))
+            if not path.exists():
+                # Made by hand only while it is not there: SQLite would take the umask's mode, and
+                # closing a file that SQLite has open would drop its locks.
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            elif path.stat().st_mode & 0o077:
+                path.chmod(0o600)
+        except OSError as error:
+            raise self._error(self._backend, f"{path}: {error.strerror}") from error
+        return str(path)
+
+    def _checked_version(self, connection: sqlite3.Connection, latest: int) -> int:
+        try:
+            application_id = _scalar(connection, "PRAGMA application_id")
+            version = _scalar(connection, "PRAGMA user_version")
+            tables = _scalar(connection, "SELECT count(*) FROM sqlite_master")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+                raise self._refused("a file that is not a database", latest) from error
+            raise
+        if application_id != self._application_id and (application_id, version, tables) != (
+            0,
+            0,
+            0,
+        ):
+            raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
+        if version > latest:
+            raise self._refused(f"schema {version}", latest)
+        return version
+
+    def _refused(self, found: str, latest: int) -> SchemaVersionError:
+        store = f"{self._backend} store {self._path}"
+        return SchemaVersionError(store, found=found, supported=f"schemas 1 to {latest}")
+
+    def _close(self) -> None:
+        if self._connection is None:
+            return
+        self._try_checkpoint()
+        self._connection = None
+        with self._errors_translated():
+            self._resources.close()
+
+    @contextmanager
+    def _errors_translated(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: sqlite3.Error) -> MemoraError:
+        """Return memora's error; its text names the kind of failure and quotes nothing."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _MAY_PASS:
+            return self._connection_error(self._backend, _MAY_PASS[code])
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        reason = _WILL_NOT_PASS.get(code, f"SQLite refused the statement ({name})")
+        return self._error(self._backend, reason)
+
+
+class _ProcessLock:
+    """Exclusive lock on a file beside the database; the system frees it when the owner dies."""
+
+    # Copies of the lock in forked children would outlive the owner.
+    _held: ClassVar[weakref.WeakSet[_ProcessLock]] = weakref.WeakSet()
+    _fork_handled: ClassVar[bool] = False
+
+    def __init__(self, database: Path) -> None:
+        self._directory = database.parent
+        path = database.with_name(database.name + ".lock")
+        self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+")
+
+    def __enter__(self) -> _ProcessLock:
+        try:
+            _lock(self._file.fileno())
+        except OSError as error:
+            owner = self._file.read(20).strip()
+            self._file.close()
+            pid = int(owner) if owner.isdigit() else None
+            raise StoreLockedError(str(self._directory), pid) from error
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+        self._close_in_forks()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._file.truncate(0)
+        self._file.close()
+
+    def _close_in_forks(self) -> None:
+        self._held.add(self)
+        if not _ProcessLock._fork_handled and hasattr(os, "register_at_fork"):
+            _ProcessLock._fork_handled = True
+            os.register_at_fork(after_in_child=_close_inherited_locks)
+
+    @classmethod
+    def close_inherited(cls) -> None:
+        """Close this process's copies of the locks that its parent holds."""
+        for lock in cls._held:
+            lock._file.close()
+
+
+def _close_inherited_locks() -> None:
+    _ProcessLock.close_inherited()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        # Windows keeps others from reading what is locked, so the byte lies far behind the pid.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
+    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _scalar(connection: sqlite3.Connection, query: str) -> int:
+    return connection.execute(query).fetchone()[0]
+
+
+def _migrations(package: str) -> dict[int, str]:
+    """Return the migration scripts of a package by number."""
+    folder = files(package).joinpath("migrations")
+    return {
+        int(file.name[:4]): file.read_text("utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    }
+
+
+def _migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
+    """Run one migration, stamp included, in one transaction: a crash leaves all of it or none."""
+    with _transaction(connection, durable=True):
+        for statement in _statements(script):
+            connection.execute(statement)
+        stamp = _scalar(connection, "PRAGMA user_version")
+        if stamp != number:
+            raise ValueError(f"migration {number} stamps version {stamp}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _tell_about_version() -> None:
+    global _told_about_version  # noqa: PLW0603 - once per process is the promise
+    if _told_about_version or sqlite3.sqlite_version_info >= _RESET_RACE_FIXED:
+        return
+    _told_about_version = True
+    _logger.info(
+        "SQLite %s has the WAL-reset race that 3.51.3 fixes; memora opens one connection per file "
+        "under an exclusive lock, which keeps clear of it",
+        sqlite3.sqlite_version,
+    )

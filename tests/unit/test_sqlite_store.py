@@ -1,0 +1,504 @@
+"""The SQLite store under both embedded stores: ownership, transactions, migrations, errors."""
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from memora import _sqlite
+from memora._sqlite import SqliteStore
+from memora.errors import (
+    GraphDBConnectionError,
+    GraphDBError,
+    SchemaVersionError,
+    StoreLockedError,
+    VectorDBConnectionError,
+    VectorDBError,
+)
+
+APPLICATION_ID = 0x7E57
+FIRST = f"""-- Comment; with a semicolon
+CREATE TABLE item (name TEXT NOT NULL PRIMARY KEY, size INTEGER) STRICT;
+CREATE TRIGGER item_checked BEFORE INSERT ON item WHEN new.size < 0 BEGIN
+  SELECT raise(ABORT, 'negative');
+END;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = 1;
+"""
+SECOND = "ALTER TABLE item ADD COLUMN note TEXT;\nPRAGMA user_version = 2;\n"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch, request):
+    """A package with one migration, importable for this test only."""
+    name = f"migrations_{abs(hash(request.node.nodeid))}"
+    folder = tmp_path / "packages" / name / "migrations"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "0001_init.sql").write_text(FIRST)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    return name
+
+
+@pytest.fixture
+def migrations(package, tmp_path):
+    return tmp_path / "packages" / package / "migrations"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new folder é" / "store.db"
+
+
+@pytest.fixture
+async def store(path, package):
+    store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def insert(name, size=1):
+    return lambda connection: connection.execute("INSERT INTO item VALUES (?, ?)", (name, size))
+
+
+def names(connection):
+    return [row[0] for row in connection.execute("SELECT name FROM item ORDER BY name")]
+
+
+def pragma(name):
+    return lambda connection: connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+async def test_a_new_store_is_stamped_private_and_durable(store, path):
+    assert await store.read(pragma("application_id")) == APPLICATION_ID
+    assert await store.read(pragma("user_version")) == 1
+    assert await store.read(pragma("journal_mode")) == "wal"
+    assert await store.read(pragma("secure_delete")) == 1
+    assert await store.read(pragma("foreign_keys")) == 1
+    await store.write(insert("a"))
+    assert await store.read(pragma("synchronous")) == 2
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    files = sorted(path.parent.iterdir())
+    assert [file.name for file in files] == [
+        "store.db", "store.db-shm", "store.db-wal", "store.db.lock",
+    ]  # fmt: skip
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+async def test_an_existing_file_becomes_private(store, path, package):
+    await store.close()
+    path.chmod(0o644)
+    await store.open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_writes_are_kept_across_reopening_and_close_may_be_repeated(store, path):
+    await store.write(insert("a"))
+    await store.close()
+    await store.close()
+    assert not path.with_name("store.db-wal").exists()
+    await store.open()
+    await store.open()
+    assert await store.read(names) == ["a"]
+
+
+async def test_in_memory_store_needs_no_file(package):
+    store = SqliteStore(None, application_id=APPLICATION_ID, migrations=package)
+    await store.open()
+    await store.write(insert("a"))
+    assert await store.read(names) == ["a"]
+    await store.checkpoint()
+    await store.close()
+
+
+async def test_a_failing_write_is_undone_and_its_error_raised(store):
+    def fail(connection):
+        insert("a")(connection)
+        raise LookupError("on purpose")
+
+    with pytest.raises(LookupError, match="on purpose"):
+        await store.write(fail)
+    assert await store.read(names) == []
+    await store.write(insert("b"))
+    assert await store.read(names) == ["b"]
+
+
+async def test_writes_that_wait_together_share_a_commit_but_not_their_fate(store):
+    commits = []
+
+    def hold(connection):
+        connection.set_trace_callback(
+            lambda statement: commits.append(statement) if statement == "COMMIT" else None
+        )
+        release.wait(5)
+
+    release = threading.Event()
+    held = asyncio.create_task(store.read(hold))
+    tasks = [asyncio.create_task(store.write(insert(name))) for name in ("a", "b", "a", "c")]
+    await asyncio.sleep(0)
+    release.set()
+    await held
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "Cursor", "Cursor", "GraphDBError", "Cursor",
+    ]  # fmt: skip
+    assert await store.read(names) == ["a", "b", "c"]
+    assert commits == ["COMMIT"]
+
+
+async def test_a_transaction_that_sqlite_gives_up_fails_every_write_in_it(store):
+    def give_up(connection):
+        connection.execute("ROLLBACK")
+        raise sqlite3.OperationalError("gave up")
+
+    release = threading.Event()
+    held = asyncio.create_task(store.read(lambda _: release.wait(5)))
+    tasks = [asyncio.create_task(store.write(work)) for work in (insert("a"), give_up)]
+    await asyncio.sleep(0)
+    release.set()
+    await held
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [GraphDBError, GraphDBError]
+    assert await store.read(names) == []
+    await store.write(insert("b"))
+
+
+async def test_bookkeeping_does_not_wait_for_the_disk_unless_a_durable_write_is_with_it(store):
+    async def synchronous(*durable):
+        release = threading.Event()
+        held = asyncio.create_task(store.read(lambda _: release.wait(5)))
+        level = pragma("synchronous")
+        tasks = [asyncio.create_task(store.write(level, durable=each)) for each in durable]
+        await asyncio.sleep(0)
+        release.set()
+        await held
+        return await asyncio.gather(*tasks)
+
+    assert await synchronous(False, False) == [1, 1]
+    assert await synchronous(False, True) == [2, 2]
+
+
+async def test_b15_a_cancelled_write_is_whole_or_absent_and_the_store_goes_on(store):
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection):
+        insert("a")(connection)
+        started.set()
+        release.wait(5)
+        insert("b")(connection)
+
+    running = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(started.wait, 5)
+    waiting = asyncio.create_task(store.write(insert("c")))
+    await asyncio.sleep(0)
+    running.cancel()
+    waiting.cancel()
+    for task in (running, waiting):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    release.set()
+    assert await store.read(names) == ["a", "b"]
+
+
+async def test_close_finishes_what_is_queued(store):
+    tasks = [asyncio.create_task(store.write(insert(name))) for name in "abc"]
+    await asyncio.sleep(0)
+    await asyncio.gather(store.close(), store.close())
+    await asyncio.gather(*tasks)
+    await store.open()
+    assert await store.read(names) == ["a", "b", "c"]
+
+
+async def test_a_cancelled_close_still_frees_the_store(store, path, package):
+    release = threading.Event()
+    held = asyncio.create_task(store.read(lambda _: release.wait(5)))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    release.set()
+    await held
+    await store.close()
+    other = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    await other.open()
+    await other.close()
+
+
+async def test_a_closed_or_unopened_store_says_so(store, path, package):
+    await store.close()
+    with pytest.raises(GraphDBError, match="not open"):
+        await store.read(names)
+    with pytest.raises(GraphDBError, match="not open"):
+        await store.write(insert("a"))
+
+
+async def test_the_same_process_is_refused_a_second_opening(store, path, package):
+    other = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    with pytest.raises(StoreLockedError) as caught:
+        await other.open()
+    assert caught.value.pid == os.getpid()
+    assert caught.value.path == str(path.parent.resolve())
+    with pytest.raises(GraphDBError, match="not open"):
+        await other.read(names)
+    await other.close()
+    await store.write(insert("a"))
+    await store.close()
+    await other.open()
+    assert await other.read(names) == ["a"]
+    await other.close()
+
+
+async def test_a_link_to_the_file_is_the_same_store(store, path, package):
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    other = SqliteStore(link, application_id=APPLICATION_ID, migrations=package)
+    with pytest.raises(StoreLockedError):
+        await other.open()
+    await other.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from memora._sqlite import SqliteStore
+sys.path.insert(0, sys.argv[3])
+store = SqliteStore(Path(sys.argv[1]), application_id=0x7E57, migrations=sys.argv[2])
+async def main():
+    await store.open()
+    for number in range(1000):
+        await store.write(
+            lambda c, n=number: c.execute("INSERT INTO item VALUES (?, ?)", (f"{n:04}", n)))
+        print(number, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_another_process_is_refused_and_its_death_frees_the_store(path, package, tmp_path):
+    arguments = [str(path), package, str(tmp_path / "packages")]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
+        store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+        with pytest.raises(StoreLockedError) as caught:
+            await store.open()
+        assert caught.value.pid == writer.pid
+    finally:
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in writer.stdout]
+        writer.wait()
+        writer.stdout.close()
+    await store.open()
+    kept = await store.read(names)
+    assert kept[: len(acknowledged)] == [f"{number:04}" for number in acknowledged]
+    await store.close()
+
+
+FORKER = """
+import asyncio, os, sys
+from pathlib import Path
+from memora._sqlite import SqliteStore
+sys.path.insert(0, sys.argv[3])
+store = SqliteStore(Path(sys.argv[1]), application_id=0x7E57, migrations=sys.argv[2])
+async def use():
+    await store.read(lambda c: c.execute("SELECT 1"))
+asyncio.run(store.open())
+child = os.fork()
+if child == 0:
+    for call in (use(), store.open(), store.close()):
+        try:
+            asyncio.run(call)
+            print("ok", flush=True)
+        except Exception as error:
+            print(type(error).__name__, error, flush=True)
+    sys.stdin.read()
+    os._exit(0)
+print("parent dies", flush=True)
+os._exit(1)
+"""
+
+
+async def test_a_fork_is_refused_and_does_not_keep_the_lock(path, package, tmp_path):
+    arguments = [str(path), package, str(tmp_path / "packages")]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORKER, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = sorted(parent.stdout.readline().strip() for _ in range(4))
+    parent.wait()
+    assert lines[0].startswith("GraphDBError sqlite: the store was opened by process")
+    assert lines[1].startswith("GraphDBError sqlite: the store was opened by process")
+    assert lines[2:] == ["ok", "parent dies"]
+    store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    await store.open()  # while the child of the dead owner still lives
+    await store.close()
+    parent.stdin.close()
+    parent.stdout.read()
+    parent.stdout.close()
+
+
+async def test_i20_a_newer_schema_is_refused_and_left_alone(store, path, package):
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(SchemaVersionError) as caught:
+        await store.open()
+    assert (caught.value.found, caught.value.supported) == ("schema 7", "schemas 1 to 1")
+    other = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    with pytest.raises(SchemaVersionError):  # and not StoreLockedError: the refused one let go
+        await other.open()
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "PRAGMA application_id = 1; PRAGMA user_version = 1;",
+        "CREATE TABLE somebodys (x);",
+        "PRAGMA user_version = 1;",
+    ],
+)
+async def test_i20_a_foreign_database_is_refused_and_left_alone(path, package, statements):
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(statements)
+    connection.close()
+    before = path.read_bytes()
+    store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    with pytest.raises(SchemaVersionError, match="of another kind"):
+        await store.open()
+    await store.close()
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(path, package):
+    path.parent.mkdir()
+    path.write_bytes(b"Dear diary, this is not SQLite." * 100)
+    store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    with pytest.raises(SchemaVersionError, match="not a database"):
+        await store.open()
+    await store.close()
+    assert path.read_bytes().startswith(b"Dear diary")
+
+
+async def test_b43_later_migrations_run_once_each_in_one_transaction(store, migrations):
+    await store.write(insert("a"))
+    await store.close()
+    broken = migrations / "0002_note.sql"
+    broken.write_text("ALTER TABLE item ADD COLUMN note TEXT;\nINSERT INTO nowhere VALUES (1);\n")
+    with pytest.raises(GraphDBError):
+        await store.open()
+    broken.write_text(SECOND)
+    await store.open()
+    assert await store.read(pragma("user_version")) == 2
+    await store.close()
+    await store.open()
+    row = await store.read(lambda c: c.execute("SELECT name, note FROM item").fetchone())
+    assert row == ("a", None)
+
+
+async def test_a_migration_that_forgets_its_stamp_is_refused(store, migrations):
+    await store.close()
+    (migrations / "0002_note.sql").write_text("ALTER TABLE item ADD COLUMN note TEXT;\n")
+    with pytest.raises(ValueError, match="migration 2 stamps version 1"):
+        await store.open()
+
+
+async def test_errors_are_typed_and_quote_no_value(store, path):
+    await store.write(insert("a secret"))
+    with pytest.raises(GraphDBError, match=r"sqlite: SQLite refused .*CONSTRAINT") as caught:
+        await store.write(insert("a secret"))
+    assert not isinstance(caught.value, GraphDBConnectionError)
+    assert "a secret" not in str(caught.value)
+    with pytest.raises(GraphDBError, match="refused"):
+        await store.read(lambda c: c.execute("SELECT ?", (object(),)))
+
+
+async def test_a_full_disk_is_an_error_that_may_pass(store):
+    def limit(pages):
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+    pages = await store.read(pragma("page_count"))
+    await store.read(limit(pages))
+    with pytest.raises(GraphDBConnectionError, match="full"):
+        await store.write(insert("x" * 100_000))
+    await store.read(limit(10_000))
+    await store.write(insert("y"))
+    assert await store.read(names) == ["y"]
+
+
+async def test_a_lock_held_by_another_program_is_an_error_that_may_pass(store, path):
+    await store.read(lambda c: c.execute("PRAGMA busy_timeout = 1"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(GraphDBConnectionError, match="locked by another program"):
+        await store.write(insert("a"))
+    other.execute("ROLLBACK")
+    other.close()
+    await store.write(insert("a"))
+
+
+async def test_a_folder_that_cannot_be_used_is_a_typed_error(tmp_path, package):
+    (tmp_path / "file").write_text("")
+    store = SqliteStore(
+        tmp_path / "file" / "store.db", application_id=APPLICATION_ID, migrations=package
+    )
+    with pytest.raises(GraphDBError, match=r"store\.db"):
+        await store.open()
+    await store.close()
+
+
+async def test_the_error_classes_are_the_callers(package, tmp_path):
+    store = SqliteStore(
+        None,
+        application_id=APPLICATION_ID,
+        migrations=package,
+        backend="embedded",
+        error=VectorDBError,
+        connection_error=VectorDBConnectionError,
+    )
+    await store.open()
+    await store.write(insert("a"))
+    with pytest.raises(VectorDBError, match="embedded: "):
+        await store.write(insert("a"))
+    await store.close()
+
+
+async def test_the_log_is_emptied_from_time_to_time(store, path, monkeypatch):
+    monkeypatch.setattr(_sqlite, "_CHECKPOINT_EVERY", 5)
+    log = path.with_name("store.db-wal")
+    for name in "abcd":
+        await store.write(insert(name))
+    assert log.stat().st_size > 0
+    await store.write(insert("e"))
+    await store.read(names)
+    assert log.stat().st_size == 0
+    await store.write(insert("f"))
+    await store.checkpoint()
+    assert log.stat().st_size == 0
+
+
+async def test_an_old_sqlite_is_told_once_per_process(package, monkeypatch, caplog):
+    monkeypatch.setattr(_sqlite, "_told_about_version", False)
+    monkeypatch.setattr(_sqlite.sqlite3, "sqlite_version_info", (3, 51, 2))
+    with caplog.at_level(logging.INFO, logger="memora"):
+        for _ in range(2):
+            store = SqliteStore(None, application_id=APPLICATION_ID, migrations=package)
+            await store.open()
+            await store.close()
+    assert len([record for record in caplog.records if "WAL-reset" in record.message]) == 1
