@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,7 @@ class FastEmbedSparseEncoder:
         self._name = model
         self._options = _options(cache_dir, threads, allow_download=allow_download)
         self._model: Any = None
+        self._turn = threading.Lock()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         """Weights of the words of a text and of words that the model adds to it."""
@@ -117,7 +119,8 @@ class FastEmbedSparseEncoder:
 
     def _encode(self, texts: Sequence[str], method: str) -> list[SparseVector]:
         cut = [text[:_LONGEST_TEXT] for text in texts]
-        with _translated_errors(self._name):
+        # Callers come from many threads: one loads the model, and one at a time computes.
+        with self._turn, _translated_errors(self._name):
             if self._model is None:
                 self._model = _import().SparseTextEmbedding(self._name, **self._options)
             return [_sparse(item) for item in getattr(self._model, method)(cut)]
