@@ -18,6 +18,7 @@ from memora.errors import (
     EmbeddingError,
     ExtractionError,
     InteractionNotFoundError,
+    InvalidInputError,
     LLMError,
     MemoraError,
     NotFoundError,
@@ -39,6 +40,19 @@ class Outcome:
     candidates: tuple[Candidate, ...]
     decisions: tuple[Decision, ...]
     buried: frozenset[int]
+
+
+def status(value: JobStatus | str) -> JobStatus:
+    """Return the status of that name.
+
+    Raises:
+        InvalidInputError: There is no such status.
+    """
+    try:
+        return JobStatus(value)
+    except ValueError:
+        known = ", ".join(status.value for status in JobStatus)
+        raise InvalidInputError("statuses", f"of {known}", got=str(value)[:40]) from None
 
 
 def memory_scope(scope: Scope, *, across_agents: bool) -> Scope:

@@ -10,12 +10,13 @@ from memora.schema.index import IndexDocument
 from memora.vector_db.base import BaseVectorDB
 
 BATCH = 500
+Progress = Callable[[int], None]
 
 
 async def reindex(
     graph: BaseGraphDB,
     vector: BaseVectorDB,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> int:
     """Drop all vectors and make them again, with the store's own model; no language model is asked.
 
@@ -44,7 +45,7 @@ async def _flush(
     vector: BaseVectorDB,
     batch: list[IndexDocument],
     done: int,
-    on_progress: Callable[[int], None] | None,
+    on_progress: Progress | None,
 ) -> int:
     if batch:
         await vector.upsert(batch)

@@ -1,0 +1,214 @@
+"""A handle on one user: the same verbs, the scope filled in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.models import Interaction, Memory
+from memora.schema.recall import MemoryFilters
+from memora.schema.scope import Scope
+
+if TYPE_CHECKING:
+    from memora.agent.main import Memora
+
+
+class BoundMemora:
+    """What `Memora.for_user` returns; each method is the one of `Memora` with that name.
+
+    Attributes:
+        scope: Organization, user and agent of every call.
+    """
+
+    def __init__(self, memora: Memora, scope: Scope, *, create: bool) -> None:
+        self._memora = memora
+        self.scope = scope
+        self._missing = create
+        self._creating = asyncio.Lock()
+
+    async def ensure(self) -> None:
+        """Create what is missing of organization, user and agent, if the handle may; once."""
+        if not self._missing:
+            return
+        async with self._creating:
+            graph, scope = self._memora.graph, self.scope
+            if await graph.find_organization(scope.org_id) is None:
+                await graph.create_organization(scope.org_id, org_id=scope.org_id)
+            if await graph.find_user(scope) is None:
+                await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
+            if (
+                scope.agent_id is not None
+                and await graph.find_agent(scope.org_id, scope.agent_id) is None
+            ):
+                await graph.create_agent(scope.org_id, scope.agent_id, agent_id=scope.agent_id)
+            self._missing = False
+
+    async def save(
+        self,
+        interaction: Sequence[Mapping[str, Any]],
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> tuple[str, datetime]:
+        """Store a conversation; short name of `save_or_update_interaction_and_memories`."""
+        return await self.save_or_update_interaction_and_memories(
+            interaction, interaction_id, current_datetime, **options
+        )
+
+    async def save_or_update_interaction_and_memories(
+        self,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> tuple[str, datetime]:
+        """Store a conversation and remember what is worth it; options as in `Memora`."""
+        await self.ensure()
+        return await self._memora.save_or_update_interaction_and_memories(
+            self.scope.org_id,
+            self.scope.user_id,
+            self.scope.agent_id,
+            interaction,
+            interaction_id,
+            current_datetime,
+            **options,
+        )
+
+    async def preview_save(
+        self,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> SavePreview:
+        """Return what a save would do; options as in `Memora`."""
+        await self.ensure()
+        return await self._memora.preview_save(
+            self.scope.org_id,
+            self.scope.user_id,
+            self.scope.agent_id,
+            interaction,
+            interaction_id,
+            current_datetime,
+            **options,
+        )
+
+    async def recall(self, latest_msg: str, **options: Any) -> list[Memory]:
+        """Recall for a message and return only the memories; options as in `Memora`."""
+        memories, _ids = await self.recall_memories_for_message(latest_msg, **options)
+        return memories
+
+    async def recall_memories_for_message(
+        self,
+        latest_msg: str,
+        preceding_msg_for_context: Sequence[Mapping[str, Any]] = (),
+        current_datetime: datetime | None = None,
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        **options: Any,
+    ) -> tuple[list[Memory], list[str]]:
+        """Recall the memories that matter for a message; options as in `Memora`."""
+        await self.ensure()
+        return await self._memora.recall_memories_for_message(
+            self.scope.org_id,
+            self.scope.user_id,
+            latest_msg,
+            self.scope.agent_id,
+            preceding_msg_for_context,
+            current_datetime,
+            filter_out_memory_ids_set,
+            **options,
+        )
+
+    async def search_memories_as_one(
+        self, search_queries: Sequence[str], **options: Any
+    ) -> list[Memory]:
+        """Search with several queries, one list; options as in `Memora`."""
+        await self.ensure()
+        return await self._memora.search_memories_as_one(
+            self.scope.org_id,
+            self.scope.user_id,
+            search_queries,
+            agent_id=self.scope.agent_id,
+            **options,
+        )
+
+    async def search_memories_as_batch(
+        self, search_queries: Sequence[str], **options: Any
+    ) -> list[list[Memory]]:
+        """Search with several queries, one list each; options as in `Memora`."""
+        await self.ensure()
+        return await self._memora.search_memories_as_batch(
+            self.scope.org_id,
+            search_queries,
+            user_id=self.scope.user_id,
+            agent_id=self.scope.agent_id,
+            **options,
+        )
+
+    async def build_context(
+        self,
+        message: str,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        always: Sequence[str] = (),
+        token_budget: int | None = None,
+        current_datetime: datetime | None = None,
+    ) -> str:
+        """Recall for a message and return a briefing."""
+        await self.ensure()
+        return await self._memora.build_context(
+            self.scope.org_id,
+            self.scope.user_id,
+            message,
+            agent_id=self.scope.agent_id,
+            limit=limit,
+            filters=filters,
+            always=always,
+            token_budget=token_budget,
+            current_datetime=current_datetime,
+        )
+
+    async def update_memory(
+        self, memory_id: str, content: str, *, author: str | None = None
+    ) -> Memory:
+        """Give a statement a new text, as a new version."""
+        return await self._memora.update_memory(
+            self.scope.org_id, self.scope.user_id, memory_id, content, author=author
+        )
+
+    async def revert_memory(self, memory_id: str, *, author: str | None = None) -> Memory:
+        """Make the text of one version current again."""
+        return await self._memora.revert_memory(
+            self.scope.org_id, self.scope.user_id, memory_id, author=author
+        )
+
+    async def retract_memory(self, memory_id: str, *, at: datetime | None = None) -> Memory:
+        """End a statement; its history stays."""
+        return await self._memora.retract_memory(
+            self.scope.org_id, self.scope.user_id, memory_id, at=at
+        )
+
+    async def delete_memory(self, memory_id: str) -> DeleteReceipt:
+        """Purge one version."""
+        return await self._memora.delete_memory(self.scope.org_id, self.scope.user_id, memory_id)
+
+    async def memory_history(self, memory_id: str) -> list[Memory]:
+        """Return all versions of a statement, newest first."""
+        return await self._memora.memory_history(self.scope.org_id, self.scope.user_id, memory_id)
+
+    async def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
+        """Return the user's current memories, newest first."""
+        await self.ensure()
+        return await self._memora.graph.get_all_user_memories(
+            self.scope.org_id, self.scope.user_id, self.scope.agent_id, skip, limit
+        )
+
+    async def interaction(self, interaction_id: str) -> Interaction:
+        """Return an interaction with messages and memories."""
+        return await self._memora.graph.get_interaction(
+            self.scope.org_id, self.scope.user_id, interaction_id
+        )

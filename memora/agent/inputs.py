@@ -1,0 +1,134 @@
+"""Arguments of the public calls, checked and turned into requests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from memora.agent.recall import Search
+from memora.agent.save import SaveRequest
+from memora.core.messages import checked_time, parse_messages
+from memora.errors import InvalidInputError
+from memora.schema.recall import MemoryFilters
+from memora.schema.scope import Scope, SearchScope
+from memora.schema.validation import (
+    PAGE,
+    QUERIES,
+    checked_bool,
+    checked_id,
+    checked_int,
+    checked_json_object,
+    checked_name,
+    checked_optional_id,
+    checked_share,
+    checked_text,
+    kind_of,
+)
+
+_RETRIES = 20
+_REVISION = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a recall uses when the call does not say."""
+
+    limit: int = 12
+    min_similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        checked_int(self.limit, "recall_limit", 1, PAGE)
+        if self.min_similarity is not None:
+            checked_share(self.min_similarity, "min_similarity")
+
+
+def search_of(
+    defaults: Defaults,
+    scope: SearchScope,
+    queries: Sequence[str],
+    exclude: Collection[str],
+    *,
+    limit: int | None,
+    filters: MemoryFilters | Mapping[str, Any] | None,
+    as_of: datetime | None,
+    min_similarity: float | None,
+    explain: bool,
+) -> Search:
+    """Build a search from public arguments.
+
+    Raises:
+        InvalidInputError: One of them is malformed.
+    """
+    if isinstance(queries, str):
+        raise InvalidInputError("search_queries", "a list of texts", got="str")
+    checked_int(len(queries), "search_queries", 0, QUERIES)
+    floor = defaults.min_similarity if min_similarity is None else min_similarity
+    return Search(
+        scope=scope,
+        queries=tuple(checked_text(q, f"search_queries[{i}]") for i, q in enumerate(queries)),
+        limit=checked_int(defaults.limit if limit is None else limit, "limit", 1, PAGE),
+        filters=MemoryFilters.parse(filters),
+        exclude=_excluded(exclude),
+        as_of=None if as_of is None else checked_time(as_of, "as_of"),
+        min_similarity=None if floor is None else checked_share(floor, "min_similarity"),
+        explain=checked_bool(explain, "explain"),
+    )
+
+
+def _excluded(value: object) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidInputError("filter_out_memory_ids_set", "a set of ids", got=kind_of(value))
+    ids = list(cast("Iterable[object]", value))
+    if not all(isinstance(item, str) for item in ids):
+        raise InvalidInputError("filter_out_memory_ids_set", "a set of texts")
+    return frozenset(cast("list[str]", ids))
+
+
+def save_request(
+    now: datetime,
+    scope: Scope,
+    interaction: Sequence[Mapping[str, Any]] | None,
+    *,
+    interaction_id: str | None,
+    current_datetime: datetime | None,
+    extract_agent_memories: bool,
+    update_across_agents: bool,
+    max_retries: int,
+    expected_revision: int | None = None,
+    idempotency_key: str | None = None,
+    external_id: str | None = None,
+    title: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    process_id: str | None = None,
+) -> SaveRequest:
+    """Build a save from public arguments.
+
+    Raises:
+        InvalidInputError: One of them is malformed.
+    """
+    if interaction is None:
+        raise InvalidInputError("interaction", "a list of messages", got="None")
+    at = now if current_datetime is None else checked_time(current_datetime, "current_datetime")
+    return SaveRequest(
+        scope=scope,
+        messages=parse_messages(interaction),
+        at=at,
+        interaction_id=checked_optional_id(interaction_id, "interaction_id"),
+        external_id=checked_optional_id(external_id, "external_id"),
+        title=None if title is None else checked_name(title, "title"),
+        metadata=None if metadata is None else checked_json_object(metadata, "metadata"),
+        process_id=checked_optional_id(process_id, "process_id"),
+        about_agent=checked_bool(extract_agent_memories, "extract_agent_memories"),
+        across_agents=checked_bool(update_across_agents, "update_across_agents"),
+        max_retries=checked_int(max_retries, "max_retries", 0, _RETRIES),
+        expected_revision=None
+        if expected_revision is None
+        else checked_int(expected_revision, "expected_revision", 0, _REVISION),
+        idempotency_key=None
+        if idempotency_key is None
+        else checked_id(idempotency_key, "idempotency_key"),
+    )
