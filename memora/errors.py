@@ -230,7 +230,8 @@ class LLMResponseError(LLMError):
     """The answer is unusable: refused, cut off, filtered, or not of the requested schema.
 
     Attributes:
-        kind: One of `refusal`, `truncated`, `filtered`, `empty`, `schema`, `request`.
+        kind: One of `refusal`, `truncated`, `filtered`, `empty`, `schema`, `too_long` (the prompt
+            exceeds the model's window) and `request`.
     """
 
     def __init__(self, provider: str, reason: str, *, kind: str, status: int | None = None) -> None:

@@ -7,21 +7,22 @@ import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, overload
 
 from pydantic import BaseModel
 
 from memora.errors import LLMError, LLMResponseError, LLMTimeoutError
 from memora.llm_backends._failures import (
+    SAMPLING,
     HttpProblem,
+    error_in_body,
     problem_of,
     read_body,
-    read_problem,
     refused,
     translate,
     unsupported,
 )
-from memora.llm_backends._parse import Unusable, parse_answer
+from memora.llm_backends._parse import Unusable, as_object, parse_answer
 from memora.llm_backends._prompt import Message, checked_messages, repair_turn, with_schema
 from memora.llm_backends._retry import Patience, Sleep, with_retries
 from memora.llm_backends._settings import Settings
@@ -30,7 +31,6 @@ from memora.llm_backends.base import BaseBackendLLM
 T = TypeVar("T", bound=BaseModel)
 
 PROMPT_ONLY = "prompt"
-SAMPLING = frozenset({"temperature", "top_p", "max_tokens"})
 _STOPS = {
     "refusal": "the model refused to answer",
     "truncated": "the answer was cut off at the token limit",
@@ -63,7 +63,7 @@ class Request:
         prompt: The messages, with the schema in words where `mode` needs it.
         schema: The schema that the answer must fit.
         mode: How the provider is told the schema.
-        used: Settings that the request makes use of, the mode among them.
+        used: Settings that the provider may reject, the mode among them.
     """
 
     prompt: list[Message]
@@ -127,6 +127,26 @@ class ChatBackend(BaseBackendLLM):
         del problem
         return None
 
+    @overload
+    async def __call__(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        output_schema_model: None = None,
+        *,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+    ) -> str: ...
+
+    @overload
+    async def __call__(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        output_schema_model: type[T],
+        *,
+        max_retries: int | None = None,
+        deadline: float | None = None,
+    ) -> T: ...
+
     async def __call__(
         self,
         messages: Sequence[Mapping[str, str]],
@@ -176,54 +196,71 @@ class ChatBackend(BaseBackendLLM):
     async def _answer(
         self, prompt: list[Message], schema: type[BaseModel] | None, patience: Patience
     ) -> Reply:
-        reply = await with_retries(
-            lambda: self._attempt(prompt, schema),
-            patience,
-            provider=self.provider,
-            sleep=self._sleep,
-        )
+        async def attempt() -> Reply:
+            return await self._attempt(prompt, schema)
+
+        reply = await with_retries(attempt, patience, provider=self.provider, sleep=self._sleep)
         if reply.stop:
             raise LLMResponseError(self.provider, _STOPS[reply.stop], kind=reply.stop)
         return reply
 
     async def _attempt(self, prompt: list[Message], schema: type[BaseModel] | None) -> Reply:
-        """One request; without those settings that the model turns out not to take."""
         connection = await self._connected()
-        while True:
-            request = self._request(prompt, schema)
-            try:
-                async with asyncio.timeout(self._settings.timeout):
-                    content = await connection.post(self._body(request))
-                return self._understood(content)
-            except TimeoutError:
-                failure: LLMError = LLMTimeoutError(self.provider, "the request timed out")
-            except connection.errors as error:
-                failure = translate(self.provider, error)
-                problem = problem_of(error)
-            ...
+        request = self._request(prompt, schema)
+        outcome: Reply | LLMError | None
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                content = await connection.post(self._body(request))
+        except TimeoutError:
+            outcome = LLMTimeoutError(self.provider, "the request timed out")
+        except connection.errors as error:
+            outcome = self._outcome(error, request)
+        else:
+            outcome = self._understood(content)
+        if outcome is None:
+            return await self._attempt(prompt, schema)
+        if isinstance(outcome, LLMError):
+            raise outcome
+        return outcome
+
+    def _outcome(self, error: Exception, request: Request) -> Reply | LLMError | None:
+        """What an SDK's exception means; `None` asks again, without what the model rejected."""
+        problem = problem_of(error)
+        if problem is None:
+            return translate(self.provider, error)
+        reply = self._salvage(problem)
+        if reply is not None:
+            self.record_usage()
+            return reply
+        rejected = request.used & unsupported(problem, request.mode)
+        if rejected:
+            logger.info("%s: %s does not take %s", self.provider, self.model, sorted(rejected))
+            self._rejected |= rejected
+            return None
+        return refused(self.provider, problem)
 
     def _request(self, prompt: list[Message], schema: type[BaseModel] | None) -> Request:
-        used = SAMPLING - self._rejected
+        used = frozenset(SAMPLING) - self._rejected
         if schema is None:
             return Request(prompt, None, PROMPT_ONLY, used)
         mode = next((mode for mode in self.modes if mode not in self._rejected), PROMPT_ONLY)
-        if mode == PROMPT_ONLY or mode == "json_object" or self.explains_schema:
+        if mode in (PROMPT_ONLY, "json_object") or self.explains_schema:
             prompt = with_schema(prompt, schema)
-        return Request(prompt, schema, mode, used | {mode})
+        # Words in the prompt cannot be rejected: there is no next mode to try.
+        return Request(prompt, schema, mode, used | ({mode} - {PROMPT_ONLY}))
 
-    def _understood(self, content: bytes) -> Reply:
-        payload = read_body(content)
-        if not isinstance(payload, dict):
-            self.record_usage()
-            raise LLMResponseError(self.provider, "the answer is not JSON", kind="schema")
-        fields = cast("dict[str, Any]", payload)
+    def _understood(self, content: bytes) -> Reply | LLMError:
+        fields = as_object(read_body(content))
         prompt_tokens, completion_tokens = self._count(fields)
         self.record_usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
         reply = self._read(fields)
         if reply is not None:
             return reply
-        status = ...
-        raise 
+        problem = error_in_body(fields)
+        if problem is not None:
+            return refused(self.provider, problem)
+        reason = "the answer is not a chat completion"
+        return LLMResponseError(self.provider, reason, kind="schema")
 
     async def _connected(self) -> Connection:
         async with self._opening:

@@ -7,8 +7,8 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from memora.errors import (
     LLMAuthError,
@@ -18,15 +18,16 @@ from memora.errors import (
     LLMResponseError,
     LLMTimeoutError,
 )
-from memora.llm_backends._parse import decode_json
+from memora.llm_backends._parse import as_object, decode_json
 
 MAX_BODY_BYTES = 8_000_000
 
 _TOO_LONG = re.compile(r"context.?(length|window)|maximum context|prompt is too long", re.I)
+_FILTERED = re.compile(r"content.filter|content_policy_violation|content management policy", re.I)
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|deprecated|cannot both|not (allowed|permitted)|only the default", re.I
 )
-_SAMPLING = ("temperature", "top_p", "max_tokens")
+SAMPLING = ("temperature", "top_p", "max_tokens")
 _STRUCTURED = re.compile(
     r"response.?format|json_schema|json_object|structured.output|tool_choice|output_config", re.I
 )
@@ -62,9 +63,8 @@ def read_body(content: bytes) -> Any:
 
 def read_problem(status: int, payload: Any, headers: Mapping[str, str]) -> HttpProblem:
     """What the error body says, in the shapes that OpenAI, Groq, Anthropic and proxies use."""
-    body = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
-    error = body.get("error", body)
-    named = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
+    error = as_object(payload).get("error", payload)
+    named = as_object(error) or {"message": error}
 
     def text(key: str) -> str:
         value = named.get(key)
@@ -84,9 +84,18 @@ def problem_of(error: Exception) -> HttpProblem | None:
     """The HTTP error behind an SDK's exception, if there is one."""
     status = getattr(error, "status_code", None)
     response = getattr(error, "response", None)
-    if not isinstance(status, int) or response is None or status < 300:  # noqa: PLR2004
+    if not isinstance(status, int) or response is None or status < 300:
         return None
     return read_problem(status, read_body(response.content), response.headers)
+
+
+def error_in_body(payload: Mapping[str, Any]) -> HttpProblem | None:
+    """The error that a provider sent with status 200, where its code is an HTTP status."""
+    problem = read_problem(0, payload, {})
+    status = problem.body.get("code")
+    if isinstance(status, int) and 400 <= status < 600:
+        return replace(problem, status=status)
+    return None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -135,37 +144,35 @@ def refused(provider: str, problem: HttpProblem) -> LLMError:
     error: LLMError
     if status in (401, 402, 403) or code in ("insufficient_quota", "billing_error"):
         return LLMAuthError(provider, reason, status=status)
-    if status == 429:  # noqa: PLR2004
-        return LLMRateLimitError(
-            provider, reason, status=status, retry_after=problem.retry_after
-        )
-    if status == 408:  # noqa: PLR2004
+    if status == 429:
+        return LLMRateLimitError(provider, reason, status=status, retry_after=problem.retry_after)
+    if status == 408:
         error = LLMTimeoutError(provider, reason, status=status)
         error.retry_after = problem.retry_after
         return error
-    if status == 409 or status >= 500:  # noqa: PLR2004
+    if status == 409 or status >= 500:
         error = LLMConnectionError(provider, reason, status=status)
         error.retry_after = problem.retry_after
         return error
     return LLMResponseError(provider, reason, kind=_kind(problem), status=status)
 
 
-def unsupported(problem: HttpProblem) -> frozenset[str]:
-    """Which settings a 400 or 422 says the model does not take; `structured` for the schema."""
+def unsupported(problem: HttpProblem, mode: str) -> frozenset[str]:
+    """What a 400 or 422 says the model does not take: sampling settings, the schema's mode."""
     if problem.status not in (400, 422):
         return frozenset()
     said = f"{problem.code} {problem.param} {problem.message}"
-    found = {"structured"} if _STRUCTURED.search(said) else set[str]()
+    found = {mode} if _STRUCTURED.search(said) else set[str]()
     if _UNSUPPORTED.search(said):
-        found |= {name for name in _SAMPLING if re.search(rf"\b{name}\b", said)}
+        found |= {name for name in SAMPLING if re.search(rf"\b{name}\b", said)}
     return frozenset(found)
 
 
 def _kind(problem: HttpProblem) -> str:
     said = f"{problem.code} {problem.message}"
-    if problem.status == 413 or _TOO_LONG.search(said):  # noqa: PLR2004
+    if problem.status == 413 or _TOO_LONG.search(said):
         return "too_long"
-    if problem.code in ("content_filter", "content_policy_violation"):
+    if _FILTERED.search(said):
         return "filtered"
     return "request"
 

@@ -16,6 +16,7 @@ T = TypeVar("T", bound=BaseModel)
 MAX_ANSWER_CHARS = 1_000_000
 _MAX_OBJECTS = 64
 _MAX_PROBLEMS = 20
+_MAX_DESCRIBED = 1_000
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BRACES = re.compile(r"[{}]")
 _ONE_OBJECT = "The answer is not one JSON object."
@@ -60,6 +61,16 @@ def parse_answer(text: str, model: type[T]) -> T | Unusable:
     if fitting:
         return Unusable("the answer holds several different objects", _ONE_OBJECT)
     return problem
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value if it is a JSON array, else an empty one."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def decode_json(data: str | bytes) -> Any:
@@ -113,7 +124,7 @@ def _closing_brace(text: str, start: int) -> int:
 
 
 def _validate(value: Any, model: type[T]) -> T | Unusable:
-    if not issubclass(model, RootModel):
+    if not _is_root_model(model):
         if not isinstance(value, dict):
             return Unusable("the answer is not one JSON object", _ONE_OBJECT)
         known = _field_names(model)
@@ -129,19 +140,26 @@ def _validate(value: Any, model: type[T]) -> T | Unusable:
         return Unusable("the answer is nested too deeply", "The JSON is nested too deeply.")
 
 
+def _is_root_model(model: type[BaseModel]) -> bool:
+    return issubclass(model, RootModel)
+
+
 def _field_names(model: type[BaseModel]) -> set[str]:
     properties = cast("dict[str, Any]", model.model_json_schema().get("properties", {}))
     return {*properties, *model.model_fields}
 
 
 def _described(error: ValidationError) -> Unusable:
+    count = error.error_count()
+    if count > _MAX_DESCRIBED:  # writing out 250,000 problems holds the event loop for a second
+        return Unusable(f"{count} fields do not fit the schema", "Nothing fits the schema.")
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     kinds = sorted({problem["type"] for problem in problems})
     lines = [
         f"- {'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg']}"
         for problem in problems[:_MAX_PROBLEMS]
     ]
-    reason = f"{len(problems)} fields do not fit the schema ({', '.join(kinds[:5])})"
+    reason = f"{count} fields do not fit the schema ({', '.join(kinds[:5])})"
     return Unusable(reason, "\n".join(lines))
 
 

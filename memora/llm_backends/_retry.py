@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random
-from tenacity.wait import wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential,
+    wait_random,
+)
 
 from memora.errors import LLMTimeoutError, RetryableError
 
@@ -19,7 +24,7 @@ Sleep = Callable[[float], Awaitable[None]]
 MAX_WAIT = 60.0
 
 logger = logging.getLogger(__name__)
-_backoff = wait_exponential_jitter(initial=0.5, max=8, jitter=0.5)
+_backoff = wait_exponential(multiplier=0.5, max=8) + wait_random(0, 0.5)
 _jitter = wait_random(0, 0.25)
 
 
@@ -37,7 +42,11 @@ class Patience:
 
 
 async def with_retries(
-    attempt: Callable[[], Awaitable[T]], patience: Patience, *, provider: str, sleep: Sleep
+    attempt: Callable[[], Coroutine[Any, Any, T]],
+    patience: Patience,
+    *,
+    provider: str,
+    sleep: Sleep,
 ) -> T:
     """Run `attempt` until it succeeds, fails for good, or patience runs out.
 
