@@ -23,12 +23,14 @@ from memora.llm_backends import (
     TokenUsage,
 )
 from memora.llm_backends._chat import ChatBackend
+from memora.testing.fakes import ScriptedBackendLLM
 from memora.testing.llm_contract import (
     BAD,
     GOOD,
     MESSAGES,
     SECRET_KEY,
     Findings,
+    LLMContract,
     LLMHttpContract,
     SeenRequest,
     Turn,
@@ -398,6 +400,27 @@ class TestAnthropic(HttpBackend):
             await llm(MESSAGES)
         assert provider.requests[0].body["top_p"] == 0.5
         assert "temperature" not in provider.requests[0].body
+
+
+class PlannedAnswers:
+    """A script for the fake: the planned texts, in order."""
+
+    def __init__(self) -> None:
+        self.requests: list[SeenRequest] = []
+        self.texts: list[str] = []
+
+    def plan(self, *turns: Turn) -> None:
+        self.texts += [turn.text for turn in turns]
+
+
+class TestScripted(LLMContract):
+    @pytest.fixture
+    def provider(self) -> PlannedAnswers:
+        return PlannedAnswers()
+
+    @pytest.fixture
+    def llm(self, provider: PlannedAnswers) -> ScriptedBackendLLM:
+        return ScriptedBackendLLM(lambda _: provider.texts.pop(0))
 
 
 async def test_b42_one_backend_in_two_roles(provider: LLMServer) -> None:
