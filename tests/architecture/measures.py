@@ -1,0 +1,99 @@
+"""The house's numbers: sizes, docstrings, and habits that must not appear."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.architecture.source import ROOT, Module, modules
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = FunctionNode | ast.ClassDef
+
+
+@dataclass(frozen=True, order=True)
+class Size:
+    """Lines of a file or function."""
+
+    lines: int
+    name: str
+
+
+def file_sizes() -> list[Size]:
+    """Every file of the package, the largest first."""
+    found = [
+        Size(len(module.text.splitlines()), str(module.path.relative_to(ROOT)))
+        for module in modules().values()
+    ]
+    return sorted(found, reverse=True)
+
+
+def function_sizes() -> list[Size]:
+    """Every function and method with its docstring left out, the longest first."""
+    found: list[Size] = []
+    for module in modules().values():
+        for node in functions(module):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1 - docstring_lines(node)
+            found.append(Size(lines, f"{module.where(node)} {node.name}"))
+    return sorted(found, reverse=True)
+
+
+def functions(module: Module) -> Iterator[FunctionNode]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, FunctionNode):
+            yield node
+
+
+def docstring_share() -> float:
+    """Lines of docstrings per line of the package, in percent."""
+    total = docstrings = 0
+    for module in modules().values():
+        total += len(module.text.splitlines())
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Module | Documented):
+                docstrings += docstring_lines(node)
+    return 100 * docstrings / total
+
+
+def docstring_lines(node: ast.Module | Documented) -> int:
+    if ast.get_docstring(node, clean=False) is None:
+        return 0
+    first = node.body[0]
+    return (first.end_lineno or first.lineno) - first.lineno + 1
+
+
+def broad_handlers() -> list[str]:
+    """`except Exception` (or wider) that hands nothing on, outside of process boundaries."""
+    boundaries = ("memora.cli", "memora.server", "memora.mcp")
+    found: list[str] = []
+    for module in modules().values():
+        if module.name.startswith(boundaries):
+            continue
+        handlers = (n for n in ast.walk(module.tree) if isinstance(n, ast.ExceptHandler))
+        found += [module.where(n) for n in handlers if _is_broad(n) and not _hands_on(n)]
+    return found
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    names = ast.walk(handler.type) if handler.type else iter(())
+    broad = {"Exception", "BaseException"}
+    return handler.type is None or any(isinstance(n, ast.Name) and n.id in broad for n in names)
+
+
+def _hands_on(handler: ast.ExceptHandler) -> bool:
+    """Whether it raises, or gives the error to whoever waits for a future."""
+    return any(
+        isinstance(node, ast.Raise)
+        or (isinstance(node, ast.Attribute) and node.attr == "set_exception")
+        for node in ast.walk(handler)
+    )
+
+
+def builders(class_name: str) -> list[str]:
+    """Places that build an object of this class by its name."""
+    found: list[str] = []
+    for module in modules().values():
+        calls = (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+        found += [module.where(n) for n in calls if ast.unparse(n.func) == class_name]
+    return found

@@ -1,0 +1,100 @@
+"""The public names with their signatures, as text.
+
+`python -m tests.architecture.public_api --write` stores them; the diff is what users will see.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+STORED = Path(__file__).with_name("public_api.txt")
+
+# Modules whose public names are promised, ports and facade first.
+PUBLIC_MODULES = (
+    "memora",
+    "memora.agent.main",
+    "memora.agent.bound",
+    "memora.sync",
+    "memora.config",
+    "memora.graph_db",
+    "memora.graph_db.base",
+    "memora.graph_db.outbox",
+    "memora.vector_db",
+    "memora.vector_db.base",
+    "memora.llm_backends",
+    "memora.llm_backends.base",
+    "memora.embeddings",
+    "memora.embeddings.base",
+    "memora.schema.models",
+    "memora.schema.extraction_schema",
+    "memora.schema.storage_schema",
+    "memora.schema.recall",
+    "memora.schema.scope",
+    "memora.schema.direct",
+    "memora.errors",
+)
+
+
+def render() -> str:
+    """The whole list."""
+    present = [name for name in PUBLIC_MODULES if find_spec(name)]
+    return "\n".join(line for name in present for line in _module(name)).lstrip() + "\n"
+
+
+def _module(name: str) -> Iterator[str]:
+    module = import_module(name)
+    listed = getattr(module, "__all__", None)
+    yield f"\n[{name}]"
+    for key in sorted(listed if listed is not None else vars(module)):
+        value = getattr(module, key)
+        if listed is None and (key.startswith("_") or getattr(value, "__module__", "") != name):
+            continue
+        if key == "__version__" or inspect.ismodule(value):
+            yield key
+        elif inspect.isclass(value) and value.__module__ == name:
+            yield from _class(value)
+        elif inspect.isclass(value):
+            yield f"{key}{_arguments(value)} of {value.__module__}"
+        elif inspect.isfunction(value):
+            yield _function(key, value)
+
+
+def _class(cls: type) -> Iterator[str]:
+    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
+    yield f"class {cls.__name__}({bases})" if bases else f"class {cls.__name__}"
+    for name, kind in sorted(getattr(cls, "__annotations__", {}).items()):
+        if not name.startswith("_"):
+            yield f"  {name}: {kind}"
+    for name, value in sorted(vars(cls).items()):
+        if name.startswith("_") and name != "__init__":
+            continue
+        if isinstance(value, property):
+            yield f"  {name} (property)"
+        elif isinstance(value, staticmethod | classmethod):
+            yield f"  {type(value).__name__} {_function(name, value.__func__)}"
+        elif inspect.isfunction(value) and value.__module__ == cls.__module__:
+            yield f"  {_function(name, value)}"
+        elif isinstance(value, cls):  # a member of an enumeration
+            yield f"  {name} = {value!s}"
+
+
+def _arguments(cls: type) -> str:
+    return str(inspect.signature(cls)) if "__init__" in vars(cls) else ""
+
+
+def _function(name: str, function: Any) -> str:
+    prefix = "async " if inspect.iscoroutinefunction(function) else ""
+    return f"{prefix}def {name}{inspect.signature(function)}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        STORED.write_text(render(), "utf-8")
+    else:
+        print(render())

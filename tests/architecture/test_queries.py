@@ -1,0 +1,162 @@
+"""Queries live in files: loadable, used, defined, and bound to an organization."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import LiteralString
+
+from memora import _queries
+from tests.architecture.source import PACKAGE, ROOT, Module, modules
+
+# Methods that send a query, on drivers, connections and our own transactions.
+SENDERS = {
+    "execute",
+    "executemany",
+    "executescript",
+    "run",
+    "execute_query",
+    "fetch",
+    "row",
+    "rows",
+}
+SENDERS = {*SENDERS, "begin_transaction", "read", "write"}
+# Files whose queries belong to no tenant, and why.
+NO_TENANT_FILES = {
+    "schema.cypher": "constraints, version and server",
+    "indexes.cypher": "constraints and indexes",
+    "inspect.cypher": "the doctor's checks, over the whole store",
+    "inspect.sql": "the doctor's checks, over the whole store",
+    "doctor.sql": "the doctor's checks, over the whole store",
+    "schema.sql": "version of the store",
+}
+# Queries that read or write across organizations, and why.
+NO_TENANT = {
+    "list_organizations": "administration",
+    "claim_outbox": "the relay works for every organization",
+    "list_due": "the relay works for every organization",
+}
+
+Loaded = Mapping[str, LiteralString]
+
+
+@cache
+def files() -> dict[str, tuple[str, Loaded]]:
+    """Per file: what it is called in failures, and its queries."""
+    found: dict[str, tuple[str, Loaded]] = {}
+    for path in sorted((*PACKAGE.rglob("queries/*.sql"), *PACKAGE.rglob("queries/*.cypher"))):
+        if not (path.parents[1] / "__init__.py").exists():
+            continue
+        package = ".".join(path.parents[1].relative_to(ROOT).parts)
+        name = str(path.relative_to(ROOT))
+        found[name] = (path.name, _queries.load(package, f"queries/{path.name}"))
+    return found
+
+
+def query_variables(module: Module) -> dict[str, str]:
+    """Global names of a module that hold a file's queries; a file is one object everywhere."""
+    by_identity = {id(queries): name for name, (_, queries) in files().items()}
+    return {
+        name: by_identity[id(value)]
+        for name, value in vars(import_module(module.name)).items()
+        if id(value) in by_identity
+    }
+
+
+def uses() -> tuple[dict[str, set[str]], list[str]]:
+    """Used names per file, and the places that ask for a name that is not there."""
+    used: dict[str, set[str]] = {name: set() for name in files()}
+    undefined: list[str] = []
+    for module in modules().values():
+        if "_queries" not in module.text:
+            continue
+        variables = query_variables(module)
+        parents = {
+            child: node for node in ast.walk(module.tree) for child in ast.iter_child_nodes(node)
+        }
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Name) or node.id not in variables:
+                continue
+            if not isinstance(node.ctx, ast.Load):
+                continue
+            file = variables[node.id]
+            _, queries = files()[file]
+            parent = parents[node]
+            key = parent.slice if isinstance(parent, ast.Subscript) else None
+            if not isinstance(key, ast.Constant):
+                used[file] |= set(queries)  # all of them, or one that is chosen at run time
+            elif key.value in queries:
+                used[file].add(str(key.value))
+            else:
+                undefined.append(f"{module.where(node)}: {file} has no {key.value!r}")
+    return used, undefined
+
+
+def test_every_file_loads_and_says_something() -> None:
+    assert all(queries for _, queries in files().values())
+
+
+def test_every_used_query_is_defined() -> None:
+    _, undefined = uses()
+    assert not undefined
+
+
+def test_every_query_is_used() -> None:
+    used, _ = uses()
+    unused = [
+        f"{file}: {name}"
+        for file, (_, queries) in files().items()
+        for name in queries
+        if name not in used[file]
+    ]
+    assert not unused, "\n".join(unused)
+
+
+def test_b01_every_query_of_a_tenant_names_the_organization() -> None:
+    bare = [
+        f"{file}: {name}"
+        for file, (short, queries) in files().items()
+        if short not in NO_TENANT_FILES
+        for name, text in queries.items()
+        if name not in NO_TENANT and not names_organization(text)
+    ]
+    assert not bare, "\n".join(bare)
+
+
+def names_organization(text: str) -> bool:
+    """Whether a parameter, or a row of one, is the organization."""
+    return bool(re.search(r"[$:]\w*org_id\b|\b\w+\.org_id\b", text))
+
+
+def test_no_query_is_put_together_where_it_is_sent() -> None:
+    wrong: list[str] = []
+    for module in modules().values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                sent = node.args[0] if node.func.attr in SENDERS and node.args else None
+                if sent is not None and is_assembled(sent):
+                    wrong.append(f"{module.where(node)}: {ast.unparse(sent)[:80]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def is_assembled(node: ast.AST) -> bool:
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        return True
+    method = node.func if isinstance(node, ast.Call) else None
+    return isinstance(method, ast.Attribute) and method.attr in {"format", "join", "replace"}
+
+
+def test_nothing_outside_of_the_loader_calls_text_a_literal() -> None:
+    casts = [
+        module.where(node)
+        for module in modules().values()
+        if module.name != "memora._queries"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "cast"
+        and "LiteralString" in ast.unparse(node.args[0])
+    ]
+    assert not casts
