@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from memora.core.filters import Condition
+from memora.core.filters import AnyOf, Condition
 from memora.core.hashing import exact_hash
+from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.errors import InvalidInputError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
@@ -119,7 +120,7 @@ class BaseVectorDB(ABC):
             user_id: The user; required for the user scope.
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
-            conditions: Further filters.
+            conditions: Further filters on the fields of `core.indexing`.
 
         Raises:
             InvalidInputError: An argument is out of range, or the scope is unknown.
@@ -136,6 +137,8 @@ class BaseVectorDB(ABC):
         checked_int(limit, "limit", 1, PAGE)
         if not texts:
             return []
+        if not _satisfiable(conditions):
+            return [QueryHits() for _ in texts]
         answers = await self.run_queries(texts, scope, conditions, limit)
         return [
             QueryHits(_checked_hits(answer.dense, scope), _checked_hits(answer.lexical, scope))
@@ -216,7 +219,7 @@ class BaseVectorDB(ABC):
         """Delete vectors of the user; unknown and foreign ids change nothing."""
         scope = Scope(org_id, user_id)
         ids = [checked_id(memory_id, "memory_ids") for memory_id in memory_ids]
-        known = [memory_id for memory_id in ids if _is_uuid(memory_id)]
+        known = [str(UUID(memory_id)) for memory_id in ids if _is_uuid(memory_id)]
         if known:
             await self.remove(scope, known)
 
@@ -247,6 +250,19 @@ def _is_uuid(memory_id: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
+    """Tell whether anything can match, after checking that all filtered fields are indexed.
+
+    Raises:
+        InvalidInputError: There is no such field, or not of that kind.
+    """
+    for condition in conditions:
+        fields = KEYWORD_FIELDS if isinstance(condition, AnyOf) else NUMBER_FIELDS
+        if condition.field not in fields:
+            raise InvalidInputError("conditions", f"on {', '.join(fields)}", got=condition.field)
+    return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 
 def _checked_hits(hits: Sequence[Hit], scope: SearchScope) -> tuple[Hit, ...]:

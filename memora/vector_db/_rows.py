@@ -1,0 +1,258 @@
+"""The rows that the embedded vector index is filled from: `vectors.sqlite3`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memora._queries import load
+from memora._sqlite import SqliteStore
+from memora.embeddings.base import SparseVector
+from memora.errors import VectorDBConnectionError, VectorDBError
+from memora.schema.index import IndexEntry, IndexStamp
+from memora.schema.scope import OrganizationScope, Scope, SearchScope
+from memora.vector_db._encoding import EncodedDocument
+
+_APPLICATION_ID = 0x6D656D76  # "memv"
+_PACKAGE = "memora.vector_db"
+_SQL = load(_PACKAGE, "queries/embedded.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `vectors.sqlite3` knows about the shard; see its migration for the columns."""
+
+    model_id: str | None
+    dimensions: int | None
+    recipe: str | None
+    shard: int | None
+    engine: str | None
+    changes: int
+    flushed: int
+    dead: int
+
+    @property
+    def stamp(self) -> IndexStamp | None:
+        """What the vectors were made with, or None before the first setup."""
+        if self.model_id is None or self.dimensions is None or self.recipe is None:
+            return None
+        return IndexStamp(self.model_id, self.dimensions, self.recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A row as the engine takes it."""
+
+    memory_id: str
+    dense: list[float]
+    lexical: SparseVector
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page of what a shard lacks; the removals come before the points.
+
+    Attributes:
+        upto: The shard that has applied the page is at this change.
+        last: Whether that is all.
+    """
+
+    removed: list[str]
+    points: list[StoredPoint]
+    upto: int
+    last: bool
+
+
+class VectorRows:
+    """Rows and bookkeeping of one embedded vector index.
+
+    Args:
+        directory: Where `vectors.sqlite3` lies.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._store = SqliteStore(
+            directory / "vectors.sqlite3",
+            application_id=_APPLICATION_ID,
+            migrations=_PACKAGE,
+            backend="embedded",
+            error=VectorDBError,
+            connection_error=VectorDBConnectionError,
+        )
+
+    async def open(self) -> None:
+        """Open the file, creating it if it is not there."""
+        await self._store.open()
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._store.close()
+
+    async def checkpoint(self) -> None:
+        """Empty SQLite's log, which may hold what was erased."""
+        await self._store.checkpoint()
+
+    async def state(self) -> State:
+        """Return the bookkeeping."""
+        return await self._store.read(_state)
+
+    async def count(self) -> int:
+        """Return the number of vectors."""
+        return await self._store.read(
+            lambda connection: connection.execute(_SQL["count_vectors"]).fetchone()[0]
+        )
+
+    async def put(self, documents: Sequence[EncodedDocument]) -> None:
+        """Insert or replace; a row of another owner with the same id stays as it is."""
+        await self._store.write(lambda connection: _put(connection, documents))
+
+    async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> int:
+        """Delete these vectors of the user, and return how many there were."""
+        return await self._store.write(lambda connection: _remove(connection, scope, memory_ids))
+
+    async def remove_tenant(self, scope: SearchScope) -> bool:
+        """Delete all vectors of the tenant; tell whether the shard must be written anew."""
+        return await self._store.write(lambda connection: _remove_tenant(connection, scope))
+
+    async def changes(self, after: int, limit: int) -> Changes:
+        """Return what a shard lacks that is at change `after`."""
+        return await self._store.read(lambda connection: _changes(connection, after, limit))
+
+    async def set_flushed(self, change: int) -> None:
+        """Note that the shard has everything up to this change on disk."""
+        # Losing this in a power failure only means replaying more.
+        await self._store.write(lambda connection: _set_flushed(connection, change), durable=False)
+
+    async def use_shard(self, shard: int, *, engine: str, flushed: int) -> None:
+        """Note that this folder holds the shard, complete up to change `flushed`."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                _SQL["use_shard"], {"shard": shard, "engine": engine, "flushed": flushed}
+            )
+            connection.execute(_SQL["forget_removals"], {"flushed": flushed})
+
+        await self._store.write(work)
+
+    async def start(self, stamp: IndexStamp) -> None:
+        """Stamp an index that is new."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["set_stamp"], asdict(stamp))
+
+        await self._store.write(work)
+
+    async def reset(self, stamp: IndexStamp) -> None:
+        """Delete everything, and stamp the index anew."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["remove_all"])
+            connection.execute(_SQL["remove_all_removals"])
+            connection.execute(_SQL["drop_shard"])
+            connection.execute(_SQL["set_stamp"], asdict(stamp))
+
+        await self._store.write(work)
+
+    async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
+        """Return stored vectors in the order of their ids."""
+        page = {"after": after or "", "limit": limit}
+        return await self._store.read(
+            lambda connection: [IndexEntry(*row) for row in connection.execute(_SQL["scan"], page)]
+        )
+
+
+def _state(connection: sqlite3.Connection) -> State:
+    return State(*connection.execute(_SQL["read_state"]).fetchone())
+
+
+def _next_changes(connection: sqlite3.Connection, count: int) -> range:
+    """Take the next numbers."""
+    total: int = connection.execute(_SQL["count_changes"], {"count": count}).fetchone()[0]
+    return range(total - count + 1, total + 1)
+
+
+def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -> None:
+    replaced = 0
+    changes = _next_changes(connection, len(documents))
+    for document, change in zip(documents, changes, strict=True):
+        row = {
+            "memory_id": document.memory_id,
+            "org_id": document.org_id,
+            "user_id": document.user_id,
+            "dense": document.dense.astype("<f4").tobytes(),
+            "lexical_indices": np.array(document.lexical.indices, "<u4").tobytes(),
+            "lexical_values": np.array(document.lexical.values, "<f4").tobytes(),
+            "payload": json.dumps(document.payload, ensure_ascii=False, separators=(",", ":")),
+            "text_hash": document.payload["text_hash"],
+            "change": change,
+        }
+        replaced += connection.execute(_SQL["is_known"], row).fetchone() is not None
+        connection.execute(_SQL["put_vector"], row)
+    if replaced:
+        connection.execute(_SQL["count_dead"], {"dead": replaced})
+
+
+def _owner(scope: SearchScope) -> dict[str, str]:
+    owner = {"org_id": scope.org_id}
+    return owner | {"user_id": scope.user_id} if isinstance(scope, Scope) else owner
+
+
+def _remove(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str]) -> int:
+    removed = [
+        memory_id
+        for memory_id in memory_ids
+        if connection.execute(
+            _SQL["remove_vector"], _owner(scope) | {"memory_id": memory_id}
+        ).rowcount
+    ]
+    for memory_id, change in zip(removed, _next_changes(connection, len(removed)), strict=True):
+        connection.execute(_SQL["note_removal"], {"change": change, "memory_id": memory_id})
+    connection.execute(_SQL["count_dead"], {"dead": len(removed)})
+    return len(removed)
+
+
+def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> bool:
+    query = "remove_organization" if isinstance(scope, OrganizationScope) else "remove_user"
+    removed = connection.execute(_SQL[query], _owner(scope)).rowcount
+    connection.execute(_SQL["count_dead"], {"dead": removed})
+    must_rewrite = _state(connection).dead > 0
+    if must_rewrite:
+        connection.execute(_SQL["drop_shard"])
+    return must_rewrite
+
+
+def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:
+    window = {"after": after, "limit": limit}
+    rows = connection.execute(_SQL["changed_vectors"], window).fetchall()
+    last = len(rows) < limit
+    upto = _state(connection).changes if last else rows[-1][0]
+    removed = connection.execute(_SQL["removed_vectors"], {"after": after, "upto": upto})
+    return Changes(
+        removed=[memory_id for (memory_id,) in removed],
+        points=[
+            StoredPoint(
+                memory_id,
+                np.frombuffer(dense, "<f4").tolist(),
+                SparseVector(
+                    tuple(np.frombuffer(indices, "<u4").tolist()),
+                    tuple(np.frombuffer(values, "<f4").tolist()),
+                ),
+                json.loads(payload),
+            )
+            for _, memory_id, dense, indices, values, payload in rows
+        ],
+        upto=upto,
+        last=last,
+    )
+
+
+def _set_flushed(connection: sqlite3.Connection, change: int) -> None:
+    connection.execute(_SQL["set_flushed"], {"flushed": change})
+    connection.execute(_SQL["forget_removals"], {"flushed": change})

@@ -1,0 +1,77 @@
+-- name: read_state
+SELECT model_id, dimensions, recipe, shard, engine, changes, flushed, dead FROM state;
+
+-- name: set_stamp
+UPDATE state SET model_id = :model_id, dimensions = :dimensions, recipe = :recipe;
+
+-- name: count_changes
+-- Takes the next numbers; answers with the last of them.
+UPDATE state SET changes = changes + :count RETURNING changes;
+
+-- name: count_dead
+UPDATE state SET dead = dead + :dead;
+
+-- name: drop_shard
+-- The shard holds what may no longer be readable: a crash from here on ends in a new one.
+UPDATE state SET shard = NULL;
+
+-- name: use_shard
+UPDATE state SET shard = :shard, engine = :engine, flushed = :flushed, dead = 0;
+
+-- name: set_flushed
+UPDATE state SET flushed = :flushed;
+
+-- name: forget_removals
+DELETE FROM removal WHERE change <= :flushed;
+
+-- name: is_known
+SELECT 1 FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
+
+-- name: put_vector
+-- Another owner's row of the same id is left alone.
+INSERT INTO vector (
+  memory_id, org_id, user_id, dense, lexical_indices, lexical_values, payload, text_hash, change
+) VALUES (
+  :memory_id, :org_id, :user_id, :dense, :lexical_indices, :lexical_values, :payload, :text_hash,
+  :change
+)
+ON CONFLICT (memory_id) DO UPDATE SET
+  dense = excluded.dense,
+  lexical_indices = excluded.lexical_indices,
+  lexical_values = excluded.lexical_values,
+  payload = excluded.payload,
+  text_hash = excluded.text_hash,
+  change = excluded.change
+WHERE org_id = excluded.org_id AND user_id = excluded.user_id;
+
+-- name: remove_vector
+DELETE FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
+
+-- name: note_removal
+INSERT INTO removal (change, memory_id) VALUES (:change, :memory_id);
+
+-- name: remove_user
+DELETE FROM vector WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: remove_organization
+DELETE FROM vector WHERE org_id = :org_id;
+
+-- name: remove_all
+DELETE FROM vector;
+
+-- name: remove_all_removals
+DELETE FROM removal;
+
+-- name: changed_vectors
+SELECT change, memory_id, dense, lexical_indices, lexical_values, payload
+FROM vector WHERE change > :after ORDER BY change LIMIT :limit;
+
+-- name: removed_vectors
+SELECT memory_id FROM removal WHERE change > :after AND change <= :upto;
+
+-- name: scan
+SELECT memory_id, org_id, user_id, text_hash, model_id
+FROM vector, state WHERE memory_id > :after ORDER BY memory_id LIMIT :limit;
+
+-- name: count_vectors
+SELECT count(*) FROM vector;
