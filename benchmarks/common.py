@@ -11,74 +11,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_PEOPLE = [
-    "Ana",
-    "Ben",
-    "Chloe",
-    "David",
-    "Elif",
-    "Farid",
-    "Greta",
-    "Hugo",
-    "Ines",
-    "Jonas",
-    "Kaya",
-    "Liam",
-    "Mona",
-    "Nils",
-    "Olga",
-]
-_PLACES = [
-    "Lisbon",
-    "Oslo",
-    "Nairobi",
-    "Lima",
-    "Osaka",
-    "Tallinn",
-    "Porto",
-    "Bergen",
-    "Quito",
-    "Graz",
-    "Turku",
-    "Cork",
-]
-_THINGS = [
-    "the old bicycle",
-    "a green tea",
-    "the piano lessons",
-    "a mountain cabin",
-    "the tax report",
-    "a rescue dog",
-    "the marathon",
-    "a pottery class",
-    "the night train",
-    "a broken laptop",
-    "the garden shed",
-    "a job offer",
-    "the chess club",
-    "a peanut allergy",
-    "the language course",
-    "a second-hand camera",
-    "the choir",
-]
-_VERBS = [
-    "likes",
-    "bought",
-    "talked about",
-    "is worried about",
-    "plans",
-    "sold",
-    "recommends",
-    "forgot",
-    "dreams of",
-    "gave up",
-    "started",
-    "repaired",
-    "lost",
-    "found",
-    "prefers",
-    "dislikes",
-]
+# fmt: off
+_PEOPLE = (
+    "Ana", "Ben", "Chloe", "David", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kaya",
+)
+_PLACES = ("Lisbon", "Oslo", "Nairobi", "Lima", "Osaka", "Tallinn", "Porto", "Bergen", "Quito")
+_THINGS = (
+    "the old bicycle", "a green tea", "the piano lessons", "a mountain cabin", "the tax report",
+    "a rescue dog", "the marathon", "a pottery class", "the night train", "a broken laptop",
+    "the garden shed", "a job offer", "the chess club", "a peanut allergy", "the choir",
+)
+_VERBS = (
+    "likes", "bought", "talked about", "is worried about", "plans", "sold", "recommends", "forgot",
+    "dreams of", "gave up", "started", "repaired", "lost", "found", "prefers", "dislikes",
+)
+# fmt: on
 
 
 def statements(count: int, seed: int = 7) -> list[str]:
