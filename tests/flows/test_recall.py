@@ -289,7 +289,7 @@ async def test_b59_a_batch_has_one_list_for_every_query(world: World) -> None:
     batch = await world.memora.search_memories_as_batch(
         world.org_id, ["tea", "zzz qqq"], user_id=world.user_id
     )
-    assert [len(found) for found in batch][0] == 1
+    assert next(len(found) for found in batch) == 1
     assert len(batch) == 2
     assert (
         await world.memora.search_memories_as_batch(world.org_id, [], user_id=world.user_id) == []

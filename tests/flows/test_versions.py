@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -131,7 +132,7 @@ async def test_b28_two_writers_make_one_line_of_versions(world: World) -> None:
     history = await world.memora.memory_history(world.org_id, world.user_id, memory.memory_id)
     assert len(history) == 6
     assert sum(version.is_current for version in history) == 1
-    for newer, older in zip(history, history[1:], strict=False):
+    for newer, older in itertools.pairwise(history):
         assert (older.superseded_by, newer.supersedes) == (newer.memory_id, older.memory_id)
     assert (await world.memora.doctor()).clean
 
@@ -165,4 +166,4 @@ async def test_reindex_rebuilds_every_vector(world: World) -> None:
     assert await world.memora.reindex(seen.append) == 2
     assert seen[-1] == 2
     assert (await world.memora.doctor()).clean
-    assert [memory.memory for memory in await world.recall("tea")][0] == "I like tea."
+    assert next(memory.memory for memory in await world.recall("tea")) == "I like tea."
