@@ -99,6 +99,7 @@ class SqliteStore:
         application_id: Stamp that tells this kind of store from others.
         migrations: Package with the files `migrations/0001_<what>.sql`, ...; each sets
             `user_version` to its number, the first one `application_id` too.
+        prepare: Done in a transaction each time the database has been opened.
         backend: Name of the store in errors.
         error: Class of errors that stay; connection_error: of those that may pass.
     """
@@ -109,6 +110,7 @@ class SqliteStore:
         *,
         application_id: int,
         migrations: str,
+        prepare: Work[None] | None = None,
         backend: str = "sqlite",
         error: Callable[[str, str], MemoraError] = GraphDBError,
         connection_error: Callable[[str, str], MemoraError] = GraphDBConnectionError,
@@ -116,6 +118,7 @@ class SqliteStore:
         self._path = path
         self._application_id = application_id
         self._migrations = migrations
+        self._prepare = prepare
         self._backend = backend
         self._error = error
         self._connection_error = connection_error
@@ -247,6 +250,9 @@ class SqliteStore:
             _configure(connection)
             for number in range(version + 1, max(migrations) + 1):
                 _migrate(connection, number, migrations[number])
+            if self._prepare is not None:
+                with _transaction(connection, durable=False):
+                    self._prepare(connection)
             _tell_about_version()
             self._connection = connection
             self._resources = stack.pop_all()

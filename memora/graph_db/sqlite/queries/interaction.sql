@@ -1,0 +1,78 @@
+-- name: find
+SELECT * FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
+
+-- name: find_by_external_id
+SELECT * FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND external_id = :external_id;
+
+-- name: page
+SELECT * FROM interaction WHERE org_id = :org_id AND user_id = :user_id
+ORDER BY updated_at DESC, interaction_id LIMIT :limit OFFSET :skip;
+
+-- name: messages
+-- Positions from :start up to, not including, :end (NULL: to the last).
+SELECT message.*
+FROM interaction JOIN message USING (org_id, interaction_id)
+WHERE interaction.org_id = :org_id
+  AND interaction.user_id = :user_id
+  AND interaction.interaction_id = :interaction_id
+  AND message.position >= :start
+  AND message.position < coalesce(:end, 9223372036854775807)
+ORDER BY message.position;
+
+-- name: prefix_hashes
+SELECT message.prefix_hash
+FROM interaction JOIN message USING (org_id, interaction_id)
+WHERE interaction.org_id = :org_id
+  AND interaction.user_id = :user_id
+  AND interaction.interaction_id = :interaction_id
+ORDER BY message.position;
+
+-- name: known
+SELECT interaction_id FROM interaction
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));
+
+-- name: some
+SELECT interaction_id FROM interaction WHERE org_id = :org_id AND user_id = :user_id LIMIT :limit;
+
+-- name: some_memories
+-- Memories obtained in these interactions.
+SELECT memory_id FROM memory
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids))
+LIMIT :limit;
+
+-- name: delete_sources
+-- Links from memories that stay.
+DELETE FROM memory_source
+WHERE org_id = :org_id
+  AND interaction_id IN (
+    SELECT value FROM json_each(:interaction_ids)
+    JOIN interaction AS owned
+      ON owned.org_id = :org_id AND owned.interaction_id = value AND owned.user_id = :user_id
+  );
+
+-- name: delete_messages
+DELETE FROM message
+WHERE org_id = :org_id
+  AND interaction_id IN (
+    SELECT value FROM json_each(:interaction_ids)
+    JOIN interaction AS owned
+      ON owned.org_id = :org_id AND owned.interaction_id = value AND owned.user_id = :user_id
+  );
+
+-- name: delete_jobs
+DELETE FROM job
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));
+
+-- name: delete
+DELETE FROM interaction
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));

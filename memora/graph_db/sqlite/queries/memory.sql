@@ -1,0 +1,158 @@
+-- name: read
+-- Exactly these versions; an agent narrows.
+SELECT version.*
+FROM json_each(:memory_ids) AS wanted
+JOIN memory_version AS version
+  ON version.org_id = :org_id
+  AND version.memory_id = wanted.value
+  AND version.user_id = :user_id
+WHERE :agent_id IS NULL OR version.agent_id = :agent_id
+ORDER BY wanted.key;
+
+-- name: resolve_current
+-- The head of each one's chain.
+SELECT asked.memory_id AS wanted_id, version.*
+FROM json_each(:memory_ids) AS wanted
+JOIN memory AS asked
+  ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
+JOIN memory_version AS version
+  ON version.org_id = :org_id
+  AND version.chain_id = asked.chain_id
+  AND version.superseded_at IS NULL
+  AND version.user_id = :user_id
+ORDER BY wanted.key;
+
+-- name: resolve_as_of
+-- The version of each one's chain that was valid at :as_of.
+SELECT asked.memory_id AS wanted_id, version.*
+FROM json_each(:memory_ids) AS wanted
+JOIN memory AS asked
+  ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
+JOIN memory_version AS version
+  ON version.org_id = :org_id
+  AND version.chain_id = asked.chain_id
+  AND version.obtained_at <= :as_of
+  AND (version.superseded_at IS NULL OR version.superseded_at > :as_of)
+  AND version.user_id = :user_id
+ORDER BY wanted.key;
+
+-- name: chains
+-- All versions, newest first; of equally old ones the one stored later is the newer.
+SELECT asked.memory_id AS wanted_id, version.*
+FROM json_each(:memory_ids) AS wanted
+JOIN memory AS asked
+  ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
+JOIN memory_version AS version
+  ON version.org_id = :org_id
+  AND version.chain_id = asked.chain_id
+  AND version.user_id = :user_id
+ORDER BY wanted.key, version.obtained_at DESC, version.inserted DESC;
+
+-- name: sources
+SELECT
+  source.memory_id, message.position, message.role, message.name, message.timestamp,
+  message.content, message.data
+FROM json_each(:memory_ids) AS wanted
+JOIN memory AS owner
+  ON owner.org_id = :org_id AND owner.memory_id = wanted.value AND owner.user_id = :user_id
+JOIN memory_source AS source
+  ON source.org_id = :org_id AND source.memory_id = owner.memory_id
+JOIN message USING (org_id, interaction_id, position)
+ORDER BY wanted.key, source.interaction_id, source.position;
+
+-- name: page
+-- Newest first, after the row (:after_time, :after_id). With :now without archived and expired ones.
+SELECT * FROM memory_version
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND (obtained_at, memory_id) < (:after_time, :after_id)
+  AND (:agent_id IS NULL OR agent_id = :agent_id)
+  AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
+ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
+
+-- name: page_of_interaction
+-- The same among the memories obtained in one interaction.
+SELECT * FROM memory_version
+WHERE org_id = :org_id
+  AND +user_id = :user_id
+  AND interaction_id = :interaction_id
+  AND (obtained_at, memory_id) < (:after_time, :after_id)
+  AND (:agent_id IS NULL OR agent_id = :agent_id)
+  AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
+ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
+
+-- name: current_by_hash
+-- Oldest first, so that the newest of equal statements is the one that is kept in a mapping.
+SELECT version.*
+FROM json_each(:content_hashes) AS wanted
+JOIN memory_version AS version
+  ON version.org_id = :org_id
+  AND version.user_id = :user_id
+  AND version.content_hash = wanted.value
+  AND version.superseded_at IS NULL
+WHERE :agent_id IS NULL OR version.agent_id = :agent_id
+ORDER BY version.obtained_at, version.memory_id;
+
+-- name: tombstones
+SELECT mark FROM tombstone
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND mark IN (SELECT value FROM json_each(:marks));
+
+-- name: known
+SELECT memory_id FROM memory
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: some
+SELECT memory_id FROM memory WHERE org_id = :org_id AND user_id = :user_id LIMIT :limit;
+
+-- name: chain_links
+-- All links of the chains that these memories are in, oldest version first.
+SELECT chain_id, memory_id, successor_id FROM memory
+WHERE org_id = :org_id
+  AND +user_id = :user_id
+  AND chain_id IN (
+    SELECT chain_id FROM memory
+    WHERE org_id = :org_id AND memory_id IN (SELECT value FROM json_each(:memory_ids))
+  )
+ORDER BY chain_id, obtained_at, rowid;
+
+-- name: relink
+UPDATE memory SET successor_id = :successor_id
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
+
+-- name: source_hashes
+-- What tombstones are made of.
+SELECT message.prefix_hash, memory.content_hash
+FROM memory
+JOIN memory_source AS source USING (org_id, memory_id)
+JOIN message
+  ON message.org_id = source.org_id
+  AND message.interaction_id = source.interaction_id
+  AND message.position = source.position
+WHERE memory.org_id = :org_id
+  AND memory.user_id = :user_id
+  AND memory.memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: insert_tombstone
+INSERT INTO tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark)
+ON CONFLICT DO NOTHING;
+
+-- name: delete_sources
+DELETE FROM memory_source
+WHERE org_id = :org_id
+  AND memory_id IN (
+    SELECT value FROM json_each(:memory_ids)
+    JOIN memory AS owned
+      ON owned.org_id = :org_id AND owned.memory_id = value AND owned.user_id = :user_id
+  );
+
+-- name: delete
+DELETE FROM memory
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND memory_id IN (SELECT value FROM json_each(:memory_ids));

@@ -1,0 +1,68 @@
+-- name: enqueue
+INSERT INTO outbox (op, org_id, user_id, memory_ids, enqueued_at, not_before)
+VALUES (:op, :org_id, :user_id, :memory_ids, :now, :now);
+
+-- name: claim
+-- Leases what is due. `drop_organization` has the empty user, so "the same user or the empty one"
+-- finds every drop that an entry has to wait for.
+UPDATE outbox SET lease = :lease, lease_until = :lease_until
+WHERE seq IN (
+  SELECT entry.seq FROM outbox AS entry
+  WHERE entry.dead = 0
+    AND entry.not_before <= :now
+    AND (entry.lease IS NULL OR entry.lease_until <= :now)
+    AND NOT EXISTS (
+      SELECT 1 FROM outbox AS leased
+      WHERE leased.org_id = entry.org_id
+        AND leased.user_id = entry.user_id
+        AND leased.seq < entry.seq
+        AND leased.lease IS NOT NULL
+        AND leased.lease_until > :now
+    )
+    AND (
+      entry.op <> 'drop_organization'
+      OR NOT EXISTS (
+        SELECT 1 FROM outbox AS leased
+        WHERE leased.org_id = entry.org_id
+          AND leased.seq < entry.seq
+          AND leased.lease IS NOT NULL
+          AND leased.lease_until > :now
+      )
+    )
+    AND NOT EXISTS (
+      SELECT 1 FROM outbox AS earlier
+      WHERE earlier.org_id = entry.org_id
+        AND earlier.user_id IN (entry.user_id, '')
+        AND earlier.op <> 'sync'
+        AND earlier.seq < entry.seq
+    )
+  ORDER BY entry.seq LIMIT :limit
+)
+RETURNING *;
+
+-- name: ack
+DELETE FROM outbox WHERE seq = :seq AND lease = :lease;
+
+-- name: fail
+UPDATE outbox
+SET attempts = attempts + 1, error = :error, not_before = :not_before, dead = :dead,
+  lease = NULL, lease_until = NULL
+WHERE seq = :seq AND lease = :lease;
+
+-- name: retry
+-- Gives dead entries all their tries again.
+UPDATE outbox SET not_before = :now, attempts = CASE WHEN dead THEN 0 ELSE attempts END, dead = 0
+WHERE dead = 1 OR (not_before > :now AND (lease IS NULL OR lease_until <= :now));
+
+-- name: page
+SELECT * FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: status
+SELECT
+  count(*) FILTER (WHERE dead = 0) AS pending,
+  count(*) FILTER (WHERE dead = 1) AS dead,
+  min(enqueued_at) FILTER (WHERE dead = 0) AS oldest
+FROM outbox;
+
+-- name: release_all
+UPDATE outbox SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL;

@@ -1,0 +1,161 @@
+-- Statements of one write plan, in the order in which they are needed.
+
+-- name: user_salt
+SELECT salt FROM user WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: usable_agents
+-- Agents of this user or of all users; `alive` tells whether it is still there.
+SELECT agent_id, deleted_at IS NULL AS alive FROM agent
+WHERE org_id = :org_id
+  AND (user_id IS NULL OR user_id = :user_id)
+  AND agent_id IN (SELECT value FROM json_each(:agent_ids));
+
+-- name: idempotency
+SELECT key, body_hash, result FROM idempotency
+WHERE org_id = :org_id AND user_id = :user_id AND key = :key;
+
+-- name: job_exists
+SELECT 1 FROM job WHERE org_id = :org_id AND user_id = :user_id AND job_id = :job_id;
+
+-- name: interaction_state
+-- Also tells whether another user has an interaction of this id.
+SELECT user_id = :user_id AS own, interaction.* FROM interaction
+WHERE org_id = :org_id AND interaction_id = :interaction_id;
+
+-- name: external_id_owner
+SELECT interaction_id FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND external_id = :external_id;
+
+-- name: insert_interaction
+-- Empty; its messages follow as they do for one that was there.
+INSERT INTO interaction (
+  org_id, interaction_id, user_id, agent_id, metadata, participants, created_at, updated_at,
+  last_activity_at, revision, message_count, content_hash, import_id, process_id
+)
+VALUES (
+  :org_id, :interaction_id, :user_id, :agent_id, '{}', '[]', :at, :now,
+  :at, 0, 0, '', :import_id, :process_id
+);
+
+-- name: cut_sources
+DELETE FROM memory_source
+WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;
+
+-- name: cut_messages
+DELETE FROM message
+WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;
+
+-- name: lower_jobs
+-- Unfinished jobs end where the transcript was cut; one with nothing left is done.
+UPDATE job
+SET end_position = max(start_position, :keep),
+  status = CASE WHEN start_position >= :keep THEN 'done' ELSE status END,
+  lease_until = CASE WHEN start_position >= :keep THEN NULL ELSE lease_until END,
+  updated_at = max(:now, updated_at + 1)
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id = :interaction_id
+  AND status <> 'done'
+  AND end_position > :keep;
+
+-- name: insert_message
+INSERT INTO message (
+  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
+)
+VALUES (
+  :org_id, :interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data
+);
+
+-- name: last_hash
+-- Prefix hash of the last message.
+SELECT prefix_hash FROM message
+WHERE org_id = :org_id AND interaction_id = :interaction_id AND position = :count - 1;
+
+-- name: update_interaction
+UPDATE interaction
+SET external_id = :external_id, title = :title, metadata = :metadata,
+  participants = :participants, updated_at = :updated_at, last_activity_at = :last_activity_at,
+  revision = :revision, message_count = :message_count, content_hash = :content_hash
+WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
+
+-- name: interaction_exists
+SELECT 1 FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
+
+-- name: memory_exists
+-- In the whole organization, where the id is the key.
+SELECT 1 FROM memory WHERE org_id = :org_id AND memory_id = :memory_id;
+
+-- name: version
+SELECT memory_id, chain_id, successor_id, superseded_at, predecessor_id FROM memory_version
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
+
+-- name: chain_head
+SELECT memory_id FROM memory
+WHERE org_id = :org_id
+  AND +user_id = :user_id
+  AND chain_id = :chain_id
+  AND superseded_at IS NULL;
+
+-- name: chain_exists
+SELECT 1 FROM memory WHERE org_id = :org_id AND chain_id = :chain_id LIMIT 1;
+
+-- name: supersede
+UPDATE memory
+SET successor_id = :successor_id, superseded_at = coalesce(:superseded_at, superseded_at)
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
+
+-- name: insert_memory
+INSERT INTO memory (
+  org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
+  obtained_at, recorded_at, memory_type, importance, pinned, expires_at, source_role, confidence,
+  content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text
+)
+VALUES (
+  :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :successor_id,
+  :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :expires_at,
+  :source_role, :confidence, :content_hash, :external_id, :import_id, :process_id, :author, :tags,
+  :entities, :metadata, :text
+);
+
+-- name: link_source
+-- Only where the message is still the one that was meant; a memory that is gone is skipped.
+INSERT INTO memory_source (org_id, memory_id, interaction_id, position)
+SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
+FROM interaction
+JOIN message USING (org_id, interaction_id)
+JOIN memory USING (org_id, user_id)
+WHERE interaction.org_id = :org_id
+  AND interaction.user_id = :user_id
+  AND interaction.interaction_id = :interaction_id
+  AND message.position = :position
+  AND message.prefix_hash = :prefix_hash
+  AND memory.memory_id = :memory_id
+ON CONFLICT DO NOTHING;
+
+-- name: end_head
+UPDATE memory SET superseded_at = :ended_at
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND memory_id = :memory_id
+  AND superseded_at IS NULL;
+
+-- name: put_job
+INSERT INTO job (
+  org_id, job_id, user_id, interaction_id, agent_id, start_position, end_position, status, params,
+  outputs, attempts, error, lease_until, created_at, updated_at
+)
+VALUES (
+  :org_id, :job_id, :user_id, :interaction_id, :agent_id, :start, :end, :status, :params,
+  :outputs, :attempts, :error, :lease_until, :created_at, :updated_at
+)
+ON CONFLICT (org_id, job_id) DO UPDATE
+SET start_position = excluded.start_position, end_position = excluded.end_position,
+  status = excluded.status, params = excluded.params, outputs = excluded.outputs,
+  attempts = excluded.attempts, error = excluded.error, lease_until = excluded.lease_until,
+  updated_at = excluded.updated_at
+WHERE user_id = excluded.user_id;
+
+-- name: insert_idempotency
+INSERT INTO idempotency (org_id, user_id, key, body_hash, result, created_at)
+VALUES (:org_id, :user_id, :key, :body_hash, :result, :now);
