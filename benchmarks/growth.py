@@ -63,20 +63,20 @@ async def grow(messages: int) -> dict[str, Any]:
             before = model.usage
             await user.save(interaction, interaction_id)
             unchanged = (model.usage - before).calls
-    early = _around(rows, 20)
-    late = _around(rows, messages)
+    early = _mean(rows, 16, 24)
+    late = _mean(rows, messages - 8, messages)
     return {
         "rows": rows,
-        "tokens at message 20": early,
+        "tokens around message 20": early,
         "tokens at the end": late,
         "ratio": late / early,
         "calls of an unchanged update": unchanged,
     }
 
 
-def _around(rows: list[dict[str, Any]], messages: int) -> float:
-    """Mean prompt tokens of the five updates that end at this message."""
-    picked = [row["prompt tokens"] for row in rows if messages - 10 < row["messages"] <= messages]
+def _mean(rows: list[dict[str, Any]], first: int, last: int) -> float:
+    """Mean prompt tokens of the updates that end at these messages."""
+    picked = [row["prompt tokens"] for row in rows if first <= row["messages"] <= last]
     return sum(picked) / len(picked)
 
 
@@ -90,8 +90,8 @@ def main() -> None:
         row for row in figures["rows"] if row["messages"] in {2, 10, 20, 50, 100, 200, 300, 400}
     ]
     show("Per update", shown)
-    print(f"prompt tokens per update, message 20: {figures['tokens at message 20']:.0f}")
-    print(f"prompt tokens per update, at the end: {figures['tokens at the end']:.0f}")
+    print(f"prompt tokens per update, messages 16 to 24: {figures['tokens around message 20']:.0f}")
+    print(f"prompt tokens per update, last five: {figures['tokens at the end']:.0f}")
     print(f"ratio: {figures['ratio']:.2f}")
     print(f"model calls of an unchanged update: {figures['calls of an unchanged update']}")
     write_json(arguments.json, figures)

@@ -113,7 +113,7 @@ async def measure(
     started = time.perf_counter()
     scopes = await fill(memora, size, tenants)
     filled = time.perf_counter() - started
-    asked = questions(runs + 64)
+    asked = questions(2 * runs + 64)
 
     async def recall(number: int) -> None:
         scope = scopes[number % len(scopes)]
@@ -122,7 +122,7 @@ async def measure(
     row: dict[str, Any] = {"memories": size, "tenants": tenants, "fill s": filled}
     _both(row, "recall", await timed(runs, recall))
     row["loop gap ms"] = await loop_gap(lambda number: recall(number + runs))
-    row |= await _parts(memora, embedder, recall, runs)
+    row |= await _parts(memora, embedder, lambda number: recall(number + runs + 16), runs)
     row |= await _writes(memora, scopes[0], min(runs, 50))
     return row
 
@@ -144,7 +144,6 @@ async def _parts(
     watch.wrap(memora.vector_db, "run_queries", "vectors")
     for method in ("get_user", "resolve_memories", "read_names"):
         watch.wrap(memora.graph, method, "graph")
-    await embedder.close()  # an empty cache: every question is embedded
     for number in range(runs):
         await recall(number)
     spent = {part: total / runs for part, total in watch.spent.items()}

@@ -34,6 +34,14 @@ class RandomIds:
         return str(uuid.uuid4())
 
 
+def new_lease() -> str:
+    """Return a token that no other worker has, in this process or another.
+
+    It is no record's id, so it does not come from the injected source, which may repeat.
+    """
+    return uuid.uuid4().hex
+
+
 def derived_memory_id(*parts: str) -> str:
     """Return the UUID5 that belongs to these parts; equal parts give equal ids."""
     return str(uuid.uuid5(_NAMESPACE, "\x1f".join(f"{len(part)}:{part}" for part in parts)))

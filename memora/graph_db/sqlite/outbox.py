@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from memora import _queries
+from memora.core.ids import new_lease
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows
 from memora.schema.scope import Scope
@@ -31,7 +32,7 @@ class OutboxPart(SQLiteBase):
     async def claim_outbox(
         self, *, now: datetime, lease_until: datetime, limit: int
     ) -> list[OutboxEntry]:
-        token = self.ids.short()
+        token = new_lease()
         claimed = await self._store.write(
             lambda connection: rows(
                 connection,

@@ -1,0 +1,255 @@
+"""The same scripted run on every pair of stores gives the same public results."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from memora import Memora
+from memora.embeddings import HashingEmbedder
+from memora.errors import MemoraError, VectorDBError
+from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.neo4j.interface import Neo4jGraphInterface
+from memora.graph_db.sqlite.interface import SQLiteGraph
+from memora.schema.index import IndexDocument
+from memora.testing.clocks import FrozenClock, SequentialIds
+from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM
+from memora.vector_db import EmbeddedVectorDB, QdrantDB
+from memora.vector_db.base import BaseVectorDB
+from tests.neo4j_server.process import Neo4jServer
+
+MAY = datetime(2025, 5, 1, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def script(call: Call) -> Answer:
+    """Hears "X is Y" as a statement; a newer one about the same X contradicts the older."""
+    if call.schema == "MemoryExtractionResponse":
+        memories: list[dict[str, Any]] = []
+        for message in call.data["new_messages"]:
+            if message["content"] == "crash":
+                return OutageError()
+            if message["role"] == "user" and " is " in message["content"]:
+                memories.append(
+                    {
+                        "memory": f"[[user]] says {message['content']}",
+                        "msg_source_ids": [message["id"]],
+                        "memory_type": "preference",
+                        "importance": 0.6,
+                    }
+                )
+        return {"memories": memories}
+    if call.schema == "MemoryComparisonResponse":
+        verdicts: list[dict[str, Any]] = []
+        for candidate in call.data["candidates"]:
+            subject = candidate["memory"].split(" is ")[0]
+            same = [m for m in call.data["existing"] if m["memory"].split(" is ")[0] == subject]
+            verdicts.append(
+                {
+                    "candidate": candidate["number"],
+                    "verdict": "contradiction" if same else "new",
+                    "existing": same[0]["number"] if same else None,
+                }
+            )
+        return {"verdicts": verdicts}
+    if call.schema == "SearchQueries":
+        return {"queries": [call.data["latest_message"]]}
+    return {"relevant": []}
+
+
+@asynccontextmanager
+async def pair(
+    graph: str, vectors: str, folder: Path, server: Neo4jServer | None
+) -> AsyncIterator[Memora]:
+    clock = FrozenClock(step=timedelta(milliseconds=1))
+    # One server is shared by all runs: ids of this run lie in a range of their own, which has the
+    # same length everywhere, so that ties sort alike.
+    ids = SequentialIds("pair-")
+    graph_db: BaseGraphDB
+    if graph == "sqlite":
+        graph_db = SQLiteGraph(folder / "graph.sqlite3", clock=clock, ids=ids)
+    else:
+        assert server is not None
+        graph_db = Neo4jGraphInterface(
+            server.uri, server.username, server.password, server.database, clock=clock, ids=ids
+        )
+    vector_db: BaseVectorDB
+    if vectors == "embedded":
+        vector_db = EmbeddedVectorDB(folder / "vectors", embedder=HashingEmbedder())
+        client = None
+    else:
+        client = AsyncQdrantClient(":memory:")
+        vector_db = QdrantDB(client, "pair", embedder=HashingEmbedder())
+    model = ScriptedBackendLLM(script)
+    try:
+        async with Memora(vector_db, graph_db, None, model) as memora:
+            yield memora
+    finally:
+        if client is not None:
+            await client.close()
+
+
+def plain(value: Any) -> Any:
+    """Return public results as JSON-like values; of scores only the order is in them."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return value
+
+
+async def play(memora: Memora, org_id: str) -> list[Any]:
+    """Play the whole scenario and return everything that a caller sees."""
+    seen: list[Any] = []
+    graph = memora.graph
+
+    async def note(call: Any) -> Any:
+        try:
+            result = await call
+        except MemoraError as error:
+            seen.append([type(error).__name__, str(error)])
+            return None
+        seen.append(plain(result))
+        return result
+
+    await note(graph.create_organization("Acme", org_id=org_id))
+    await note(graph.create_user(org_id, "Jake", user_id="jake"))
+    await note(graph.create_user(org_id, "Ann", user_id="ann"))
+    agent = await note(graph.create_agent(org_id, "Jenny", agent_id="jenny"))
+
+    def talk(*texts: str) -> list[dict[str, str]]:
+        return [
+            message
+            for text in texts
+            for message in (
+                {"role": "user", "content": text},
+                {"role": "assistant", "content": "ok"},
+            )
+        ]
+
+    async def save(user: str, *texts: str, at: datetime = MAY, **options: Any) -> Any:
+        return await note(
+            memora.save_or_update_interaction_and_memories(
+                org_id, user, interaction=talk(*texts), current_datetime=at, **options
+            )
+        )
+
+    first = await save("jake", "the sky is blue", "tea is good", agent_id=agent.agent_id)
+    await save("jake", "the sky is grey", at=MAY + 2 * DAY)
+    await save("jake", "the sky is pink", at=MAY + DAY)
+    await save("ann", "the sky is black")
+    await save("jake", "the sky is blue", "tea is awful", interaction_id=first[0])
+    await save("jake", "the sky is blue", "tea is awful", interaction_id=first[0])
+    await save("jake", "keyed is kept", idempotency_key="k")
+    await save("jake", "keyed is kept", idempotency_key="k")
+    await save("jake", "keyed is other", idempotency_key="k")
+    await save("jake", "stale", interaction_id=first[0], expected_revision=1)
+    await save("jake", "crash")
+    await save("jake", "x", interaction_id="missing")
+    await save("nobody", "x")
+    await note(graph.get_interaction(org_id, "jake", first[0]))
+    await note(graph.get_all_user_interactions(org_id, "jake"))
+    memories = await note(graph.get_all_user_memories(org_id, "jake"))
+    for memory in memories:
+        await note(memora.memory_history(org_id, "jake", memory.memory_id))
+        await note(memora.memory_history(org_id, "ann", memory.memory_id))
+    for question in ("what colour is the sky", "is tea good", "keyed"):
+        await note(memora.recall_memories_for_message(org_id, "jake", question))
+        await note(memora.recall_memories_for_message(org_id, "jake", question, as_of=MAY))
+        await note(
+            memora.search_memories_as_batch(
+                org_id, [question, "zzz"], memory_search_scope="organization"
+            )
+        )
+    head = memories[0]
+    await note(memora.update_memory(org_id, "jake", head.memory_id, "the sky is green"))
+    await note(memora.retract_memory(org_id, "jake", head.memory_id))
+    await note(memora.revert_memory(org_id, "jake", head.memory_id))
+    await note(memora.delete_memory(org_id, "jake", head.memory_id))
+    await note(memora.delete_memory(org_id, "jake", head.memory_id))
+    await note(graph.update_user(org_id, "jake", "Jay"))
+    await note(graph.get_all_user_memories(org_id, "jake"))
+    await note(graph.delete_agent(org_id, "jenny"))
+    await note(graph.get_interaction(org_id, "jake", first[0]))
+    await note(graph.delete_user_interaction_and_its_memories(org_id, "jake", first[0]))
+    await note(graph.get_all_user_memories(org_id, "jake"))
+    await note(memora.recall_memories_for_message(org_id, "jake", "sky tea"))
+    await note(graph.delete_user(org_id, "jake"))
+    await note(graph.get_all_user_memories(org_id, "jake"))
+    await note(memora.recall_memories_for_message(org_id, "ann", "sky"))
+    await note(graph.delete_organization(org_id))
+    await note(graph.get_organization(org_id))
+    findings = [f for f in (await memora.doctor()).findings if f.record_id.startswith(org_id)]
+    assert findings == []
+    return seen
+
+
+@pytest.fixture(scope="module")
+def org_id() -> str:
+    """An organization of this run, the same on both pairs."""
+    return f"pair-{uuid.uuid4().hex}"
+
+
+async def test_sqlite_with_local_qdrant_equals_the_embedded_pair(
+    tmp_path: Path, org_id: str
+) -> None:
+    async with pair("sqlite", "embedded", tmp_path / "a", None) as memora:
+        expected = await play(memora, org_id)
+    async with pair("sqlite", "qdrant", tmp_path / "b", None) as memora:
+        found = await play(memora, org_id)
+    assert found == expected
+    assert len(expected) > 50
+
+
+@pytest.mark.neo4j
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("vectors", ["qdrant", "embedded"])
+async def test_neo4j_equals_the_embedded_pair(
+    tmp_path: Path, org_id: str, vectors: str, neo4j_server: Neo4jServer
+) -> None:
+    async with pair("sqlite", "embedded", tmp_path / "a", None) as memora:
+        expected = await play(memora, org_id)
+    async with pair("neo4j", vectors, tmp_path / "b", neo4j_server) as memora:
+        found = await play(memora, org_id)
+    assert found == expected
+
+
+class Failing(EmbeddedVectorDB):
+    """A vector store that is down for a while, before or after it applied a write."""
+
+    down = ""
+
+    async def upsert(self, documents: list[IndexDocument]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.down == "before":
+            raise VectorDBError("embedded", "down")
+        await super().upsert(documents)
+        if self.down == "after":
+            raise VectorDBError("embedded", "answer lost")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_b18_a_vector_failure_between_commit_and_drain_only_delays(
+    tmp_path: Path, moment: str
+) -> None:
+    clock = FrozenClock(step=timedelta(milliseconds=1))
+    vectors = Failing(tmp_path / "vectors", embedder=HashingEmbedder())
+    graph = SQLiteGraph(tmp_path / "graph.sqlite3", clock=clock)
+    async with Memora(vectors, graph) as memora:
+        user = memora.for_user("jake")
+        vectors.down = moment
+        await user.save([{"role": "user", "content": "I like tea."}])
+        assert [memory.memory for memory in await user.memories()] == ["I like tea."]
+        assert (await memora.graph.outbox_status()).pending == 1
+        vectors.down = ""
+        clock.advance(timedelta(minutes=10))
+        report = await memora.drain_outbox()
+        assert (report.applied, report.failed) == (1, 0)
+        assert [memory.memory for memory in await user.recall("tea")] == ["I like tea."]
+        assert (await memora.doctor()).clean
