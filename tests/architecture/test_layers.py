@@ -66,6 +66,7 @@ _VECTOR_ADAPTER = (*_VECTOR_SHARED, "vector_db.shared", "logging")
 LAYERS = (
     Layer("errors", ("memora.errors",)),
     Layer("logging", ("memora._logging",)),
+    Layer("background", ("memora._background",)),
     Layer("schema", ("memora.schema", "memora.schema.*"), ("errors",)),
     Layer("seeding", ("memora.seeding",), ("schema",)),
     Layer("core", ("memora.core", "memora.core.*"), ("errors", "schema")),
@@ -99,8 +100,16 @@ LAYERS = (
         ("errors", "embeddings.base", "text"),
     ),
     Layer("rerankers", ("memora.rerankers.*",), ("errors", "rerankers.base"), siblings=False),
-    Layer("vector_db.shared", ("memora.vector_db._encoding",), _VECTOR_SHARED),
-    Layer("vector_db.qdrant", ("memora.vector_db.qdrant",), _VECTOR_ADAPTER),
+    Layer(
+        "vector_db.shared",
+        ("memora.vector_db._encoding", "memora.vector_db._lazy"),
+        _VECTOR_SHARED,
+    ),
+    Layer(
+        "vector_db.qdrant",
+        ("memora.vector_db.qdrant", "memora.vector_db._qdrant*"),
+        _VECTOR_ADAPTER,
+    ),
     Layer(
         "vector_db.embedded",
         # Its rows and its engine are in modules with an underscore.
@@ -110,12 +119,12 @@ LAYERS = (
     Layer(
         "graph_db.neo4j",
         ("memora.graph_db.neo4j", "memora.graph_db.neo4j.*"),
-        (*_PURE, "graph_db.base", "queries", "logging"),
+        (*_PURE, "graph_db.base", "vector_db.base", "queries", "logging"),
     ),
     Layer(
         "graph_db.sqlite",
         ("memora.graph_db.sqlite", "memora.graph_db.sqlite.*"),
-        (*_PURE, "graph_db.base", "queries", "sqlite", "logging"),
+        (*_PURE, "graph_db.base", "vector_db.base", "queries", "sqlite", "logging"),
     ),
     # Engine
     Layer("ops", ("memora.ops", "memora.ops.*"), (*_PURE, *PORTS)),
@@ -129,7 +138,7 @@ LAYERS = (
         "bootstrap", ("memora.bootstrap",), (*_PURE, "config", "agent", *PORTS, *ADAPTERS, *NAMES)
     ),
     # Entrypoints
-    Layer("sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap")),
+    Layer("sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap", "background")),
     Layer(
         "server",
         ("memora.server", "memora.server.*", "memora.mcp", "memora.mcp.*"),
@@ -167,7 +176,23 @@ UPWARD = {
     ("memora.agent.main", ("Memora", "from_settings"), "memora.bootstrap"),
 }
 # Seen by type checkers only, for signatures.
-TYPES_ONLY = {("memora.agent.main", "memora.config")}
+TYPES_ONLY = {
+    ("memora.agent.main", "memora.config"),
+    *(
+        ("memora.sync", target)
+        for target in (
+            "memora.config",
+            "memora.core.filters",
+            "memora.embeddings.base",
+            "memora.graph_db.base",
+            "memora.graph_db.outbox",
+            "memora.llm_backends.base",
+            "memora.ops.doctor",
+            "memora.ops.reindex",
+            "memora.vector_db.base",
+        )
+    ),
+}
 
 # Third parties of the pure packages; everything else there is the standard library.
 PURE = {

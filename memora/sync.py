@@ -1,0 +1,1803 @@
+"""The engine for callers that do not await: `memora.sync.Memora`.
+
+Every call runs on an event loop in the background and blocks until it is done, whether the
+caller's thread has a loop of its own or not. Written by scripts/generate_sync.py, not by hand.
+"""
+# ruff: noqa: E501, FBT001, FBT002 - signatures and docstrings are those of the async classes
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from memora._background import BackgroundLoop
+from memora.agent.main import Memora as _Memora
+from memora.schema.jobs import JobStatus
+from memora.schema.scope import MemorySearchScope
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from typing import Any
+    from uuid import UUID
+
+    from memora.agent.bound import BoundMemora as _BoundMemora
+    from memora.config import Settings
+    from memora.core.filters import Condition
+    from memora.embeddings.base import BaseEmbedder
+    from memora.errors import ConflictError
+    from memora.graph_db.base import BaseGraphDB, Finding, MemoryListing, StoredMessage
+    from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
+    from memora.graph_db.outbox import DrainReport
+    from memora.llm_backends.base import BaseBackendLLM
+    from memora.ops import doctor as doctoring
+    from memora.ops import reindex as reindexing
+    from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
+    from memora.schema.jobs import ExtractionJob
+    from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+    from memora.schema.recall import MemoryFilters
+    from memora.schema.scope import Scope, SearchScope
+    from memora.schema.storage_schema import MemoriesAndInteraction
+    from memora.schema.write_plan import (
+        DeleteCounts,
+        IdempotencyRecord,
+        OutboxEntry,
+        OutboxStatus,
+        WritePlan,
+        WriteReceipt,
+    )
+    from memora.vector_db.base import BaseVectorDB
+    from memora.vector_db.base import BaseVectorDB as _BaseVectorDB
+
+
+class BoundMemora:
+    """What `Memora.for_user` returns; each method is the one of `Memora` with that name."""
+
+    def __init__(self, background: BackgroundLoop, wrapped: _BoundMemora) -> None:
+        self._background = background
+        self._wrapped = wrapped
+
+    @property
+    def scope(self) -> Scope:
+        """Organization, user and agent of every call."""
+        return self._wrapped.scope
+
+    def ensure(self) -> None:
+        """Create what is missing of organization, user and agent, if the handle may; once."""
+        self._background.run(self._wrapped.ensure())
+
+    def save(
+        self,
+        interaction: Sequence[Mapping[str, Any]],
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> tuple[str, datetime]:
+        """Store a conversation; short name of `save_or_update_interaction_and_memories`."""
+        return self._background.run(
+            self._wrapped.save(interaction, interaction_id, current_datetime, **options)
+        )
+
+    def save_or_update_interaction_and_memories(
+        self,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> tuple[str, datetime]:
+        """Store a conversation and remember what is worth it; options as in `Memora`."""
+        return self._background.run(
+            self._wrapped.save_or_update_interaction_and_memories(
+                interaction, interaction_id, current_datetime, **options
+            )
+        )
+
+    def preview_save(
+        self,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        **options: Any,
+    ) -> SavePreview:
+        """Return what a save would do; options as in `Memora`."""
+        return self._background.run(
+            self._wrapped.preview_save(interaction, interaction_id, current_datetime, **options)
+        )
+
+    def recall(self, latest_msg: str, **options: Any) -> list[Memory]:
+        """Recall for a message and return only the memories; options as in `Memora`."""
+        return self._background.run(self._wrapped.recall(latest_msg, **options))
+
+    def recall_memories_for_message(
+        self,
+        latest_msg: str,
+        preceding_msg_for_context: Sequence[Mapping[str, Any]] = (),
+        current_datetime: datetime | None = None,
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        **options: Any,
+    ) -> tuple[list[Memory], list[str]]:
+        """Recall the memories that matter for a message; options as in `Memora`."""
+        return self._background.run(
+            self._wrapped.recall_memories_for_message(
+                latest_msg,
+                preceding_msg_for_context,
+                current_datetime,
+                filter_out_memory_ids_set,
+                **options,
+            )
+        )
+
+    def search_memories_as_one(self, search_queries: Sequence[str], **options: Any) -> list[Memory]:
+        """Search with several queries, one list; options as in `Memora`."""
+        return self._background.run(self._wrapped.search_memories_as_one(search_queries, **options))
+
+    def search_memories_as_batch(
+        self, search_queries: Sequence[str], **options: Any
+    ) -> list[list[Memory]]:
+        """Search with several queries, one list each; options as in `Memora`."""
+        return self._background.run(
+            self._wrapped.search_memories_as_batch(search_queries, **options)
+        )
+
+    def build_context(
+        self,
+        message: str,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        always: Sequence[str] = (),
+        token_budget: int | None = None,
+        current_datetime: datetime | None = None,
+    ) -> str:
+        """Recall for a message and return a briefing."""
+        return self._background.run(
+            self._wrapped.build_context(
+                message,
+                limit=limit,
+                filters=filters,
+                always=always,
+                token_budget=token_budget,
+                current_datetime=current_datetime,
+            )
+        )
+
+    def update_memory(self, memory_id: str, content: str, *, author: str | None = None) -> Memory:
+        """Give a statement a new text, as a new version."""
+        return self._background.run(self._wrapped.update_memory(memory_id, content, author=author))
+
+    def revert_memory(self, memory_id: str, *, author: str | None = None) -> Memory:
+        """Make the text of one version current again."""
+        return self._background.run(self._wrapped.revert_memory(memory_id, author=author))
+
+    def retract_memory(self, memory_id: str, *, at: datetime | None = None) -> Memory:
+        """End a statement; its history stays."""
+        return self._background.run(self._wrapped.retract_memory(memory_id, at=at))
+
+    def delete_memory(self, memory_id: str) -> DeleteReceipt:
+        """Purge one version."""
+        return self._background.run(self._wrapped.delete_memory(memory_id))
+
+    def memory_history(self, memory_id: str) -> list[Memory]:
+        """Return all versions of a statement, newest first."""
+        return self._background.run(self._wrapped.memory_history(memory_id))
+
+    def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
+        """Return the user's current memories, newest first."""
+        return self._background.run(self._wrapped.memories(skip, limit))
+
+    def interaction(self, interaction_id: str) -> Interaction:
+        """Return an interaction with messages and memories."""
+        return self._background.run(self._wrapped.interaction(interaction_id))
+
+
+class GraphDB:
+    """A graph store, for blocking callers."""
+
+    def __init__(self, background: BackgroundLoop, wrapped: _BaseGraphDB) -> None:
+        self._background = background
+        self._wrapped = wrapped
+
+    def __enter__(self) -> Self:
+        try:
+            self.setup()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def get_associated_vector_db(self) -> VectorDB | None:
+        """Return the vector store that follows this graph, if there is one."""
+        found = self._wrapped.get_associated_vector_db()
+        return None if found is None else VectorDB(self._background, found)
+
+    def drain_outbox(self) -> DrainReport:
+        """Bring the associated vector store up to date; without one, do nothing.
+
+        A failing vector store is reported, not raised: its entries stay queued.
+        """
+        return self._background.run(self._wrapped.drain_outbox())
+
+    def create_organization(self, org_name: str, *, org_id: str | None = None) -> Organization:
+        """Create an organization.
+
+        Args:
+            org_name: 1 to 256 characters.
+            org_id: The caller's own id; creating it again with the same name returns it.
+
+        Raises:
+            ConflictError: The id exists with another name.
+            InvalidInputError: A name or id is malformed.
+        """
+        return self._background.run(self._wrapped.create_organization(org_name, org_id=org_id))
+
+    def update_organization(self, org_id: str, new_org_name: str) -> Organization:
+        """Rename an organization.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+        """
+        return self._background.run(self._wrapped.update_organization(org_id, new_org_name))
+
+    def get_organization(self, org_id: str) -> Organization:
+        """Return the organization.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+        """
+        return self._background.run(self._wrapped.get_organization(org_id))
+
+    def get_all_organizations(self, skip: int = 0, limit: int = 1000) -> list[Organization]:
+        """Return organizations by creation time: administration, not for tenants' eyes."""
+        return self._background.run(self._wrapped.get_all_organizations(skip, limit))
+
+    def delete_organization(self, org_id: str) -> DeleteCounts:
+        """Erase an organization with everything in it, vectors included; idempotent."""
+        return self._background.run(self._wrapped.delete_organization(org_id))
+
+    def create_user(self, org_id: str, user_name: str, *, user_id: str | None = None) -> User:
+        """Create a user of an organization.
+
+        Args:
+            org_id: The organization.
+            user_name: 1 to 256 characters; shown in the user's memories.
+            user_id: The caller's own id; creating it again with the same name returns it.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            ConflictError: The id exists with another name.
+        """
+        return self._background.run(self._wrapped.create_user(org_id, user_name, user_id=user_id))
+
+    def update_user(self, org_id: str, user_id: str, new_user_name: str) -> User:
+        """Rename a user; all memories show the new name at once.
+
+        Raises:
+            UserNotFoundError: There is no such user in the organization.
+        """
+        return self._background.run(self._wrapped.update_user(org_id, user_id, new_user_name))
+
+    def get_user(self, org_id: str, user_id: str) -> User:
+        """Return the user.
+
+        Raises:
+            UserNotFoundError: There is no such user in the organization.
+        """
+        return self._background.run(self._wrapped.get_user(org_id, user_id))
+
+    def get_all_org_users(self, org_id: str, skip: int = 0, limit: int = 1000) -> list[User]:
+        """Return users by creation time.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+        """
+        return self._background.run(self._wrapped.get_all_org_users(org_id, skip, limit))
+
+    def delete_user(self, org_id: str, user_id: str) -> DeleteCounts:
+        """Erase a user with interactions, memories, jobs, personal agents, and vectors.
+
+        Idempotent: deleting a user that is not there counts nothing.
+        """
+        return self._background.run(self._wrapped.delete_user(org_id, user_id))
+
+    def create_agent(
+        self,
+        org_id: str,
+        agent_label: str,
+        user_id: str | None = None,
+        *,
+        agent_id: str | None = None,
+    ) -> Agent:
+        """Create an agent of an organization, or of one of its users.
+
+        Args:
+            org_id: The organization.
+            agent_label: 1 to 256 characters.
+            user_id: The only user that it serves; None: any user of the organization.
+            agent_id: The caller's own id; creating it again with equal fields returns it.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            UserNotFoundError: There is no such user.
+            ConflictError: The id exists with other fields.
+        """
+        return self._background.run(
+            self._wrapped.create_agent(org_id, agent_label, user_id, agent_id=agent_id)
+        )
+
+    def update_agent(self, org_id: str, agent_id: str, new_agent_label: str) -> Agent:
+        """Rename an agent.
+
+        Raises:
+            AgentNotFoundError: There is no such agent in the organization.
+        """
+        return self._background.run(self._wrapped.update_agent(org_id, agent_id, new_agent_label))
+
+    def get_agent(self, org_id: str, agent_id: str) -> Agent:
+        """Return the agent.
+
+        Raises:
+            AgentNotFoundError: There is no such agent in the organization.
+        """
+        return self._background.run(self._wrapped.get_agent(org_id, agent_id))
+
+    def get_agent_for(self, scope: Scope) -> Agent | None:
+        """Return the scope's agent, or None when it names none.
+
+        Raises:
+            AgentNotFoundError: There is no such agent, or it belongs to another user.
+        """
+        return self._background.run(self._wrapped.get_agent_for(scope))
+
+    def get_all_org_agents(self, org_id: str, skip: int = 0, limit: int = 1000) -> list[Agent]:
+        """Return the organization's agents by creation time.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+        """
+        return self._background.run(self._wrapped.get_all_org_agents(org_id, skip, limit))
+
+    def get_all_user_agents(
+        self, org_id: str, user_id: str, skip: int = 0, limit: int = 1000
+    ) -> list[Agent]:
+        """Return the agents that belong to the user, by creation time.
+
+        Raises:
+            UserNotFoundError: There is no such user in the organization.
+        """
+        return self._background.run(self._wrapped.get_all_user_agents(org_id, user_id, skip, limit))
+
+    def delete_agent(self, org_id: str, agent_id: str) -> None:
+        """Delete an agent; what it wrote stays, under the label it had. Idempotent."""
+        self._background.run(self._wrapped.delete_agent(org_id, agent_id))
+
+    def create_interaction(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None = None,
+        *,
+        external_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Interaction:
+        """Create an empty interaction.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            agent_id: The agent it belongs to, if any.
+            external_id: The caller's id of the conversation, unique per user; creating it again
+                returns the one that is there.
+            title: 1 to 256 characters.
+            metadata: Any JSON object.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            AgentNotFoundError: There is no such agent, or it belongs to another user.
+        """
+        return self._background.run(
+            self._wrapped.create_interaction(
+                org_id, user_id, agent_id, external_id=external_id, title=title, metadata=metadata
+            )
+        )
+
+    def save_interaction_with_memories(
+        self,
+        org_id: str,
+        agent_id: str | None,
+        user_id: str,
+        memories_and_interaction: MemoriesAndInteraction,
+    ) -> tuple[str, datetime]:
+        """Store an interaction together with memories that are already known.
+
+        Returns:
+            Interaction id and creation time.
+
+        Raises:
+            UserNotFoundError, AgentNotFoundError: They are not in this scope.
+            MemoryNotFoundError: A contradicted memory is not the user's.
+            InvalidInputError: A message or memory is malformed; nothing was stored.
+        """
+        return self._background.run(
+            self._wrapped.save_interaction_with_memories(
+                org_id, agent_id, user_id, memories_and_interaction
+            )
+        )
+
+    def update_interaction_and_memories(
+        self,
+        org_id: str,
+        agent_id: str | None,
+        user_id: str,
+        interaction_id: str,
+        updated_memories_and_interaction: MemoriesAndInteraction,
+        *,
+        expected_revision: int | None = None,
+    ) -> tuple[str, datetime]:
+        """Change a transcript to the given one, and add memories.
+
+        The common prefix stays; what differs is cut and the rest appended. Memories of messages
+        that were cut stay and lose that source.
+
+        Args:
+            org_id: The organization.
+            agent_id: The agent that writes, if any.
+            user_id: The user.
+            interaction_id: The interaction (or its external id).
+            updated_memories_and_interaction: The whole transcript, and only new memories.
+            expected_revision: Revision that the caller based this on.
+
+        Returns:
+            Interaction id and time of the update.
+
+        Raises:
+            InteractionNotFoundError: The user has no such interaction.
+            ConflictError: The interaction changed in the meantime; nothing was written.
+        """
+        return self._background.run(
+            self._wrapped.update_interaction_and_memories(
+                org_id,
+                agent_id,
+                user_id,
+                interaction_id,
+                updated_memories_and_interaction,
+                expected_revision=expected_revision,
+            )
+        )
+
+    def get_interaction(
+        self,
+        org_id: str,
+        user_id: str,
+        interaction_id: str,
+        with_messages: bool = True,
+        with_memories: bool = True,
+    ) -> Interaction:
+        """Return an interaction.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: Its id, or the caller's external id.
+            with_messages: Fill `messages`.
+            with_memories: Fill `memories` with all versions obtained in it, newest first.
+
+        Raises:
+            InteractionNotFoundError: The user has no such interaction.
+        """
+        return self._background.run(
+            self._wrapped.get_interaction(
+                org_id, user_id, interaction_id, with_messages, with_memories
+            )
+        )
+
+    def conflict(
+        self, scope: Scope, stored: Interaction, expected: int | None, tail: int = 10
+    ) -> ConflictError:
+        """Return the error that tells a caller what the interaction looks like by now."""
+        return self._background.run(self._wrapped.conflict(scope, stored, expected, tail))
+
+    def get_interaction_messages(
+        self, org_id: str, user_id: str, interaction_id: str, skip: int = 0, limit: int = 1000
+    ) -> list[MessageBlock]:
+        """Return messages of an interaction by position, one page at a time.
+
+        Raises:
+            InteractionNotFoundError: The user has no such interaction.
+        """
+        return self._background.run(
+            self._wrapped.get_interaction_messages(org_id, user_id, interaction_id, skip, limit)
+        )
+
+    def get_all_interaction_memories(
+        self, org_id: str, user_id: str, interaction_id: str
+    ) -> list[Memory]:
+        """Return all memories (every version) obtained in an interaction, newest first.
+
+        Raises:
+            InteractionNotFoundError: The user has no such interaction.
+        """
+        return self._background.run(
+            self._wrapped.get_all_interaction_memories(org_id, user_id, interaction_id)
+        )
+
+    def get_all_user_interactions(
+        self,
+        org_id: str,
+        user_id: str,
+        with_messages: bool = False,
+        with_memories: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Interaction]:
+        """Return the user's interactions, last changed first.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.get_all_user_interactions(
+                org_id, user_id, with_messages, with_memories, skip, limit
+            )
+        )
+
+    def delete_user_interaction_and_its_memories(
+        self, org_id: str, user_id: str, interaction_id: str
+    ) -> DeleteCounts:
+        """Delete an interaction, its messages, jobs, and the memories obtained in it. Idempotent."""
+        return self._background.run(
+            self._wrapped.delete_user_interaction_and_its_memories(org_id, user_id, interaction_id)
+        )
+
+    def delete_all_user_interactions_and_their_memories(
+        self, org_id: str, user_id: str
+    ) -> DeleteCounts:
+        """Delete all interactions of a user and the memories obtained in them. Idempotent."""
+        return self._background.run(
+            self._wrapped.delete_all_user_interactions_and_their_memories(org_id, user_id)
+        )
+
+    def fetch_user_memories_resolved(
+        self,
+        org_user_mem_ids: Sequence[Mapping[str, str] | str],
+        *,
+        org_id: str,
+        user_id: str | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Memory]:
+        """Return the current version of each memory, in order; see the `_batch` form."""
+        return self._background.run(
+            self._wrapped.fetch_user_memories_resolved(
+                org_user_mem_ids, org_id=org_id, user_id=user_id, as_of=as_of
+            )
+        )
+
+    def fetch_user_memories_resolved_batch(
+        self,
+        batch_org_user_mem_ids: Sequence[Sequence[Mapping[str, str] | str]],
+        *,
+        org_id: str,
+        user_id: str | None = None,
+        as_of: datetime | None = None,
+    ) -> list[list[Memory]]:
+        """Follow each id to the version that is current, per batch and in order.
+
+        Ids that are unknown, out of scope, or without a current version drop out; two versions of
+        one statement count once, at the place of the first.
+
+        Args:
+            batch_org_user_mem_ids: Ids, or mappings with `org_id`, `user_id`, `memory_id` (which
+                must lie in the scope given here).
+            org_id: The organization of the request.
+            user_id: The user of the request; None: any user of the organization (administration),
+                then each item must be a mapping that names its user.
+            as_of: Read the versions that were current at this conversation time.
+        """
+        return self._background.run(
+            self._wrapped.fetch_user_memories_resolved_batch(
+                batch_org_user_mem_ids, org_id=org_id, user_id=user_id, as_of=as_of
+            )
+        )
+
+    def get_user_memory(self, org_id: str, user_id: str, memory_id: str) -> Memory:
+        """Return exactly this version of a memory, with its sources.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+        """
+        return self._background.run(self._wrapped.get_user_memory(org_id, user_id, memory_id))
+
+    def get_user_memory_history(self, org_id: str, user_id: str, memory_id: str) -> list[Memory]:
+        """Return all versions of a statement, newest first, from any one of them.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+        """
+        return self._background.run(
+            self._wrapped.get_user_memory_history(org_id, user_id, memory_id)
+        )
+
+    def get_all_user_memories(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the user's current memories, newest first.
+
+        Expired and archived ones are left out.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.get_all_user_memories(org_id, user_id, agent_id, skip, limit)
+        )
+
+    def delete_user_memory(self, org_id: str, user_id: str, memory_id: str) -> DeleteCounts:
+        """Purge one version: text and vectors are gone, its neighbours are linked.
+
+        No older version becomes current by it, and the same statement is not extracted again from
+        the same message. Idempotent.
+        """
+        return self._background.run(self._wrapped.delete_user_memory(org_id, user_id, memory_id))
+
+    def delete_all_user_memories(self, org_id: str, user_id: str) -> DeleteCounts:
+        """Purge all memories of a user; interactions stay. Idempotent."""
+        return self._background.run(self._wrapped.delete_all_user_memories(org_id, user_id))
+
+    def get_job(self, org_id: str, job_id: str) -> ExtractionJob:
+        """Return a job.
+
+        Raises:
+            JobNotFoundError: There is no such job in the organization.
+        """
+        return self._background.run(self._wrapped.get_job(org_id, job_id))
+
+    def with_names(self, org_id: str, memories: Sequence[Memory]) -> list[Memory]:
+        """Return the memories with current names in place of placeholders."""
+        return self._background.run(self._wrapped.with_names(org_id, memories))
+
+    def read_index_documents(self, scope: Scope, memory_ids: Sequence[str]) -> list[IndexDocument]:
+        """Return what the vector store holds of these memories; missing ones are left out."""
+        return self._background.run(self._wrapped.read_index_documents(scope, memory_ids))
+
+    def all_index_documents(self, scope: Scope) -> Iterator[IndexDocument]:
+        """Yield what the vector store should hold of a user, for reindex and doctor."""
+        yield from self._background.iterate(self._wrapped.all_index_documents(scope))
+
+    def setup(self) -> None:
+        """Create constraints, indexes and stamps; run migrations; may be called at any time.
+
+        A store that only one process can own releases the leases of jobs and outbox entries when
+        it is opened: whoever held them is gone.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+        self._background.run(self._wrapped.setup())
+
+    def close(self) -> None:
+        """Release what this object opened; a second call does nothing."""
+        self._background.run(self._wrapped.close())
+
+    def put_organization(self, organization: Organization) -> Organization:
+        """Insert the organization, or return the one with this id as it is stored."""
+        return self._background.run(self._wrapped.put_organization(organization))
+
+    def put_user(self, user: User, *, salt: str) -> User:
+        """Insert the user, or return the one with this id as it is stored.
+
+        Args:
+            user: The user.
+            salt: Random text for the user's tombstones; kept only on insertion.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+        """
+        return self._background.run(self._wrapped.put_user(user, salt=salt))
+
+    def put_agent(self, agent: Agent) -> Agent:
+        """Insert the agent (a deleted one of this id comes back), or return the stored one.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            UserNotFoundError: It names a user that is not in the organization.
+        """
+        return self._background.run(self._wrapped.put_agent(agent))
+
+    def rename_organization(self, org_id: str, name: str) -> Organization:
+        """Rename, or raise OrganizationNotFoundError."""
+        return self._background.run(self._wrapped.rename_organization(org_id, name))
+
+    def rename_user(self, scope: Scope, name: str) -> User:
+        """Rename, or raise UserNotFoundError."""
+        return self._background.run(self._wrapped.rename_user(scope, name))
+
+    def rename_agent(self, org_id: str, agent_id: str, label: str) -> Agent:
+        """Rename, or raise AgentNotFoundError."""
+        return self._background.run(self._wrapped.rename_agent(org_id, agent_id, label))
+
+    def find_organization(self, org_id: str) -> Organization | None:
+        """Return the organization, or None."""
+        return self._background.run(self._wrapped.find_organization(org_id))
+
+    def find_user(self, scope: Scope) -> User | None:
+        """Return the user, or None."""
+        return self._background.run(self._wrapped.find_user(scope))
+
+    def find_agent(self, org_id: str, agent_id: str) -> Agent | None:
+        """Return the agent, or None; a deleted one is not found."""
+        return self._background.run(self._wrapped.find_agent(org_id, agent_id))
+
+    def list_organizations(self, *, skip: int, limit: int) -> list[Organization]:
+        """Return a page by (created_at, org_id)."""
+        return self._background.run(self._wrapped.list_organizations(skip=skip, limit=limit))
+
+    def list_users(self, org_id: str, *, skip: int, limit: int) -> list[User]:
+        """Return a page by (created_at, user_id)."""
+        return self._background.run(self._wrapped.list_users(org_id, skip=skip, limit=limit))
+
+    def list_agents(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[Agent]:
+        """Return a page by (created_at, agent_id); with `user_id` only that user's own agents."""
+        return self._background.run(
+            self._wrapped.list_agents(org_id, user_id=user_id, skip=skip, limit=limit)
+        )
+
+    def read_names(
+        self, org_id: str, user_ids: Collection[str], agent_ids: Collection[str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return names of users and labels of agents (also deleted agents') by id."""
+        return self._background.run(self._wrapped.read_names(org_id, user_ids, agent_ids))
+
+    def read_salt(self, scope: Scope) -> str:
+        """Return the user's tombstone salt, or raise UserNotFoundError."""
+        return self._background.run(self._wrapped.read_salt(scope))
+
+    def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
+        """Delete everything of the organization; enqueue `drop_organization`.
+
+        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        cannot delete much at once; the organization itself goes last, so a repetition finishes an
+        interrupted one.
+        """
+        return self._background.run(self._wrapped.erase_organization(org_id, now))
+
+    def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
+        """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
+        return self._background.run(self._wrapped.erase_user(scope, now))
+
+    def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
+        """Mark the agent deleted; its label stays for what it wrote."""
+        self._background.run(self._wrapped.remove_agent(org_id, agent_id, now))
+
+    def erase_interactions(
+        self, scope: Scope, interaction_ids: Sequence[str] | None, now: datetime
+    ) -> DeleteCounts:
+        """Delete interactions (None: all of the user) with messages, jobs, memories, sources.
+
+        Memories obtained in them are purged without a tombstone: chains are relinked by
+        `core.versions.relink`, and a `sync` entry names them.
+        """
+        return self._background.run(self._wrapped.erase_interactions(scope, interaction_ids, now))
+
+    def purge_memories(
+        self, scope: Scope, memory_ids: Sequence[str] | None, now: datetime
+    ) -> DeleteCounts:
+        """Delete these versions (None: all of the user); unknown and foreign ids count nothing.
+
+        In one transaction: chains are relinked by `core.versions.relink`, for every linked source
+        message a tombstone (`core.hashing.tombstone` of salt, prefix hash, content hash) is left,
+        and a `sync` entry names them.
+        """
+        return self._background.run(self._wrapped.purge_memories(scope, memory_ids, now))
+
+    def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
+        """Return the user's interaction by id or external id (id first), without messages.
+
+        An agent in the scope does not narrow this.
+        """
+        return self._background.run(self._wrapped.find_interaction(scope, interaction_id))
+
+    def list_interactions(self, scope: Scope, *, skip: int, limit: int) -> list[Interaction]:
+        """Return a page by updated_at descending, then id."""
+        return self._background.run(self._wrapped.list_interactions(scope, skip=skip, limit=limit))
+
+    def read_messages(
+        self, scope: Scope, interaction_id: str, start: int, end: int | None
+    ) -> list[StoredMessage]:
+        """Return messages at positions [start, end), found by index; end None: to the last."""
+        return self._background.run(self._wrapped.read_messages(scope, interaction_id, start, end))
+
+    def read_prefix_hashes(self, scope: Scope, interaction_id: str) -> list[str]:
+        """Return the prefix hashes of all messages, by position."""
+        return self._background.run(self._wrapped.read_prefix_hashes(scope, interaction_id))
+
+    def apply(self, plan: WritePlan) -> WriteReceipt:
+        """Write a plan in one transaction, or nothing of it.
+
+        In this order: user and agents exist (an agent of another user does not); the idempotency
+        key decides whether this is a repetition; the job row exists where required; the
+        interaction's revision, the versions' neighbours and the ended heads are as the plan
+        expects; then everything is written. Lowering the transcript lowers `end` of the
+        interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
+        validity changed, or that ended, is named in one `sync` entry. A memory with a tombstone
+        for every one of its sources is not written. `updated_at` is at least one microsecond
+        after the one before. May run twice: the second run finds the first one's work undone.
+
+        Raises:
+            UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
+                a missing required job raises InteractionNotFoundError.
+            ConflictError: A guard failed (`record` says which: interaction, memory,
+                idempotency_key, external_id); its `tail` may be empty.
+            GraphDBConnectionError: Not written, or not known to be; repeat with the same key.
+        """
+        return self._background.run(self._wrapped.apply(plan))
+
+    def find_idempotency(self, scope: Scope, key: str) -> IdempotencyRecord | None:
+        """Return what the key was used for, or None."""
+        return self._background.run(self._wrapped.find_idempotency(scope, key))
+
+    def read_memories(self, scope: Scope, memory_ids: Sequence[str]) -> list[Memory]:
+        """Return exactly these versions with sources and links, in the order of the ids.
+
+        Missing and foreign ids are left out; an agent in the scope narrows.
+        """
+        return self._background.run(self._wrapped.read_memories(scope, memory_ids))
+
+    def resolve_memories(
+        self, scope: Scope, memory_ids: Sequence[str], as_of: datetime | None
+    ) -> dict[str, Memory]:
+        """Return for each id its chain's version that is current (or was, at `as_of`).
+
+        In the order of the ids; ids without one are left out. The scope's agent does not narrow:
+        the flow filters after resolution.
+        """
+        return self._background.run(self._wrapped.resolve_memories(scope, memory_ids, as_of))
+
+    def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
+        """Return for each known id all versions of its chain, newest first."""
+        return self._background.run(self._wrapped.read_chains(scope, memory_ids))
+
+    def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
+        """Return a page of the user's memories, expired and archived ones included."""
+        return self._background.run(self._wrapped.list_memories(scope, listing))
+
+    def list_live_memories(
+        self, scope: Scope, listing: MemoryListing, now: datetime
+    ) -> list[Memory]:
+        """Return a page without expired and archived memories."""
+        return self._background.run(self._wrapped.list_live_memories(scope, listing, now))
+
+    def find_current_by_hash(
+        self, scope: Scope, content_hashes: Collection[str]
+    ) -> dict[str, Memory]:
+        """Return the user's current memories by content hash; an agent in the scope narrows."""
+        return self._background.run(self._wrapped.find_current_by_hash(scope, content_hashes))
+
+    def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
+        """Return those of these tombstones that exist for the user."""
+        return self._background.run(self._wrapped.find_tombstones(scope, tombstones))
+
+    def save_job(self, job: ExtractionJob) -> None:
+        """Replace an existing job.
+
+        Raises:
+            JobNotFoundError: It is gone, with its interaction or user.
+        """
+        self._background.run(self._wrapped.save_job(job))
+
+    def claim_job(
+        self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime
+    ) -> ExtractionJob | None:
+        """Set the job RUNNING under a lease and count the attempt.
+
+        None when it is done, gone, or leased by somebody else.
+        """
+        return self._background.run(
+            self._wrapped.claim_job(org_id, job_id, now=now, lease_until=lease_until)
+        )
+
+    def find_job(self, org_id: str, job_id: str) -> ExtractionJob | None:
+        """Return the job, or None."""
+        return self._background.run(self._wrapped.find_job(org_id, job_id))
+
+    def list_jobs(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        statuses: Collection[JobStatus] = (),
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[ExtractionJob]:
+        """Return a page by (created_at, job_id); no statuses: all."""
+        return self._background.run(
+            self._wrapped.list_jobs(
+                org_id, user_id=user_id, statuses=statuses, skip=skip, limit=limit
+            )
+        )
+
+    def claim_outbox(
+        self, *, now: datetime, lease_until: datetime, limit: int
+    ) -> list[OutboxEntry]:
+        """Lease due entries in the order of `seq`, and return them with their lease token.
+
+        Due: not dead, `not_before` reached, not leased. An entry is passed over while an earlier
+        one of the same user (for `drop_organization`: of the organization) is leased, or while
+        an earlier drop of its user or organization is still there in any state. A `sync` that
+        waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+        """
+        return self._background.run(
+            self._wrapped.claim_outbox(now=now, lease_until=lease_until, limit=limit)
+        )
+
+    def ack_outbox(self, entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+        """Delete entries whose lease is still the given one; return the others."""
+        return self._background.run(self._wrapped.ack_outbox(entries))
+
+    def fail_outbox(
+        self, entries: Sequence[OutboxEntry], *, error: str, not_before: datetime, dead: bool
+    ) -> None:
+        """Release the leases, count an attempt, and note the error."""
+        self._background.run(
+            self._wrapped.fail_outbox(entries, error=error, not_before=not_before, dead=dead)
+        )
+
+    def enqueue_sync(self, scope: Scope, memory_ids: Sequence[str], now: datetime) -> None:
+        """Add a `sync` entry outside of a plan."""
+        self._background.run(self._wrapped.enqueue_sync(scope, memory_ids, now))
+
+    def retry_outbox(self, now: datetime) -> int:
+        """Make all waiting and dead entries due at once; return how many there were."""
+        return self._background.run(self._wrapped.retry_outbox(now))
+
+    def list_outbox(self, *, after: int = 0, limit: int = 1000) -> list[OutboxEntry]:
+        """Return entries by `seq`, for the operator."""
+        return self._background.run(self._wrapped.list_outbox(after=after, limit=limit))
+
+    def outbox_status(self) -> OutboxStatus:
+        """Return how far the vectors are behind."""
+        return self._background.run(self._wrapped.outbox_status())
+
+    def inspect(self) -> list[Finding]:
+        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        return self._background.run(self._wrapped.inspect())
+
+
+class VectorDB:
+    """A vector store, for blocking callers."""
+
+    def __init__(self, background: BackgroundLoop, wrapped: _BaseVectorDB) -> None:
+        self._background = background
+        self._wrapped = wrapped
+
+    def __enter__(self) -> Self:
+        try:
+            self.setup()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def setup(self) -> None:
+        """Create what is missing, check the stamp; may be called again at any time.
+
+        Raises:
+            SchemaVersionError: The store was made with another model, dimension or recipe, or
+                by memora 0.3.
+            VectorDBError: The store cannot be used.
+        """
+        self._background.run(self._wrapped.setup())
+
+    def close(self) -> None:
+        """Release what this object opened; a second call does nothing."""
+        self._background.run(self._wrapped.close())
+
+    def stamp(self) -> IndexStamp | None:
+        """Return what the store was made with, or None before `setup`."""
+        return self._background.run(self._wrapped.stamp())
+
+    def upsert(self, documents: Sequence[IndexDocument]) -> None:
+        """Insert or replace documents by `memory_id`; on return they are searchable.
+
+        Raises:
+            EmbeddingError: The texts could not be embedded; nothing was written.
+            VectorDBError: The store failed; repeating the call is safe.
+        """
+        self._background.run(self._wrapped.upsert(documents))
+
+    def run_queries(
+        self,
+        queries: Sequence[str],
+        scope: SearchScope,
+        conditions: tuple[Condition, ...],
+        limit: int,
+    ) -> list[QueryHits]:
+        """Answer each query with its dense and its lexical list, at most `limit` hits each.
+
+        The tenant filter and the conditions are part of every engine query. Lexical IDF is
+        computed over the searched tenant (`scope` without its agent and without the conditions).
+        """
+        return self._background.run(self._wrapped.run_queries(queries, scope, conditions, limit))
+
+    def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
+        """Delete these vectors of the user; unknown and foreign ids change nothing."""
+        self._background.run(self._wrapped.remove(scope, memory_ids))
+
+    def remove_user(self, org_id: str, user_id: str) -> None:
+        """Delete every vector of the user."""
+        self._background.run(self._wrapped.remove_user(org_id, user_id))
+
+    def remove_organization(self, org_id: str) -> None:
+        """Delete every vector of the organization."""
+        self._background.run(self._wrapped.remove_organization(org_id))
+
+    def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
+        """Return stored vectors in the order of their ids, for doctor and reindex.
+
+        Args:
+            after: Last id of the page before.
+            limit: At most that many.
+        """
+        return self._background.run(self._wrapped.scan(after=after, limit=limit))
+
+    def clear(self) -> None:
+        """Drop all vectors and the stamp, and set up again with this object's model."""
+        self._background.run(self._wrapped.clear())
+
+    def search_memories(
+        self,
+        queries: Sequence[str],
+        memory_search_scope: MemorySearchScope | str,
+        org_id: str,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        *,
+        limit: int = 50,
+        conditions: tuple[Condition, ...] = (),
+    ) -> list[QueryHits]:
+        """Search with several queries; the answer has one item per query, in order.
+
+        Args:
+            queries: At most 16 texts.
+            memory_search_scope: `user` or `organization`.
+            org_id: The organization.
+            user_id: The user; required for the user scope.
+            agent_id: Only memories of this agent.
+            limit: Hits per list, 1 to 1000.
+            conditions: Further filters on the fields of `core.indexing`.
+
+        Raises:
+            InvalidInputError: An argument is out of range, or the scope is unknown.
+            EmbeddingError: The queries could not be embedded.
+            VectorDBError: The store failed.
+        """
+        return self._background.run(
+            self._wrapped.search_memories(
+                queries,
+                memory_search_scope,
+                org_id,
+                user_id,
+                agent_id,
+                limit=limit,
+                conditions=conditions,
+            )
+        )
+
+    def search_memory(
+        self,
+        query: str,
+        memory_search_scope: MemorySearchScope | str,
+        org_id: str,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        *,
+        limit: int = 50,
+        conditions: tuple[Condition, ...] = (),
+    ) -> QueryHits:
+        """Search with one query; see `search_memories`."""
+        return self._background.run(
+            self._wrapped.search_memory(
+                query,
+                memory_search_scope,
+                org_id,
+                user_id,
+                agent_id,
+                limit=limit,
+                conditions=conditions,
+            )
+        )
+
+    def add_memories(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None,
+        memory_ids: Sequence[str | UUID],
+        memories: Sequence[str],
+        obtained_at: datetime | str,
+    ) -> None:
+        """Insert or replace memories given as texts; `upsert` takes everything else as well.
+
+        Raises:
+            InvalidInputError: The lists differ in length, or an argument is malformed.
+            EmbeddingError: The texts could not be embedded; nothing was written.
+            VectorDBError: The store failed; repeating the call is safe.
+        """
+        self._background.run(
+            self._wrapped.add_memories(org_id, user_id, agent_id, memory_ids, memories, obtained_at)
+        )
+
+    def delete_memory(self, memory_id: str, org_id: str, user_id: str) -> None:
+        """Delete one vector of the user; see `delete_memories`."""
+        self._background.run(self._wrapped.delete_memory(memory_id, org_id, user_id))
+
+    def delete_memories(self, memory_ids: Sequence[str], org_id: str, user_id: str) -> None:
+        """Delete vectors of the user; unknown and foreign ids change nothing."""
+        self._background.run(self._wrapped.delete_memories(memory_ids, org_id, user_id))
+
+    def delete_all_user_memories(self, org_id: str, user_id: str) -> None:
+        """Delete every vector of the user."""
+        self._background.run(self._wrapped.delete_all_user_memories(org_id, user_id))
+
+    def delete_all_organization_memories(self, org_id: str) -> None:
+        """Delete every vector of the organization."""
+        self._background.run(self._wrapped.delete_all_organization_memories(org_id))
+
+
+class Memora:
+    """Saves conversations, remembers what matters, and recalls it before the next turn.
+
+    Args:
+        vector_db: Vector store.
+        graph_db: Graph store. It is not changed: writes through `memora.graph` drain to
+            `vector_db`, whatever the graph was constructed with.
+        memory_search_model: Fast model for search queries and filtering; None: none is needed.
+        extraction_model: Strong model for extraction and comparison; None: memories are what was
+            said, verbatim.
+        enable_logging: Show memora's log on the console.
+        recall_limit: How many memories a recall returns when the call does not say.
+        min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+
+    Example:
+        ```python
+        with Memora.embedded("./memory") as memora:
+            org = memora.graph.create_organization("My Organization")
+            user = memora.graph.create_user(org.org_id, "Jake")
+            memora.save_or_update_interaction_and_memories(
+                org.org_id,
+                user.user_id,
+                interaction=[{"role": "user", "content": "I am allergic to peanuts."}],
+            )
+            memories, ids = memora.recall_memories_for_message(
+                org.org_id, user.user_id, latest_msg="What should I not eat?"
+            )
+        ```
+    """
+
+    def __init__(
+        self,
+        vector_db: BaseVectorDB,
+        graph_db: BaseGraphDB,
+        memory_search_model: BaseBackendLLM | None = None,
+        extraction_model: BaseBackendLLM | None = None,
+        enable_logging: bool = False,
+        *,
+        recall_limit: int = 12,
+        min_similarity: float | None = None,
+    ) -> None:
+        self._bind(
+            _Memora(
+                vector_db,
+                graph_db,
+                memory_search_model,
+                extraction_model,
+                enable_logging,
+                recall_limit=recall_limit,
+                min_similarity=min_similarity,
+            )
+        )
+
+    def _bind(self, wrapped: _Memora) -> None:
+        self._background = BackgroundLoop()
+        self._wrapped = wrapped
+
+    @classmethod
+    def _around(cls, wrapped: _Memora) -> Self:
+        made = cls.__new__(cls)
+        made._bind(wrapped)
+        return made
+
+    def __enter__(self) -> Self:
+        try:
+            self.setup()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | Path | None = None,
+        *,
+        memory_search_model: BaseBackendLLM | str | None = None,
+        extraction_model: BaseBackendLLM | str | None = None,
+        embedder: BaseEmbedder | str | None = None,
+        enable_logging: bool = False,
+    ) -> Self:
+        """Return an engine on one directory, without server or key; use it with `async with`.
+
+        Args:
+            path: Directory, created on first use; None: the platform's data directory.
+            memory_search_model: Fast model, or `provider:model`.
+            extraction_model: Strong model, or `provider:model`.
+            embedder: Embedder, or its name; None: the offline default.
+            enable_logging: Show memora's log on the console.
+        """
+        return cls._around(
+            _Memora.embedded(
+                path,
+                memory_search_model=memory_search_model,
+                extraction_model=extraction_model,
+                embedder=embedder,
+                enable_logging=enable_logging,
+            )
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings | Mapping[str, Any] | None = None) -> Self:
+        """Return an engine as the settings say; None: those of the environment.
+
+        Raises:
+            InvalidInputError: A setting is unknown or malformed.
+        """
+        return cls._around(_Memora.from_settings(settings))
+
+    @property
+    def graph(self) -> GraphDB:
+        """The graph store: organizations, users, agents, interactions, memories."""
+        return GraphDB(self._background, self._wrapped.graph)
+
+    @property
+    def vector_db(self) -> VectorDB:
+        """The vector store."""
+        return VectorDB(self._background, self._wrapped.vector_db)
+
+    def setup(self) -> None:
+        """Prepare both stores and work off what an earlier process left; call it at any time.
+
+        Raises:
+            SchemaVersionError: A store was written by another version of memora.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The graph server cannot be reached.
+            VectorDBConnectionError: The vector server cannot be reached.
+        """
+        self._background.run(self._wrapped.setup())
+
+    def close(self) -> None:
+        """Close stores and models; each closes what it opened itself. Again does nothing."""
+        self._background.close(self._wrapped.close)
+
+    def for_user(
+        self,
+        user_id: str = "default",
+        *,
+        org_id: str = "default",
+        agent_id: str | None = None,
+        create: bool = True,
+    ) -> BoundMemora:
+        """Return a handle with the same verbs and a fixed scope.
+
+        Args:
+            user_id: The user.
+            org_id: The organization.
+            agent_id: The agent, if any.
+            create: Create what is missing of the three on first use; the id serves as its name.
+        """
+        return BoundMemora(
+            self._background,
+            self._wrapped.for_user(user_id, org_id=org_id, agent_id=agent_id, create=create),
+        )
+
+    def save_or_update_interaction_and_memories(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None = None,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        extract_agent_memories: bool = False,
+        update_across_agents: bool = True,
+        max_retries: int = 3,
+        *,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+        external_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        process_id: str | None = None,
+    ) -> tuple[str, datetime]:
+        """Store a conversation, new or continued, and remember what is worth it.
+
+        The transcript is durable before any model is asked. An update keeps the common prefix,
+        cuts what differs and appends the rest; only new messages go to the model.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            agent_id: The agent that took part, if any.
+            interaction: The whole conversation, `{"role", "content"}` each, with `name`,
+                `timestamp` and any other JSON where there is some.
+            interaction_id: Interaction to update (or its external id); None: a new one.
+            current_datetime: Time of the conversation; None: now.
+            extract_agent_memories: Also remember what the agent says.
+            update_across_agents: Memories that other agents obtained may be superseded too.
+            max_retries: Transport retries of each model call.
+            expected_revision: Revision that the caller's transcript is based on.
+            idempotency_key: Repeating a call with its key has no second effect.
+            external_id: The caller's id of the conversation; found again by it, else created.
+            title: Title of the conversation.
+            metadata: Any JSON object, kept with the conversation.
+            process_id: Where this comes from; kept on interaction and memories.
+
+        Returns:
+            Interaction id and the time of creation or update.
+
+        Raises:
+            InvalidInputError: An argument is malformed; nothing was stored.
+            UserNotFoundError: There is no such user.
+            AgentNotFoundError: There is no such agent, or it belongs to another user.
+            InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Somebody else changed the interaction; its `tail` is theirs.
+            ExtractionError: The transcript is stored, its memories are not yet; see `resume_job`.
+        """
+        return self._background.run(
+            self._wrapped.save_or_update_interaction_and_memories(
+                org_id,
+                user_id,
+                agent_id,
+                interaction,
+                interaction_id,
+                current_datetime,
+                extract_agent_memories,
+                update_across_agents,
+                max_retries,
+                expected_revision=expected_revision,
+                idempotency_key=idempotency_key,
+                external_id=external_id,
+                title=title,
+                metadata=metadata,
+                process_id=process_id,
+            )
+        )
+
+    def preview_save(
+        self,
+        org_id: str,
+        user_id: str,
+        agent_id: str | None = None,
+        interaction: Sequence[Mapping[str, Any]] | None = None,
+        interaction_id: str | None = None,
+        current_datetime: datetime | None = None,
+        *,
+        extract_agent_memories: bool = False,
+        update_across_agents: bool = True,
+        max_retries: int = 3,
+    ) -> SavePreview:
+        """Return what a save with these arguments would do, and write nothing.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            NotFoundError: User, agent or interaction do not exist in this scope.
+            LLMError: The extraction model failed.
+        """
+        return self._background.run(
+            self._wrapped.preview_save(
+                org_id,
+                user_id,
+                agent_id,
+                interaction,
+                interaction_id,
+                current_datetime,
+                extract_agent_memories=extract_agent_memories,
+                update_across_agents=update_across_agents,
+                max_retries=max_retries,
+            )
+        )
+
+    def recall_memories_for_message(
+        self,
+        org_id: str,
+        user_id: str,
+        latest_msg: str,
+        agent_id: str | None = None,
+        preceding_msg_for_context: Sequence[Mapping[str, Any]] = (),
+        current_datetime: datetime | None = None,
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        search_memories_across_agents: bool = True,
+        enable_final_model_based_memory_filter: bool = False,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        always: Sequence[str] = (),
+        token_budget: int | None = None,
+        deadline_ms: int | None = None,
+        explain: bool = False,
+    ) -> tuple[list[Memory], list[str]]:
+        """Recall the memories that matter for a message, best first.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            latest_msg: The message that is about to be answered.
+            agent_id: The agent that answers, if any.
+            preceding_msg_for_context: What was said before it.
+            current_datetime: Time of the message; None: now.
+            filter_out_memory_ids_set: Ids to leave out; they need not exist.
+            search_memories_across_agents: False: only what `agent_id` obtained.
+            enable_final_model_based_memory_filter: Let the fast model drop what does not help.
+            limit: At most that many, 1 to 1000; None: the engine's setting (12).
+            filters: `MemoryFilters`, or the same as a mapping.
+            as_of: Read the versions that were current at this conversation time.
+            min_similarity: Floor on the raw dense similarity, 0 to 1; hits that hold every word
+                of the query stay.
+            always: Current memories of these types, and pinned ones, come first in any case.
+            token_budget: Tokens that all statements together may have, about.
+            deadline_ms: After this time the model stages are skipped.
+            explain: Attach `score_parts`.
+
+        Returns:
+            The memories and their ids; nothing found is `([], [])`.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            AgentNotFoundError: There is no such agent, or it belongs to another user.
+            EmbeddingError: The queries could not be embedded.
+            VectorDBError: The vector store failed.
+            GraphDBError: The graph store failed.
+        """
+        return self._background.run(
+            self._wrapped.recall_memories_for_message(
+                org_id,
+                user_id,
+                latest_msg,
+                agent_id,
+                preceding_msg_for_context,
+                current_datetime,
+                filter_out_memory_ids_set,
+                search_memories_across_agents,
+                enable_final_model_based_memory_filter,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                always=always,
+                token_budget=token_budget,
+                deadline_ms=deadline_ms,
+                explain=explain,
+            )
+        )
+
+    def search_memories_as_one(
+        self,
+        org_id: str,
+        user_id: str,
+        search_queries: Sequence[str],
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        agent_id: str | None = None,
+        search_across_agents: bool = True,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        explain: bool = False,
+    ) -> list[Memory]:
+        """Search with several queries and return one list, best first; see the batch form."""
+        return self._background.run(
+            self._wrapped.search_memories_as_one(
+                org_id,
+                user_id,
+                search_queries,
+                filter_out_memory_ids_set,
+                agent_id,
+                search_across_agents,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                explain=explain,
+            )
+        )
+
+    def search_memories_as_batch(
+        self,
+        org_id: str,
+        search_queries: Sequence[str],
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        memory_search_scope: MemorySearchScope | str = MemorySearchScope.USER,
+        search_across_agents: bool = True,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        explain: bool = False,
+    ) -> list[list[Memory]]:
+        """Search with several queries and return one list for each, in their order.
+
+        Args:
+            org_id: The organization.
+            search_queries: At most 16 texts.
+            filter_out_memory_ids_set: Ids to leave out.
+            user_id: The user; required for the user scope.
+            agent_id: The agent; required when `search_across_agents` is False.
+            memory_search_scope: `user`, or `organization` for the memories of all its users,
+                without their source messages.
+            search_across_agents: False: only what `agent_id` obtained.
+            limit: At most that many per list, 1 to 1000.
+            filters: `MemoryFilters`, or the same as a mapping.
+            as_of: Read the versions that were current at this conversation time.
+            min_similarity: Floor on the raw dense similarity, 0 to 1.
+            explain: Attach `score_parts`.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or the scope is unknown.
+            NotFoundError: Organization, user or agent do not exist in this scope.
+            EmbeddingError: The queries could not be embedded.
+            VectorDBError: The vector store failed.
+            GraphDBError: The graph store failed.
+        """
+        return self._background.run(
+            self._wrapped.search_memories_as_batch(
+                org_id,
+                search_queries,
+                filter_out_memory_ids_set,
+                user_id,
+                agent_id,
+                memory_search_scope,
+                search_across_agents,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                explain=explain,
+            )
+        )
+
+    def generate_memory_search_queries(
+        self,
+        message: str,
+        preceding_messages_for_context: Sequence[Mapping[str, Any]] = (),
+        current_datetime: datetime | None = None,
+    ) -> list[str]:
+        """Return the queries that a recall for this message would search with.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+        """
+        return self._background.run(
+            self._wrapped.generate_memory_search_queries(
+                message, preceding_messages_for_context, current_datetime
+            )
+        )
+
+    def filter_retrieved_memories_with_model(
+        self,
+        message: str,
+        search_queries_used: Sequence[str],
+        retrieved_memories: Sequence[Memory],
+        current_datetime: datetime | None = None,
+    ) -> list[Memory]:
+        """Keep the memories that the fast model finds useful for the message, in their order.
+
+        Without a model, or when it cannot decide, all are kept.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+        """
+        return self._background.run(
+            self._wrapped.filter_retrieved_memories_with_model(
+                message, search_queries_used, retrieved_memories, current_datetime
+            )
+        )
+
+    def format_memories(
+        self,
+        memories: Sequence[Memory],
+        *,
+        token_budget: int | None = None,
+        newest_last: bool = False,
+    ) -> str:
+        """Render memories as a block for the prompt, with dates and the marker that save strips.
+
+        Args:
+            memories: As a recall returned them.
+            token_budget: Lines are added while they fit, about.
+            newest_last: Order by time instead of relevance.
+        """
+        return self._wrapped.format_memories(
+            memories, token_budget=token_budget, newest_last=newest_last
+        )
+
+    def build_context(
+        self,
+        org_id: str,
+        user_id: str,
+        message: str,
+        *,
+        agent_id: str | None = None,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        always: Sequence[str] = (),
+        token_budget: int | None = None,
+        current_datetime: datetime | None = None,
+    ) -> str:
+        """Recall for a message and return a briefing: by the fast model, or the memories as text.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.build_context(
+                org_id,
+                user_id,
+                message,
+                agent_id=agent_id,
+                limit=limit,
+                filters=filters,
+                always=always,
+                token_budget=token_budget,
+                current_datetime=current_datetime,
+            )
+        )
+
+    def update_memory(
+        self, org_id: str, user_id: str, memory_id: str, content: str, *, author: str | None = None
+    ) -> Memory:
+        """Give a statement a new text: a new version, the old one becomes history.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            memory_id: Any version of the statement.
+            content: The new text.
+            author: Who makes this version.
+
+        Returns:
+            The version that is current now.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+            MemoryUpdateError: The statement was retracted or its head deleted.
+            ConflictError: Others kept changing it.
+        """
+        return self._background.run(
+            self._wrapped.update_memory(org_id, user_id, memory_id, content, author=author)
+        )
+
+    def revert_memory(
+        self, org_id: str, user_id: str, memory_id: str, *, author: str | None = None
+    ) -> Memory:
+        """Make the text of one version of a statement current again, as a new version.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+            ConflictError: Others kept changing it.
+        """
+        return self._background.run(
+            self._wrapped.revert_memory(org_id, user_id, memory_id, author=author)
+        )
+
+    def retract_memory(
+        self, org_id: str, user_id: str, memory_id: str, *, at: datetime | None = None
+    ) -> Memory:
+        """End a statement that no longer holds; its history stays. Again changes nothing.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            memory_id: Any version of the statement.
+            at: Conversation time from which it no longer holds; None: now.
+
+        Returns:
+            The newest version, which has ended.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+            ConflictError: Others kept changing it.
+        """
+        return self._background.run(self._wrapped.retract_memory(org_id, user_id, memory_id, at=at))
+
+    def delete_memory(self, org_id: str, user_id: str, memory_id: str) -> DeleteReceipt:
+        """Purge one version: text and vectors are gone. Deleting twice is harmless."""
+        return self._background.run(self._wrapped.delete_memory(org_id, user_id, memory_id))
+
+    def memory_history(self, org_id: str, user_id: str, memory_id: str) -> list[Memory]:
+        """Return all versions of a statement, newest first, from any one of them.
+
+        Raises:
+            MemoryNotFoundError: The user has no such memory.
+        """
+        return self._background.run(self._wrapped.memory_history(org_id, user_id, memory_id))
+
+    def list_jobs(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        statuses: Sequence[JobStatus | str] = (
+            JobStatus.PENDING,
+            JobStatus.RUNNING,
+            JobStatus.FAILED,
+        ),
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[ExtractionJob]:
+        """Return extraction jobs, oldest first; by default those that are not done.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            InvalidInputError: A status is unknown.
+        """
+        return self._background.run(
+            self._wrapped.list_jobs(
+                org_id, user_id=user_id, statuses=statuses, skip=skip, limit=limit
+            )
+        )
+
+    def resume_job(self, org_id: str, job_id: str) -> bool:
+        """Finish an extraction that failed; stages that were paid for are not paid again.
+
+        Returns:
+            False when there was nothing to do: it is done, or somebody else is at it.
+
+        Raises:
+            JobNotFoundError: There is no such job in the organization.
+            ExtractionError: It failed again.
+        """
+        return self._background.run(self._wrapped.resume_job(org_id, job_id))
+
+    def drain_outbox(self) -> DrainReport:
+        """Bring the vector store up to date with the graph; a failing one is reported."""
+        return self._background.run(self._wrapped.drain_outbox())
+
+    def doctor(self) -> doctoring.Diagnosis:
+        """Check the invariants of both stores, read-only."""
+        return self._background.run(self._wrapped.doctor())
+
+    def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
+        """Make all vectors again from the graph; no language model is asked.
+
+        Args:
+            on_progress: Called with the number of memories done so far.
+
+        Returns:
+            How many memories were indexed.
+        """
+        return self._background.run(self._wrapped.reindex(on_progress))
