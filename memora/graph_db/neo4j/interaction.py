@@ -1,0 +1,126 @@
+"""Interactions and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from memora._queries import load
+from memora.graph_db.base import StoredMessage
+from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
+from memora.graph_db.neo4j._outbox import enqueue
+from memora.graph_db.neo4j._purge import purge
+from memora.graph_db.neo4j.apply import cut, owner
+from memora.graph_db.neo4j.user import lock_user
+from memora.schema.models import Interaction
+from memora.schema.scope import Scope
+from memora.schema.validation import MESSAGES
+from memora.schema.write_plan import DeleteCounts, OutboxOp
+
+_Q = load(PACKAGE, "queries/interaction.cypher")
+
+# One transaction deletes at most so many messages.
+_BATCH = 10_000
+
+
+class InteractionPart(Neo4jBase):
+    """Primitives on interactions and messages."""
+
+    async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
+        rows = await self._connection.fetch(
+            _Q["find_interaction"], **owner(scope), id=interaction_id
+        )
+        return records.interaction(rows[0]["interaction"]) if rows else None
+
+    async def list_interactions(self, scope: Scope, *, skip: int, limit: int) -> list[Interaction]:
+        rows = await self._connection.fetch(
+            _Q["list_interactions"], **owner(scope), skip=skip, limit=limit
+        )
+        return [records.interaction(row["interaction"]) for row in rows]
+
+    async def read_messages(
+        self, scope: Scope, interaction_id: str, start: int, end: int | None
+    ) -> list[StoredMessage]:
+        rows = await self._connection.fetch(
+            _Q["read_messages"],
+            **owner(scope),
+            interaction_id=interaction_id,
+            start=start,
+            end=MESSAGES if end is None else end,
+        )
+        return [records.stored_message(row["message"]) for row in rows]
+
+    async def read_prefix_hashes(self, scope: Scope, interaction_id: str) -> list[str]:
+        [row] = await self._connection.fetch(
+            _Q["read_prefix_hashes"], **owner(scope), interaction_id=interaction_id
+        )
+        return row["hashes"]
+
+    async def erase_interactions(
+        self, scope: Scope, interaction_ids: Sequence[str] | None, now: datetime
+    ) -> DeleteCounts:
+        wanted = None if interaction_ids is None else list(dict.fromkeys(interaction_ids))
+        interactions = messages = memories = 0
+        done = False
+        while not done:
+            step = await self._connection.write(
+                partial(_erase, scope=scope, wanted=wanted, now=records.micros(now))
+            )
+            interactions += step.interactions
+            messages += step.messages
+            memories += step.memories
+            done = step.is_last
+        return DeleteCounts(interactions=interactions, messages=messages, memories=memories)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one transaction of an erasure removed, and whether that was all."""
+
+    interactions: int = 0
+    messages: int = 0
+    memories: int = 0
+    is_last: bool = True
+
+
+async def _erase(
+    transaction: Transaction, scope: Scope, wanted: list[str] | None, now: int
+) -> _Step:
+    """Erase as many interactions as one transaction takes; of a longer one, its end.
+
+    Every step leaves valid interactions, so a repetition goes on where one was interrupted.
+    """
+    if await lock_user(transaction, scope) is None:
+        return _Step()
+    tenant = owner(scope)
+    if wanted is None:
+        rows = await transaction.rows(_Q["pick_interactions"], **tenant, batch=_BATCH)
+    else:
+        rows = await transaction.rows(
+            _Q["pick_named_interactions"], **tenant, interaction_ids=wanted, batch=_BATCH
+        )
+    picked: list[str] = []
+    left = _BATCH
+    for row in rows:
+        if row["message_count"] > left:
+            break
+        picked.append(row["interaction_id"])
+        left -= row["message_count"]
+    if rows and not picked:
+        place = {**tenant, "interaction_id": rows[0]["interaction_id"]}
+        keep = rows[0]["message_count"] - _BATCH
+        return _Step(messages=await cut(transaction, place, keep, now), is_last=False)
+    if not picked:
+        return _Step()
+    found = await transaction.rows(_Q["obtained_in"], **tenant, interaction_ids=picked)
+    memories = [row["memory_id"] for row in found]
+    if memories:
+        await purge(transaction, tenant, memories, None)
+    [row] = await transaction.rows(_Q["erase_interactions"], **tenant, interaction_ids=picked)
+    if memories:
+        await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=memories, now=now)
+    is_last = len(picked) == len(rows) < _BATCH
+    return _Step(row["interactions"], row["messages"], len(memories), is_last)

@@ -1,0 +1,85 @@
+"""Extraction jobs and idempotency keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+
+from memora._queries import load
+from memora.errors import JobNotFoundError
+from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
+from memora.graph_db.neo4j.apply import owner
+from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.scope import Scope
+from memora.schema.write_plan import IdempotencyRecord
+
+_Q = load(PACKAGE, "queries/jobs.cypher")
+
+
+class JobPart(Neo4jBase):
+    """Primitives on jobs and idempotency keys."""
+
+    async def save_job(self, job: ExtractionJob) -> None:
+        saved = await self._connection.change(
+            _Q["save_job"],
+            org_id=job.org_id,
+            user_id=job.user_id,
+            job_id=job.job_id,
+            job=records.job_properties(job),
+        )
+        if not saved:
+            raise JobNotFoundError(job.job_id)
+
+    async def claim_job(
+        self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime
+    ) -> ExtractionJob | None:
+        return await self._connection.write(
+            partial(
+                _claim,
+                org_id=org_id,
+                job_id=job_id,
+                now=records.micros(now),
+                lease_until=records.micros(lease_until),
+            )
+        )
+
+    async def find_job(self, org_id: str, job_id: str) -> ExtractionJob | None:
+        rows = await self._connection.fetch(_Q["find_job"], org_id=org_id, job_id=job_id)
+        return records.job(rows[0]["job"]) if rows else None
+
+    async def list_jobs(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        statuses: Collection[JobStatus] = (),
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[ExtractionJob]:
+        rows = await self._connection.fetch(
+            _Q["list_jobs"],
+            org_id=org_id,
+            user_id=user_id,
+            statuses=[status.value for status in statuses],
+            skip=skip,
+            limit=limit,
+        )
+        return [records.job(row["job"]) for row in rows]
+
+    async def find_idempotency(self, scope: Scope, key: str) -> IdempotencyRecord | None:
+        rows = await self._connection.fetch(_Q["find_idempotency"], **owner(scope), key=key)
+        return records.idempotency(rows[0]["record"]) if rows else None
+
+
+async def _claim(
+    transaction: Transaction, org_id: str, job_id: str, now: int, lease_until: int
+) -> ExtractionJob | None:
+    # Two statements: the second one reads what whoever held the lock has committed.
+    if await transaction.row(_Q["lock_job"], org_id=org_id, job_id=job_id) is None:
+        return None
+    row = await transaction.row(
+        _Q["claim_job"], org_id=org_id, job_id=job_id, now=now, lease_until=lease_until
+    )
+    return None if row is None else records.job(row["job"])

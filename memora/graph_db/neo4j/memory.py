@@ -1,0 +1,166 @@
+"""Memory versions: reading them, and purging them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import partial
+
+from memora._queries import load
+from memora.graph_db.base import MemoryListing
+from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
+from memora.graph_db.neo4j._outbox import enqueue
+from memora.graph_db.neo4j._purge import purge
+from memora.graph_db.neo4j.apply import owner
+from memora.graph_db.neo4j.user import lock_user
+from memora.schema.models import Memory
+from memora.schema.scope import Scope
+from memora.schema.write_plan import DeleteCounts, OutboxOp
+
+_Q = load(PACKAGE, "queries/memory.cypher")
+
+# Later than every time, for a page that starts at the newest memory.
+_END = 2**63 - 1
+# One transaction deletes at most so many; all memories of a big user take several.
+_BATCH = 10_000
+
+
+class MemoryPart(Neo4jBase):
+    """Primitives on memories."""
+
+    async def read_memories(self, scope: Scope, memory_ids: Sequence[str]) -> list[Memory]:
+        wanted = list(dict.fromkeys(memory_ids))
+        rows = await self._connection.fetch(
+            _Q["read_memories"],
+            **owner(scope),
+            agent_id=scope.agent_id,
+            memory_ids=wanted,
+        )
+        found = {row["id"]: records.memory(row["memory"]) for row in rows}
+        return [found[memory_id] for memory_id in wanted if memory_id in found]
+
+    async def resolve_memories(
+        self, scope: Scope, memory_ids: Sequence[str], as_of: datetime | None
+    ) -> dict[str, Memory]:
+        wanted = list(dict.fromkeys(memory_ids))
+        if as_of is None:
+            rows = await self._connection.fetch(
+                _Q["resolve_current"], **owner(scope), memory_ids=wanted
+            )
+        else:
+            rows = await self._connection.fetch(
+                _Q["resolve_as_of"], **owner(scope), memory_ids=wanted, as_of=records.micros(as_of)
+            )
+        found = {row["id"]: records.memory(row["memory"]) for row in rows}
+        return {memory_id: found[memory_id] for memory_id in wanted if memory_id in found}
+
+    async def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
+        wanted = list(dict.fromkeys(memory_ids))
+        rows = await self._connection.fetch(_Q["read_chains"], **owner(scope), memory_ids=wanted)
+        chains: dict[str, list[Memory]] = {}
+        named: dict[str, str] = {}
+        for row in rows:
+            version = records.memory(row["memory"])
+            chains.setdefault(version.chain_id, []).append(version)
+            named.update(dict.fromkeys(row["ids"], version.chain_id))
+        ordered = {chain_id: _newest_first(chain) for chain_id, chain in chains.items()}
+        return {memory_id: ordered[named[memory_id]] for memory_id in wanted if memory_id in named}
+
+    async def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
+        return await self._list(scope, listing, None)
+
+    async def list_live_memories(
+        self, scope: Scope, listing: MemoryListing, now: datetime
+    ) -> list[Memory]:
+        return await self._list(scope, listing, records.micros(now))
+
+    async def _list(
+        self, scope: Scope, listing: MemoryListing, live_at: int | None
+    ) -> list[Memory]:
+        if listing.interaction_id is not None:
+            query = _Q["list_memories_of_interaction"]
+        elif listing.agent_id is not None:
+            query = _Q["list_memories_of_agent"]
+        else:
+            query = _Q["list_memories"]
+        at, memory_id = (_END, "") if listing.after is None else _place(listing.after)
+        rows = await self._connection.fetch(
+            query,
+            **owner(scope),
+            agent_id=listing.agent_id,
+            interaction_id=listing.interaction_id,
+            current_only=listing.current_only,
+            at=at,
+            id=memory_id,
+            live_at=live_at,
+            skip=listing.skip,
+            limit=listing.limit,
+        )
+        return [records.memory(row["memory"]) for row in rows]
+
+    async def find_current_by_hash(
+        self, scope: Scope, content_hashes: Collection[str]
+    ) -> dict[str, Memory]:
+        rows = await self._connection.fetch(
+            _Q["find_current_by_hash"],
+            **owner(scope),
+            agent_id=scope.agent_id,
+            hashes=sorted(set(content_hashes)),
+        )
+        return {row["hash"]: records.memory(row["memory"]) for row in rows}
+
+    async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
+        rows = await self._connection.fetch(
+            _Q["find_tombstones"], **owner(scope), marks=sorted(set(tombstones))
+        )
+        return {row["mark"] for row in rows}
+
+    async def purge_memories(
+        self, scope: Scope, memory_ids: Sequence[str] | None, now: datetime
+    ) -> DeleteCounts:
+        wanted = None if memory_ids is None else list(dict.fromkeys(memory_ids))
+        work = partial(_purge, scope=scope, memory_ids=wanted, now=records.micros(now))
+        purged = await self._connection.write(work)
+        total = purged
+        while wanted is None and purged == _BATCH:
+            purged = await self._connection.write(work)
+            total += purged
+        return DeleteCounts(memories=total)
+
+
+async def _purge(
+    transaction: Transaction, scope: Scope, memory_ids: list[str] | None, now: int
+) -> int:
+    """Purge the named versions, or up to a batch of all; return how many."""
+    salt = await lock_user(transaction, scope)
+    if salt is None:
+        return 0
+    tenant = owner(scope)
+    if memory_ids is None:
+        rows = await transaction.rows(_Q["pick_memories"], **tenant, batch=_BATCH)
+    else:
+        rows = await transaction.rows(_Q["pick_named_memories"], **tenant, memory_ids=memory_ids)
+    picked = [row["memory_id"] for row in rows]
+    if picked:
+        await purge(transaction, tenant, picked, salt)
+        await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=picked, now=now)
+    return len(picked)
+
+
+def _place(after: tuple[datetime, str]) -> tuple[int, str]:
+    return records.micros(after[0]), after[1]
+
+
+def _newest_first(versions: Sequence[Memory]) -> list[Memory]:
+    """Order a chain by its links; times alone leave versions of one moment undecided."""
+    by_successor = {version.superseded_by: version for version in versions}
+    ordered: list[Memory] = []
+    version = by_successor.get(None)
+    while version is not None and len(ordered) < len(versions):
+        ordered.append(version)
+        version = by_successor.get(version.memory_id)
+    if len(ordered) < len(versions):
+        # A damaged chain, which doctor reports: better by time than not at all.
+        return sorted(versions, key=lambda v: (v.obtained_at, v.recorded_at), reverse=True)
+    return ordered

@@ -1,0 +1,48 @@
+// name: put_agent
+// Inserts, or returns what is there; a deleted agent of this id comes back as the given one.
+MATCH (o:Organization {org_id: $org_id})
+MERGE (a:Agent {org_id: $org_id, agent_id: $agent_id})
+ON CREATE SET a.created_at = $created_at, a.deleted_at = $created_at
+WITH o, a, a.deleted_at IS NOT NULL AS absent
+SET a.agent_label = CASE WHEN absent THEN $agent_label ELSE a.agent_label END,
+  a.user_id = CASE WHEN absent THEN $user_id ELSE a.user_id END,
+  a.created_at = CASE WHEN absent THEN $created_at ELSE a.created_at END,
+  a.deleted_at = null
+MERGE (o)-[:HAS_AGENT]->(a)
+RETURN a {.*} AS agent
+
+// name: find_agent
+MATCH (a:Agent {org_id: $org_id, agent_id: $agent_id})
+WHERE a.deleted_at IS NULL
+RETURN a {.*} AS agent
+
+// name: rename_agent
+MATCH (a:Agent {org_id: $org_id, agent_id: $agent_id})
+WHERE a.deleted_at IS NULL
+SET a.agent_label = $agent_label
+RETURN a {.*} AS agent
+
+// name: list_agents
+MATCH (a:Agent)
+USING INDEX a:Agent(org_id, created_at, agent_id)
+WHERE a.org_id = $org_id AND a.created_at IS NOT NULL AND a.agent_id IS NOT NULL
+  AND a.deleted_at IS NULL
+RETURN a {.*} AS agent
+ORDER BY a.created_at, a.agent_id
+SKIP $skip LIMIT $limit
+
+// name: list_agents_of_user
+// Personal agents of one user.
+MATCH (a:Agent)
+USING INDEX a:Agent(org_id, user_id, created_at, agent_id)
+WHERE a.org_id = $org_id AND a.user_id = $user_id AND a.created_at IS NOT NULL
+  AND a.agent_id IS NOT NULL AND a.deleted_at IS NULL
+RETURN a {.*} AS agent
+ORDER BY a.created_at, a.agent_id
+SKIP $skip LIMIT $limit
+
+// name: remove_agent
+// B47: the node stays, with its label, for what the agent wrote.
+MATCH (a:Agent {org_id: $org_id, agent_id: $agent_id})
+WHERE a.deleted_at IS NULL
+SET a.deleted_at = $now

@@ -1,0 +1,173 @@
+// name: positions
+// Administration, like all queries of this file: they read everything. I2: an interaction has
+// exactly the positions that it counts, from 0.
+MATCH (i:Interaction)
+CALL (i) {
+  MATCH (s:Message {org_id: i.org_id, user_id: i.user_id, interaction_id: i.interaction_id})
+  WHERE s.position IS NOT NULL
+  RETURN count(s) AS found, min(s.position) AS first, max(s.position) AS last
+}
+WITH i, found, first, last
+WHERE found <> i.message_count OR (found > 0 AND (first <> 0 OR last <> found - 1))
+RETURN 'I2' AS invariant, i.interaction_id AS record_id,
+  'positions are not 0 to message_count - 1' AS detail
+
+// name: tails
+// I2: the interaction's hash is its last message's.
+MATCH (i:Interaction)
+WHERE i.message_count > 0
+OPTIONAL MATCH (s:Message {
+  org_id: i.org_id, user_id: i.user_id, interaction_id: i.interaction_id,
+  position: i.message_count - 1
+})
+WITH i, s
+WHERE s IS NULL OR i.content_hash <> s.prefix_hash
+RETURN 'I2' AS invariant, i.interaction_id AS record_id,
+  'content_hash is not of the last message' AS detail
+
+// name: stray_messages
+// I2
+MATCH (s:Message)
+WHERE NOT EXISTS {
+  MATCH (:Interaction {org_id: s.org_id, user_id: s.user_id, interaction_id: s.interaction_id})
+}
+RETURN DISTINCT 'I2' AS invariant, s.interaction_id AS record_id,
+  'messages without their interaction' AS detail
+
+// name: owners
+// I3
+MATCH (m:Memory)
+WITH m,
+  EXISTS { MATCH (:User {org_id: m.org_id, user_id: m.user_id}) } AS has_user,
+  m.interaction_id IS NULL OR EXISTS {
+    MATCH (:Interaction {org_id: m.org_id, user_id: m.user_id, interaction_id: m.interaction_id})
+  } AS has_interaction,
+  m.agent_id IS NULL OR EXISTS {
+    MATCH (:Agent {org_id: m.org_id, agent_id: m.agent_id})
+  } AS has_agent
+WHERE NOT has_user OR NOT has_interaction OR NOT has_agent
+RETURN 'I3' AS invariant, m.memory_id AS record_id, CASE
+  WHEN NOT has_user THEN 'its user does not exist'
+  WHEN NOT has_interaction THEN 'its interaction does not exist'
+  ELSE 'its agent does not exist' END AS detail
+
+// name: missing_keys
+// I3: uniqueness does not require presence, so an incomplete key is found here.
+MATCH (n:Organization|User|Agent|Interaction|Message|Memory|Job|IdempotencyKey|Tombstone)
+WHERE n.org_id IS NULL
+  OR (n.user_id IS NULL AND NOT n:Organization AND NOT n:Agent)
+  OR (n:Agent AND n.agent_id IS NULL)
+  OR ((n:Interaction OR n:Message OR n:Job) AND n.interaction_id IS NULL)
+  OR (n:Message AND (n.position IS NULL OR n.prefix_hash IS NULL))
+  OR (n:Memory AND (n.memory_id IS NULL OR n.chain_id IS NULL OR n.text IS NULL))
+  OR (n:Job AND n.job_id IS NULL)
+  OR (n:IdempotencyKey AND n.key IS NULL)
+  OR (n:Tombstone AND n.mark IS NULL)
+RETURN 'I3' AS invariant,
+  coalesce(n.memory_id, n.job_id, n.interaction_id, n.agent_id, n.user_id, n.org_id,
+  'unknown') AS record_id, labels(n)[0] + ' without a part of its key' AS detail
+
+// name: successors
+// I4: a successor exists, is of the same chain and tenant, and the relationship says the same.
+MATCH (m:Memory)
+WHERE m.successor_id IS NOT NULL
+OPTIONAL MATCH (next:Memory {org_id: m.org_id, user_id: m.user_id, memory_id: m.successor_id})
+WITH m, next, COLLECT { MATCH (m)-[:SUPERSEDED_BY]->(n:Memory) RETURN n.memory_id } AS related
+WHERE next IS NULL OR next.chain_id <> m.chain_id OR related <> [m.successor_id]
+RETURN 'I4' AS invariant, m.memory_id AS record_id, CASE
+  WHEN next IS NULL THEN 'its successor does not exist'
+  WHEN next.chain_id <> m.chain_id THEN 'its successor is of another chain'
+  ELSE 'relationship and successor differ' END AS detail
+
+// name: stray_successors
+// I4
+MATCH (m:Memory)-[:SUPERSEDED_BY]->(next:Memory)
+WHERE m.successor_id IS NULL OR next.org_id <> m.org_id OR next.user_id <> m.user_id
+RETURN 'I4' AS invariant, m.memory_id AS record_id,
+  'a successor that it does not name' AS detail
+
+// name: forks
+// I4: no two versions have one successor, even where the constraint is missing.
+MATCH (m:Memory)
+WHERE m.successor_id IS NOT NULL
+WITH m.org_id AS org_id, m.user_id AS user_id, m.successor_id AS record_id, count(*) AS number
+WHERE number > 1
+RETURN 'I4' AS invariant, record_id, 'several predecessors' AS detail
+
+// name: heads
+// I4: the head is the version without `superseded_at`, and carries its chain's id.
+MATCH (m:Memory)
+WITH m, CASE
+  WHEN m.head_of IS NOT NULL AND m.head_of <> m.chain_id THEN 'it is the head of another chain'
+  WHEN m.head_of IS NULL AND m.superseded_at IS NULL THEN 'not superseded and not the head'
+  WHEN m.head_of IS NOT NULL AND m.superseded_at IS NOT NULL THEN 'superseded and still the head'
+  WHEN m.head_of IS NOT NULL AND m.successor_id IS NOT NULL THEN 'the head has a successor'
+  END AS detail
+WHERE detail IS NOT NULL
+RETURN 'I4' AS invariant, m.memory_id AS record_id, detail
+
+// name: two_heads
+// I4
+MATCH (m:Memory)
+WHERE m.superseded_at IS NULL
+WITH m.org_id AS org_id, m.user_id AS user_id, m.chain_id AS record_id, count(*) AS number
+WHERE number > 1
+RETURN 'I4' AS invariant, record_id, 'several current versions' AS detail
+
+// name: gaps
+// I4: a chain is one list, so exactly one of its versions has no successor.
+MATCH (m:Memory)
+WITH m.org_id AS org_id, m.user_id AS user_id, m.chain_id AS record_id,
+  count(CASE WHEN m.successor_id IS NULL THEN 1 END) AS ends
+WHERE ends <> 1
+RETURN 'I4' AS invariant, record_id, CASE ends WHEN 0 THEN 'a cycle' ELSE 'a gap' END AS detail
+
+// name: cycles
+// I4: also beside an intact list.
+MATCH (m:Memory)
+WHERE m.successor_id IS NOT NULL AND EXISTS { MATCH (m)-[:SUPERSEDED_BY]->+(m) }
+RETURN DISTINCT 'I4' AS invariant, m.chain_id AS record_id,
+  'a cycle' AS detail
+
+// name: order_of_versions
+// I4: a version is not older than the one before it.
+MATCH (m:Memory)-[:SUPERSEDED_BY]->(next:Memory)
+WHERE next.obtained_at < m.obtained_at
+RETURN 'I4' AS invariant, next.memory_id AS record_id,
+  'older than the version before it' AS detail
+
+// name: sources
+// I10: a source is a message of the same user, linked once; its place is I2's.
+MATCH (m:Memory)-[source:SOURCED_FROM]->(s:Message)
+WITH m, s, count(source) AS number
+WHERE number > 1 OR s.org_id <> m.org_id OR s.user_id <> m.user_id
+RETURN DISTINCT 'I10' AS invariant, m.memory_id AS record_id, CASE
+  WHEN number > 1 THEN 'a source is linked twice'
+  ELSE 'a source of another user' END AS detail
+
+// name: times
+// I13: times are whole microseconds since 1970 in UTC, and in order.
+MATCH (n:Organization|User|Agent|Interaction|Memory|Job)
+WITH n, CASE
+  WHEN n:Memory THEN [n.obtained_at, n.recorded_at, coalesce(n.superseded_at, n.obtained_at)]
+  WHEN n:Interaction THEN [n.updated_at, n.created_at, n.last_activity_at]
+  WHEN n:Job THEN [n.created_at, n.updated_at]
+  ELSE [n.created_at] END AS times
+WITH n, CASE
+  WHEN any(time IN times WHERE NOT time IS :: INTEGER NOT NULL) THEN 'a time that is none'
+  WHEN n:Memory AND n.superseded_at < n.obtained_at THEN 'superseded before it was obtained'
+  WHEN n:Interaction AND n.last_activity_at < n.created_at THEN 'active before it was created'
+  WHEN n:Job AND n.updated_at < n.created_at THEN 'changed before it was created'
+  END AS detail
+WHERE detail IS NOT NULL
+RETURN 'I13' AS invariant,
+  coalesce(n.memory_id, n.job_id, n.interaction_id, n.agent_id, n.user_id, n.org_id,
+  'unknown') AS record_id, detail
+
+// name: stamp
+// I20
+OPTIONAL MATCH (meta:Meta {name: 'schema'})
+WITH meta.version AS version
+WHERE version IS NULL OR version <> $version
+RETURN 'I20' AS invariant, 'schema' AS record_id,
+  'version ' + coalesce(toString(version), 'missing') AS detail

@@ -1,0 +1,76 @@
+// name: find_interaction
+// By id, or else by the caller's id.
+OPTIONAL MATCH (own:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $id})
+OPTIONAL MATCH (external:Interaction {org_id: $org_id, user_id: $user_id, external_id: $id})
+WITH coalesce(own, external) AS i
+WHERE i IS NOT NULL
+RETURN i {.*} AS interaction
+
+// name: list_interactions
+// B66: the page is cut after the final order.
+MATCH (i:Interaction)
+USING INDEX i:Interaction(org_id, user_id, updated_at, interaction_id)
+WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.updated_at IS NOT NULL
+  AND i.interaction_id IS NOT NULL
+RETURN i {.*} AS interaction
+ORDER BY i.updated_at DESC, i.interaction_id
+SKIP $skip LIMIT $limit
+
+// name: read_messages
+// A range of positions by index: nobody walks a chain (B39), and the order is explicit (B27).
+MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
+USING INDEX s:Message(org_id, user_id, interaction_id, position)
+WHERE s.position >= $start AND s.position < $end
+RETURN s {.*} AS message
+ORDER BY s.position
+
+// name: read_prefix_hashes
+// As one list: a transcript has up to 100,000 messages.
+MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
+USING INDEX s:Message(org_id, user_id, interaction_id, position)
+WHERE s.position >= 0
+WITH s ORDER BY s.position
+RETURN collect(s.prefix_hash) AS hashes
+
+// name: pick_interactions
+// The next interactions to erase; no ids: any of the user.
+MATCH (i:Interaction)
+USING INDEX i:Interaction(org_id, user_id, interaction_id)
+WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.interaction_id IS NOT NULL
+RETURN i.interaction_id AS interaction_id, i.message_count AS message_count
+ORDER BY i.interaction_id
+LIMIT $batch
+
+// name: pick_named_interactions
+UNWIND $interaction_ids AS id
+MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: id})
+RETURN DISTINCT i.interaction_id AS interaction_id, i.message_count AS message_count
+ORDER BY interaction_id
+LIMIT $batch
+
+// name: obtained_in
+// Versions obtained in these interactions.
+UNWIND $interaction_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, interaction_id: id})
+USING INDEX m:Memory(org_id, user_id, interaction_id, obtained_at, memory_id)
+WHERE m.obtained_at IS NOT NULL AND m.memory_id IS NOT NULL
+RETURN m.memory_id AS memory_id
+
+// name: erase_interactions
+// With their messages and jobs, each found by index.
+UNWIND $interaction_ids AS id
+MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: id})
+CALL (id) {
+  MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: id})
+  USING INDEX s:Message(org_id, user_id, interaction_id, position)
+  WHERE s.position >= 0
+  DETACH DELETE s
+  RETURN count(*) AS messages
+}
+CALL (id) {
+  MATCH (j:Job {org_id: $org_id, user_id: $user_id, interaction_id: id})
+  DETACH DELETE j
+  RETURN count(*) AS jobs
+}
+DETACH DELETE i
+RETURN count(*) AS interactions, sum(messages) AS messages

@@ -1,0 +1,38 @@
+// name: lock_job
+// Takes the job's lock; its state is read by the next statement, under the lock.
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+SET j.lock = coalesce(j.lock, 0) + 1
+RETURN j.job_id AS job_id
+
+// name: claim_job
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+WHERE j.status <> 'done'
+  AND (j.status <> 'running' OR j.lease_until IS NULL OR j.lease_until <= $now)
+SET j.status = 'running', j.lease_until = $lease_until, j.attempts = j.attempts + 1,
+  j.updated_at = CASE WHEN $now > j.updated_at THEN $now ELSE j.updated_at + 1 END
+RETURN j {.*} AS job
+
+// name: save_job
+// No row: it went with its interaction or user.
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+WHERE j.user_id = $user_id
+SET j = $job
+RETURN j.job_id AS job_id
+
+// name: find_job
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+RETURN j {.*} AS job
+
+// name: list_jobs
+MATCH (j:Job)
+USING INDEX j:Job(org_id, created_at, job_id)
+WHERE j.org_id = $org_id AND j.created_at IS NOT NULL AND j.job_id IS NOT NULL
+  AND ($user_id IS NULL OR j.user_id = $user_id)
+  AND (size($statuses) = 0 OR j.status IN $statuses)
+RETURN j {.*} AS job
+ORDER BY j.created_at, j.job_id
+SKIP $skip LIMIT $limit
+
+// name: find_idempotency
+MATCH (k:IdempotencyKey {org_id: $org_id, user_id: $user_id, key: $key})
+RETURN k {.*} AS record

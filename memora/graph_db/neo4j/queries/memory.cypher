@@ -1,0 +1,180 @@
+// name: read_memories
+// Exactly these versions. Here and below sources are optional (B52), in a stated order (B27).
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+WHERE $agent_id IS NULL OR m.agent_id = $agent_id
+RETURN id, m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: resolve_current
+// The head of each id's chain; a chain without one answers nothing.
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+MATCH (head:Memory {org_id: $org_id, user_id: $user_id, head_of: m.chain_id})
+RETURN id, head {.*,
+  supersedes: head([(head)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (head)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: resolve_as_of
+// The version of each id's chain that was valid at that time.
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+MATCH (valid:Memory {org_id: $org_id, user_id: $user_id, chain_id: m.chain_id})
+USING INDEX valid:Memory(org_id, user_id, chain_id)
+WHERE valid.obtained_at <= $as_of
+  AND (valid.superseded_at IS NULL OR $as_of < valid.superseded_at)
+RETURN id, valid {.*,
+  supersedes: head([(valid)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (valid)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: read_chains
+// All versions of each id's chain, from any version on, older or newer (B53).
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+WITH m.chain_id AS chain_id, collect(DISTINCT id) AS ids
+MATCH (v:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
+USING INDEX v:Memory(org_id, user_id, chain_id)
+RETURN ids, v {.*,
+  supersedes: head([(v)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (v)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: list_memories
+// A page from ($at, $id) downwards; `$live_at` given: without what is expired then, or archived.
+MATCH (m:Memory)
+USING INDEX m:Memory(org_id, user_id, obtained_at, memory_id)
+WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at <= $at
+  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND (NOT $current_only OR m.head_of IS NOT NULL)
+  AND ($live_at IS NULL
+    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+SKIP $skip LIMIT $limit
+RETURN m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: list_memories_of_agent
+MATCH (m:Memory)
+USING INDEX m:Memory(org_id, user_id, agent_id, obtained_at, memory_id)
+WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.agent_id = $agent_id
+  AND m.obtained_at <= $at
+  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND (NOT $current_only OR m.head_of IS NOT NULL)
+  AND ($live_at IS NULL
+    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+SKIP $skip LIMIT $limit
+RETURN m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: list_memories_of_interaction
+MATCH (m:Memory)
+USING INDEX m:Memory(org_id, user_id, interaction_id, obtained_at, memory_id)
+WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.interaction_id = $interaction_id
+  AND m.obtained_at <= $at
+  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND ($agent_id IS NULL OR m.agent_id = $agent_id)
+  AND (NOT $current_only OR m.head_of IS NOT NULL)
+  AND ($live_at IS NULL
+    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+SKIP $skip LIMIT $limit
+RETURN m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+
+// name: find_current_by_hash
+// Heads only (B56); oldest first, so that a mapping keeps the newest of equal statements.
+UNWIND $hashes AS hash
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, content_hash: hash})
+USING INDEX m:Memory(org_id, user_id, content_hash)
+WHERE m.head_of IS NOT NULL AND ($agent_id IS NULL OR m.agent_id = $agent_id)
+RETURN hash, m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.*} ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+ORDER BY m.obtained_at, m.memory_id
+
+// name: find_tombstones
+UNWIND $marks AS mark
+MATCH (t:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
+RETURN t.mark AS mark
+
+// name: pick_memories
+// The next versions to purge when all of the user go.
+MATCH (m:Memory)
+USING INDEX m:Memory(org_id, user_id, memory_id)
+WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.memory_id IS NOT NULL
+RETURN m.memory_id AS memory_id
+LIMIT $batch
+
+// name: pick_named_memories
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+RETURN m.memory_id AS memory_id
+
+// name: links_of_chains
+// All versions of the chains that these belong to, as far as relinking needs them.
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+WITH DISTINCT m.chain_id AS chain_id
+MATCH (v:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
+USING INDEX v:Memory(org_id, user_id, chain_id)
+RETURN chain_id, v.memory_id AS memory_id, v.successor_id AS successor_id
+
+// name: sources_of
+// What tombstones are made of (B55).
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})-[:SOURCED_FROM]->(s:Message)
+RETURN s.prefix_hash AS prefix_hash, m.content_hash AS content_hash
+
+// name: delete_memories
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+DETACH DELETE m
+
+// name: relink
+// After the purged ones are gone: nobody may have their successors while they are there.
+UNWIND $links AS link
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.memory_id})
+SET m.successor_id = link.successor_id
+WITH m, link
+MATCH (next:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.successor_id})
+CREATE (m)-[:SUPERSEDED_BY]->(next)
+
+// name: bury
+UNWIND $marks AS mark
+MERGE (:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
