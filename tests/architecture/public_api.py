@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 
 STORED = Path(__file__).with_name("public_api.txt")
 
+LONG = 80
+# Made from others of the list: only what it defines is of interest.
+GENERATED = ("memora.sync",)
 # Modules whose public names are promised, ports and facade first.
 PUBLIC_MODULES = (
     "memora",
@@ -57,6 +61,8 @@ def _module(name: str) -> Iterator[str]:
             continue
         if key == "__version__" or inspect.ismodule(value):
             yield key
+        elif inspect.isclass(value) and name in GENERATED:
+            yield f"class {key}"
         elif inspect.isclass(value) and value.__module__ == name:
             yield from _class(value)
         elif inspect.isclass(value):
@@ -80,17 +86,44 @@ def _class(cls: type) -> Iterator[str]:
             yield f"  {type(value).__name__} {_function(name, value.__func__)}"
         elif inspect.isfunction(value) and value.__module__ == cls.__module__:
             yield f"  {_function(name, value)}"
-        elif isinstance(value, cls):  # a member of an enumeration
+        elif issubclass(cls, Enum) and isinstance(value, cls):
             yield f"  {name} = {value!s}"
 
 
 def _arguments(cls: type) -> str:
-    return str(inspect.signature(cls)) if "__init__" in vars(cls) else ""
+    return _signature(cls) if "__init__" in vars(cls) else ""
 
 
 def _function(name: str, function: Any) -> str:
     prefix = "async " if inspect.iscoroutinefunction(function) else ""
-    return f"{prefix}def {name}{inspect.signature(function)}"
+    return f"{prefix}def {name}{_signature(function)}"
+
+
+class _Bare(str):
+    """An annotation that shows without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _signature(function: Any) -> str:
+    signature = inspect.signature(function)
+    parameters = [p.replace(annotation=_bare(p.annotation)) for p in signature.parameters.values()]
+    returned = _bare(signature.return_annotation)
+    text = str(signature.replace(parameters=parameters, return_annotation=returned))
+    if len(text) <= LONG:
+        return text
+    # A parameter in a line: a diff then shows the one that changed.
+    lines = [str(parameter) for parameter in parameters]
+    kinds = [parameter.kind for parameter in parameters]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        lines.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    end = text[text.rindex(")") :] if returned is inspect.Signature.empty else f") -> {returned!r}"
+    return "(" + "".join(f"\n      {line}," for line in lines) + f"\n  {end}"
+
+
+def _bare(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 if __name__ == "__main__":

@@ -24,22 +24,25 @@ ENTRYPOINTS = ("memora.cli", "memora.server", "memora.mcp", "memora.testing", "m
 
 # Runs in a fresh interpreter and reports what the import of the modules in argv did.
 PROBE = """
-import json, logging, os, sys, threading, time
+import json, logging, os, sys, sysconfig, threading, time
 from importlib import import_module
 
 reads, events = [], []
 
+STDLIB = sysconfig.get_path("stdlib")
+
 class Watched(dict):
     def _note(self, name):
+        # Whoever asks, through the standard library or not; what it imports asks for itself.
         frame = sys._getframe(2)
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file.startswith("<frozen importlib"):
-                return  # asked by a module that memora imports
-            if f"{os.sep}memora{os.sep}" in file and "site-packages" not in file:
-                reads.append(f"{file}:{frame.f_lineno} {name}")
+        file = frame.f_code.co_filename
+        while file.startswith("<frozen ") or is_stdlib(file):
+            if "importlib" in file:
                 return
             frame = frame.f_back
+            file = frame.f_code.co_filename
+        if f"{os.sep}memora{os.sep}" in file:
+            reads.append(f"{file}:{frame.f_lineno} {name}")
 
     def __getitem__(self, name):
         self._note(name)
@@ -48,6 +51,9 @@ class Watched(dict):
     def get(self, name, default=None):
         self._note(name)
         return super().get(name, default)
+
+def is_stdlib(file):
+    return file.startswith(STDLIB) and "site-packages" not in file
 
 def watch(event, args):
     if event.startswith(("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "sqlite3.c")):
