@@ -16,12 +16,13 @@ from memora._sqlite import SqliteStore
 from memora.embeddings.base import SparseVector
 from memora.errors import VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
-from memora.schema.scope import OrganizationScope, Scope, SearchScope
+from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument
 
 _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
-_SQL = load(_PACKAGE, "queries/embedded.sql")
+_VECTOR = load(_PACKAGE, "queries/vector.sql")
+_INDEX = load(_PACKAGE, "queries/index.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class VectorRows:
     async def count(self) -> int:
         """Return the number of vectors."""
         return await self._store.read(
-            lambda connection: connection.execute(_SQL["count_vectors"]).fetchone()[0]
+            lambda connection: connection.execute(_INDEX["count_vectors"]).fetchone()[0]
         )
 
     async def put(self, documents: Sequence[EncodedDocument]) -> None:
@@ -135,9 +136,9 @@ class VectorRows:
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                _SQL["use_shard"], {"shard": shard, "engine": engine, "flushed": flushed}
+                _INDEX["use_shard"], {"shard": shard, "engine": engine, "flushed": flushed}
             )
-            connection.execute(_SQL["forget_removals"], {"flushed": flushed})
+            connection.execute(_INDEX["forget_removals"], {"flushed": flushed})
 
         await self._store.write(work)
 
@@ -145,7 +146,7 @@ class VectorRows:
         """Stamp an index that is new."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_SQL["set_stamp"], asdict(stamp))
+            connection.execute(_INDEX["set_stamp"], asdict(stamp))
 
         await self._store.write(work)
 
@@ -153,10 +154,10 @@ class VectorRows:
         """Delete everything, and stamp the index anew."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_SQL["remove_all"])
-            connection.execute(_SQL["remove_all_removals"])
-            connection.execute(_SQL["drop_shard"])
-            connection.execute(_SQL["set_stamp"], asdict(stamp))
+            connection.execute(_INDEX["remove_all"])
+            connection.execute(_INDEX["remove_all_removals"])
+            connection.execute(_INDEX["drop_shard"])
+            connection.execute(_INDEX["set_stamp"], asdict(stamp))
 
         await self._store.write(work)
 
@@ -164,17 +165,19 @@ class VectorRows:
         """Return stored vectors in the order of their ids."""
         page = {"after": after or "", "limit": limit}
         return await self._store.read(
-            lambda connection: [IndexEntry(*row) for row in connection.execute(_SQL["scan"], page)]
+            lambda connection: [
+                IndexEntry(*row) for row in connection.execute(_INDEX["scan"], page)
+            ]
         )
 
 
 def _state(connection: sqlite3.Connection) -> State:
-    return State(*connection.execute(_SQL["read_state"]).fetchone())
+    return State(*connection.execute(_INDEX["read_state"]).fetchone())
 
 
 def _next_changes(connection: sqlite3.Connection, count: int) -> range:
     """Take the next numbers."""
-    total: int = connection.execute(_SQL["count_changes"], {"count": count}).fetchone()[0]
+    total: int = connection.execute(_INDEX["count_changes"], {"count": count}).fetchone()[0]
     return range(total - count + 1, total + 1)
 
 
@@ -193,10 +196,10 @@ def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -
             "text_hash": document.payload["text_hash"],
             "change": change,
         }
-        replaced += connection.execute(_SQL["is_known"], row).fetchone() is not None
-        connection.execute(_SQL["put_vector"], row)
+        replaced += connection.execute(_VECTOR["is_known"], row).fetchone() is not None
+        connection.execute(_VECTOR["put_vector"], row)
     if replaced:
-        connection.execute(_SQL["count_dead"], {"dead": replaced})
+        connection.execute(_INDEX["count_dead"], {"dead": replaced})
 
 
 def _owner(scope: SearchScope) -> dict[str, str]:
@@ -209,31 +212,32 @@ def _remove(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[s
         memory_id
         for memory_id in memory_ids
         if connection.execute(
-            _SQL["remove_vector"], _owner(scope) | {"memory_id": memory_id}
+            _VECTOR["remove_vector"], _owner(scope) | {"memory_id": memory_id}
         ).rowcount
     ]
     for memory_id, change in zip(removed, _next_changes(connection, len(removed)), strict=True):
-        connection.execute(_SQL["note_removal"], {"change": change, "memory_id": memory_id})
-    connection.execute(_SQL["count_dead"], {"dead": len(removed)})
+        connection.execute(_INDEX["note_removal"], {"change": change, "memory_id": memory_id})
+    connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
     return len(removed)
 
 
 def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> bool:
-    query = "remove_organization" if isinstance(scope, OrganizationScope) else "remove_user"
-    removed = connection.execute(_SQL[query], _owner(scope)).rowcount
-    connection.execute(_SQL["count_dead"], {"dead": removed})
+    of_user = isinstance(scope, Scope)
+    query = _VECTOR["remove_user"] if of_user else _VECTOR["remove_organization"]
+    removed = connection.execute(query, _owner(scope)).rowcount
+    connection.execute(_INDEX["count_dead"], {"dead": removed})
     must_rewrite = _state(connection).dead > 0
     if must_rewrite:
-        connection.execute(_SQL["drop_shard"])
+        connection.execute(_INDEX["drop_shard"])
     return must_rewrite
 
 
 def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:
     window = {"after": after, "limit": limit}
-    rows = connection.execute(_SQL["changed_vectors"], window).fetchall()
+    rows = connection.execute(_INDEX["changed_vectors"], window).fetchall()
     last = len(rows) < limit
     upto = _state(connection).changes if last else rows[-1][0]
-    removed = connection.execute(_SQL["removed_vectors"], {"after": after, "upto": upto})
+    removed = connection.execute(_INDEX["removed_vectors"], {"after": after, "upto": upto})
     return Changes(
         removed=[memory_id for (memory_id,) in removed],
         points=[
@@ -254,5 +258,5 @@ def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:
 
 
 def _set_flushed(connection: sqlite3.Connection, change: int) -> None:
-    connection.execute(_SQL["set_flushed"], {"flushed": change})
-    connection.execute(_SQL["forget_removals"], {"flushed": change})
+    connection.execute(_INDEX["set_flushed"], {"flushed": change})
+    connection.execute(_INDEX["forget_removals"], {"flushed": change})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import qdrant_edge as edge
+from typing import TYPE_CHECKING, Any
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
@@ -25,13 +24,40 @@ from memora.vector_db._encoding import (
     answers,
     hit,
 )
+from memora.vector_db._lazy import LazyModule
 from memora.vector_db._rows import StoredPoint
 
-ENGINE = f"qdrant-edge-py {version('qdrant-edge-py')}"
+if TYPE_CHECKING:
+    import qdrant_edge as edge
+else:
+    edge = LazyModule("qdrant_edge")
 
 # Up to so many memories of a tenant all queries of a call go to the engine together; above, one
 # batch would hold the GIL for too long.
 _TOGETHER = 20_000
+
+# Earlier ones lose after a crash what was not flushed.
+_MIN_ENGINE = (0, 9)
+
+
+def engine() -> str:
+    """Return name and version of the engine.
+
+    Raises:
+        VectorDBError: It is not installed, or too old.
+    """
+    try:
+        found = version("qdrant-edge-py")
+        import_module("qdrant_edge")
+    except ImportError as error:
+        reason = (
+            "qdrant-edge-py cannot be imported; on platforms without a wheel of it (Windows on "
+            "ARM, 32-bit systems) use Neo4j and Qdrant instead of the embedded store"
+        )
+        raise VectorDBError("embedded", reason) from error
+    if tuple(int(part) for part in found.split(".")[:2]) < _MIN_ENGINE:
+        raise VectorDBError("embedded", f"qdrant-edge-py {found} is too old: 0.9 is needed")
+    return f"qdrant-edge-py {found}"
 
 
 class Shard:

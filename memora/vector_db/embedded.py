@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
@@ -19,10 +19,8 @@ from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument, Encoder, check_stamp
 from memora.vector_db._rows import State, VectorRows
+from memora.vector_db._shard import Shard, engine
 from memora.vector_db.base import BaseVectorDB
-
-if TYPE_CHECKING:
-    from memora.vector_db._shard import Shard
 
 T = TypeVar("T")
 
@@ -174,12 +172,9 @@ class EmbeddedVectorDB(BaseVectorDB):
         return self._rows
 
     async def _open_shard(self, rows: VectorRows, state: State, dimensions: int) -> None:
-        engine = await self._in_engine(_engine)
-        if state.shard is not None and state.engine == engine.ENGINE:
+        if state.shard is not None and state.engine == await self._in_engine(engine):
             try:
-                shard: Shard = await self._in_engine(
-                    engine.Shard.load, self._folder(state.shard), state.flushed
-                )
+                shard = await self._in_engine(Shard.load, self._folder(state.shard), state.flushed)
                 self._shard = shard
                 await self._catch_up()
                 if await self._in_engine(shard.count) == await rows.count():
@@ -235,13 +230,13 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def _replace_shard(self, dimensions: int) -> None:
         """Fill a new folder from the rows, use it, and delete all others."""
         rows = await self._open_rows()
-        engine = await self._in_engine(_engine)
+        version = await self._in_engine(engine)
         number = await self._in_engine(_free_number, self._folder())
-        new: Shard = await self._in_engine(engine.Shard.create, self._folder(number), dimensions)
+        new = await self._in_engine(Shard.create, self._folder(number), dimensions)
         try:
             await self._fill(rows, new)
             await self._in_engine(new.flush)
-            await rows.use_shard(number, engine=engine.ENGINE, flushed=new.flushed)
+            await rows.use_shard(number, engine=version, flushed=new.flushed)
         except BaseException:
             await self._in_engine(new.close)
             raise
@@ -278,39 +273,26 @@ class EmbeddedVectorDB(BaseVectorDB):
         """Close what is open, whatever fails on the way."""
         shard, self._shard = self._shard, None
         rows, self._rows = self._rows, None
-        engine, self._engine = self._engine, None
+        thread, self._engine = self._engine, None
         try:
-            if rows is not None and shard is not None and engine is not None:
+            if rows is not None and shard is not None and thread is not None:
                 loop = asyncio.get_running_loop()
                 if _is_worth_compacting(await rows.state(), await rows.count()):
-                    await loop.run_in_executor(engine, shard.optimize)
-                await loop.run_in_executor(engine, shard.flush)
+                    await loop.run_in_executor(thread, shard.optimize)
+                await loop.run_in_executor(thread, shard.flush)
                 await rows.set_flushed(shard.flushed)
-                await loop.run_in_executor(engine, shard.close)
+                await loop.run_in_executor(thread, shard.close)
         finally:
             if rows is not None:
                 await rows.close()
-            if engine is not None:
+            if thread is not None:
                 if self._path is None:
-                    engine.submit(shutil.rmtree, self._directory, ignore_errors=True)
-                await asyncio.to_thread(engine.shutdown)
+                    thread.submit(shutil.rmtree, self._directory, ignore_errors=True)
+                await asyncio.to_thread(thread.shutdown)
 
     def _folder(self, number: int | None = None) -> Path:
         shards = self._directory / "vectors"
         return shards if number is None else shards / str(number)
-
-
-def _engine() -> Any:
-    """Import the engine, which has no wheel for some platforms."""
-    try:
-        from memora.vector_db import _shard  # noqa: PLC0415 - see above
-    except ImportError as error:
-        reason = (
-            "qdrant-edge-py cannot be imported; on platforms without a wheel of it (Windows on "
-            "ARM, 32-bit systems) use Neo4j and Qdrant instead of the embedded store"
-        )
-        raise VectorDBError("embedded", reason) from error
-    return _shard
 
 
 def _directory(path: Path | None) -> Path:

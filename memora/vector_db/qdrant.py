@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Self, cast
-
-import grpc
-import httpx
-from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-from qdrant_client.http.exceptions import (
-    ApiException,
-    ResponseHandlingException,
-    UnexpectedResponse,
-)
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
-from memora.errors import SchemaVersionError, VectorDBConnectionError, VectorDBError
+from memora.errors import SchemaVersionError, VectorDBError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
@@ -37,7 +25,14 @@ from memora.vector_db._encoding import (
     check_stamp,
     hit,
 )
+from memora.vector_db._lazy import LazyModule
+from memora.vector_db._qdrant_errors import translated
 from memora.vector_db.base import BaseVectorDB
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, models
+else:
+    models = LazyModule("qdrant_client.models")
 
 _logger = logging.getLogger(__name__)
 
@@ -99,6 +94,8 @@ class QdrantDB(BaseVectorDB):
         lexical: SparseEncoder | None = None,
     ) -> Self:
         """Open a client for the server at `url`, which `close` closes."""
+        from qdrant_client import AsyncQdrantClient  # noqa: PLC0415 - when used
+
         # The server's version is checked by `setup`, with an error instead of a warning.
         client = AsyncQdrantClient(url=url, api_key=api_key, check_compatibility=False)
         store = cls(client, collection_name, embedder=embedder, lexical=lexical)
@@ -107,17 +104,19 @@ class QdrantDB(BaseVectorDB):
 
     async def setup(self) -> None:
         wanted = await self._encoder.stamp()
-        await self._check_server()
+        if not self._is_local:
+            await self._check_server()
         if not await self._exists():
             await self._create(wanted)
         info = await self._info()
         check_stamp(self._store, self._stamp_of(info), wanted)
-        await self._create_indexes(set(info.payload_schema))
+        if not self._is_local:
+            await self._create_indexes(set(info.payload_schema))
 
     async def close(self) -> None:
         await self._encoder.close()
         if self._owns_client:
-            with _translated():
+            with translated():
                 await self.async_client.close()
 
     async def stamp(self) -> IndexStamp | None:
@@ -138,7 +137,7 @@ class QdrantDB(BaseVectorDB):
                 )
                 for owner, group in groupby(batch, key=_owner)
             ]
-            with _translated():
+            with translated():
                 await self.async_client.batch_update_points(
                     self.collection_name, operations, wait=True
                 )
@@ -154,7 +153,7 @@ class QdrantDB(BaseVectorDB):
         requests = _requests(encoded, scope, conditions, limit + TIES)
         if not requests:
             return [QueryHits() for _ in queries]
-        with _translated():
+        with translated():
             found = await self.async_client.query_batch_points(self.collection_name, requests)
         return answers(encoded, (map(_hit, response.points) for response in found), limit)
 
@@ -173,7 +172,7 @@ class QdrantDB(BaseVectorDB):
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         model_id = self._stamp_of(await self._info()).model_id
-        with _translated():
+        with translated():
             # A page starts at the id it is given, which may be gone by now.
             records, _ = await self.async_client.scroll(
                 self.collection_name,
@@ -188,7 +187,7 @@ class QdrantDB(BaseVectorDB):
         if await self._exists():
             # Raises for a collection that is not memora's, or that memora 0.3 made.
             self._stamp_of(await self._info())
-            with _translated():
+            with translated():
                 await self.async_client.delete_collection(self.collection_name)
         await self.setup()
 
@@ -196,8 +195,14 @@ class QdrantDB(BaseVectorDB):
     def _store(self) -> str:
         return f"Qdrant collection {self.collection_name!r}"
 
+    @property
+    def _is_local(self) -> bool:
+        """Whether the client works without a server: it has no indexes then, and warns of them."""
+        options = self.async_client.init_options
+        return options.get("location") == ":memory:" or options.get("path") is not None
+
     async def _check_server(self) -> None:
-        with _translated():
+        with translated():
             version = (await self.async_client.info()).version
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
         if numbers < _MIN_SERVER:
@@ -206,16 +211,16 @@ class QdrantDB(BaseVectorDB):
             raise VectorDBError("qdrant", f"{reason}, which computes IDF within a tenant")
 
     async def _exists(self) -> bool:
-        with _translated():
+        with translated():
             return await self.async_client.collection_exists(self.collection_name)
 
     async def _info(self) -> models.CollectionInfo:
-        with _translated():
+        with translated():
             return await self.async_client.get_collection(self.collection_name)
 
     async def _create(self, stamp: IndexStamp) -> None:
         try:
-            with _translated():
+            with translated():
                 await self.async_client.create_collection(
                     self.collection_name,
                     vectors_config={
@@ -245,10 +250,6 @@ class QdrantDB(BaseVectorDB):
             _logger.info("created %s", self._store)
 
     async def _create_indexes(self, present: set[str]) -> None:
-        options = self.async_client.init_options
-        if options.get("location") == ":memory:" or options.get("path") is not None:
-            # The client's local mode has no indexes and warns about every request for one.
-            return
         for field in KEYWORD_FIELDS:
             schema = models.KeywordIndexParams(
                 type=models.KeywordIndexType.KEYWORD,
@@ -267,7 +268,7 @@ class QdrantDB(BaseVectorDB):
         present: set[str],
     ) -> None:
         if field not in present:
-            with _translated():
+            with translated():
                 await self.async_client.create_payload_index(
                     self.collection_name, field, field_schema=schema, wait=True
                 )
@@ -296,7 +297,7 @@ class QdrantDB(BaseVectorDB):
         return IndexStamp(fields["model_id"], fields["dimensions"], fields["recipe"])
 
     async def _delete(self, selected: models.Filter) -> None:
-        with _translated():
+        with translated():
             await self.async_client.delete(
                 self.collection_name,
                 points_selector=models.FilterSelector(filter=selected),
@@ -389,63 +390,3 @@ def _entry(record: models.Record, model_id: str) -> IndexEntry:
         text_hash=fields["text_hash"],
         model_id=model_id,
     )
-
-
-# Local mode answers with plain ValueError, RuntimeError and the errors of its SQLite file.
-_FOREIGN = (
-    ApiException,
-    QdrantException,
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    httpx.CookieConflict,
-    grpc.RpcError,
-    grpc.FutureTimeoutError,
-    grpc.FutureCancelledError,
-    grpc.aio.BaseError,
-    sqlite3.Error,
-    ValueError,
-    RuntimeError,
-    OSError,
-)
-_BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BUSY_CODES = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.CANCELLED,
-    }
-)
-
-
-@contextmanager
-def _translated() -> Generator[None]:
-    """Turn every error of the client, and of what it stands on, into memora's."""
-    try:
-        yield
-    except _FOREIGN as error:
-        raise _memora_error(error) from error
-
-
-def _memora_error(error: Exception) -> VectorDBError:
-    if isinstance(error, ResponseHandlingException):
-        error = getattr(error, "source", error)
-    reason = type(error).__name__
-    if isinstance(error, UnexpectedResponse):
-        status = getattr(error, "status_code", None)
-        kind = VectorDBConnectionError if status in _BUSY_STATUSES else VectorDBError
-        return kind("qdrant", f"HTTP {status} {getattr(error, 'reason_phrase', '')}".rstrip())
-    if isinstance(error, ResourceExhaustedResponse):
-        busy = VectorDBConnectionError("qdrant", "asks for fewer requests")
-        busy.retry_after = getattr(error, "retry_after_s", None)
-        return busy
-    if isinstance(error, grpc.aio.AioRpcError):
-        code = error.code()
-        kind = VectorDBConnectionError if code in _BUSY_CODES else VectorDBError
-        return kind("qdrant", f"gRPC {code.name}")
-    if isinstance(error, (httpx.TransportError, grpc.RpcError, OSError, sqlite3.OperationalError)):
-        return VectorDBConnectionError("qdrant", reason)
-    return VectorDBError("qdrant", reason)

@@ -16,7 +16,13 @@ UPDATE state SET dead = dead + :dead;
 UPDATE state SET shard = NULL;
 
 -- name: use_shard
-UPDATE state SET shard = :shard, engine = :engine, flushed = :flushed, dead = 0;
+-- What changed while the shard was filled may be dead in it.
+UPDATE state SET
+  shard = :shard,
+  engine = :engine,
+  flushed = :flushed,
+  dead = (SELECT count(*) FROM vector WHERE change > :flushed)
+    + (SELECT count(*) FROM removal WHERE change > :flushed);
 
 -- name: set_flushed
 UPDATE state SET flushed = :flushed;
@@ -24,37 +30,8 @@ UPDATE state SET flushed = :flushed;
 -- name: forget_removals
 DELETE FROM removal WHERE change <= :flushed;
 
--- name: is_known
-SELECT 1 FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
-
--- name: put_vector
--- Another owner's row of the same id is left alone.
-INSERT INTO vector (
-  memory_id, org_id, user_id, dense, lexical_indices, lexical_values, payload, text_hash, change
-) VALUES (
-  :memory_id, :org_id, :user_id, :dense, :lexical_indices, :lexical_values, :payload, :text_hash,
-  :change
-)
-ON CONFLICT (memory_id) DO UPDATE SET
-  dense = excluded.dense,
-  lexical_indices = excluded.lexical_indices,
-  lexical_values = excluded.lexical_values,
-  payload = excluded.payload,
-  text_hash = excluded.text_hash,
-  change = excluded.change
-WHERE org_id = excluded.org_id AND user_id = excluded.user_id;
-
--- name: remove_vector
-DELETE FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
-
 -- name: note_removal
 INSERT INTO removal (change, memory_id) VALUES (:change, :memory_id);
-
--- name: remove_user
-DELETE FROM vector WHERE org_id = :org_id AND user_id = :user_id;
-
--- name: remove_organization
-DELETE FROM vector WHERE org_id = :org_id;
 
 -- name: remove_all
 DELETE FROM vector;
