@@ -32,7 +32,9 @@ class AzureOpenAIBackendLLM(CompletionsBackend):
     Example:
         ```python
         llm = AzureOpenAIBackendLLM(
-            model="gpt-4o", azure_endpoint="AZURE_OPENAI_ENDPOINT", api_key="AZURE_OPENAI_API_KEY"
+            model="gpt-4o",
+            azure_endpoint="https://your-resource.openai.azure.com",
+            api_key="AZURE_OPENAI_API_KEY",
         )
         ```
     """

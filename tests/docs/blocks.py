@@ -142,7 +142,7 @@ def stories(pages: tuple[Path, ...] = PAGES) -> list[Story]:
 
 
 def docstring_blocks() -> list[Block]:
-    """Return the fenced blocks of every docstring of the package."""
+    """Return the examples of every docstring of the package: fenced, or as doctests."""
     return [block for path in sorted(PACKAGE.rglob("*.py")) for block in _of_module(path)]
 
 
@@ -157,5 +157,5 @@ def _of_module(path: Path) -> Iterator[Block]:
             continue
         line = node.body[0].lineno
         if ">>>" in docstring:
-            raise MarkupError(f"{path.name}:{line}: examples stand in ```python blocks")
+            yield Block(path, line, "doctest", docstring, module=name)
         yield from parse(docstring, path, first_line=line, module=name)

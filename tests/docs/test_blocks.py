@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import doctest
 import importlib
 from typing import Any
 
@@ -18,6 +20,15 @@ STORIES = blocks.stories()
 WITHOUT_SERVER = [story for story in STORIES if not story.servers]
 WITH_NEO4J = [story for story in STORIES if story.servers == ("neo4j",)]
 DOCSTRING_BLOCKS = blocks.docstring_blocks()
+DOCSTRING_EXAMPLES = [
+    pytest.param(
+        block,
+        id=block.place,
+        marks=[pytest.mark.neo4j] if "neo4j://" in block.code else [],
+    )
+    for block in DOCSTRING_BLOCKS
+    if block.language in {"python", "doctest"}
+]
 
 
 @pytest.mark.parametrize("story", WITHOUT_SERVER, ids=lambda story: story.name)
@@ -34,25 +45,38 @@ async def test_story_runs_on_neo4j(
     await player.play(story)
 
 
-@pytest.mark.parametrize("block", DOCSTRING_BLOCKS, ids=lambda block: block.place)
-async def test_docstring_example_runs(block: Block, player: Player) -> None:
+@pytest.mark.parametrize("block", DOCSTRING_EXAMPLES)
+async def test_docstring_example_runs(
+    block: Block, player: Player, request: pytest.FixtureRequest
+) -> None:
     """The names of its own module are known to an example, as they are to its reader."""
-    assert block.language == "python"
-    names: dict[str, Any] = dict(vars(importlib.import_module(block.module)))
+    if request.node.get_closest_marker("neo4j"):
+        request.getfixturevalue("live_neo4j")
+    names: dict[str, Any] = {"Memora": Memora, **vars(importlib.import_module(block.module))}
+    if block.language == "doctest":
+        await asyncio.to_thread(_doctest, block, names)
+        return
     async with Memora.embedded(player.directory / "store") as memora:
-        names |= {"Memora": Memora, **await engine_names(memora)}
-        await run(block, names)
+        await run(block, {**await engine_names(memora), **names})
+
+
+def _doctest(block: Block, names: dict[str, Any]) -> None:
+    test = doctest.DocTestParser().get_doctest(block.code, names, block.place, None, block.line)
+    assert not any(doctest.SKIP in example.options for example in test.examples)
+    told: list[str] = []
+    outcome = doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    assert outcome.failed == 0, "".join(told)
 
 
 def test_every_story_is_in_one_of_the_tests() -> None:
     assert len(WITHOUT_SERVER) + len(WITH_NEO4J) == len(STORIES)
     assert len(STORIES) > 20
-    assert len(DOCSTRING_BLOCKS) > 5
+    assert len(DOCSTRING_EXAMPLES) > 5
 
 
-@pytest.mark.parametrize("block", PAGE_BLOCKS, ids=lambda block: block.place)
+@pytest.mark.parametrize("block", [*PAGE_BLOCKS, *DOCSTRING_BLOCKS], ids=lambda block: block.place)
 def test_block_names_its_language(block: Block) -> None:
-    assert block.language in blocks.LANGUAGES
+    assert block.language in {*blocks.LANGUAGES, "doctest"}
 
 
 TOML_BLOCKS = [block for block in PAGE_BLOCKS if block.language == "toml"]
