@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
@@ -67,33 +67,53 @@ class DrainReport:
 
 
 async def drain(source: OutboxSource, vector: BaseVectorDB, now: datetime) -> DrainReport:
-    """Apply all entries that are due, oldest first; stop at the first failure.
+    """Apply all entries that are due, oldest first.
 
-    A failure of the vector store is recorded with the entries and reported, not raised.
+    A failure of the vector store is recorded with its entries and reported, not raised. When a
+    batch fails for a reason that will not pass by itself, its entries are tried one by one, so
+    that one bad entry does not hold the others up.
 
     Args:
         source: The graph store.
         vector: The vector store.
         now: Current time.
     """
-    applied = 0
+    report = DrainReport()
     while True:
         entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=BATCH)
         if not entries:
-            return DrainReport(applied)
-        try:
-            await _apply(source, vector, entries)
-        except (VectorDBError, EmbeddingError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            await _record_failure(source, entries, error, reason, now)
-            return DrainReport(applied, len(entries), reason)
-        lost = await source.ack_outbox(entries)
-        for entry in lost:
-            # Somebody else took the entry over while we were at it, and what we wrote may be older
-            # than what they wrote: bring these memories to the graph's state once more.
-            if entry.op is OutboxOp.SYNC:
-                await source.enqueue_sync(Scope(entry.org_id, entry.user_id), entry.memory_ids, now)
-        applied += len(entries) - len(lost)
+            return report
+        error = await _attempt(source, vector, entries, now)
+        if error is None:
+            report = replace(report, applied=report.applied + len(entries))
+            continue
+        alone = len(entries) > 1 and not isinstance(error, RetryableError)
+        for part in [[entry] for entry in entries] if alone else [entries]:
+            failure = await _attempt(source, vector, part, now) if alone else error
+            if failure is None:
+                report = replace(report, applied=report.applied + len(part))
+                continue
+            await _record_failure(source, part, failure, now)
+            report = replace(report, failed=report.failed + len(part), error=_reason(failure))
+        if not alone:
+            return report
+
+
+async def _attempt(
+    source: OutboxSource, vector: BaseVectorDB, entries: Sequence[OutboxEntry], now: datetime
+) -> VectorDBError | EmbeddingError | None:
+    """Apply and acknowledge entries, or return why the vector store could not."""
+    try:
+        await _apply(source, vector, entries)
+    except (VectorDBError, EmbeddingError) as error:
+        return error
+    for entry in await source.ack_outbox(entries):
+        # Somebody else took the entry over while we were at it, and what we wrote may be older
+        # than what they wrote: bring these memories to the graph's state once more.
+        if entry.op is OutboxOp.SYNC:
+            scope = Scope(entry.org_id, entry.user_id)
+            await source.enqueue_sync(scope, entry.memory_ids, now)
+    return None
 
 
 async def _apply(
@@ -131,7 +151,6 @@ async def _record_failure(
     source: OutboxSource,
     entries: Sequence[OutboxEntry],
     error: VectorDBError | EmbeddingError,
-    reason: str,
     now: datetime,
 ) -> None:
     """Put entries back with a growing pause; give up those that failed too often.
@@ -142,7 +161,11 @@ async def _record_failure(
     for entry in entries:
         pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), _BACKOFF_MAX)
         dead = not may_pass and entry.attempts + 1 >= MAX_ATTEMPTS
-        await source.fail_outbox([entry], error=reason, not_before=now + pause, dead=dead)
+        await source.fail_outbox([entry], error=_reason(error), not_before=now + pause, dead=dead)
     _logger.warning(
         "%d outbox entries wait for another try: %s", len(entries), type(error).__name__
     )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
