@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         extraction_model: Strong model that reads conversations; None stores them verbatim.
         memory_search_model: Fast model for queries and filtering; None asks with the message.
         llm_base_url: Server of an `openai-compatible` model, or of Ollama when it is elsewhere.
-        llm_api_key: Key of an `openai-compatible` server; other providers have their own variable.
+        llm_api_key: Key of such a server; the other providers have their own variable.
         llm_timeout: Seconds for one attempt.
         embedder_base_url: As `llm_base_url`, for the embedder.
         embedder_api_key: As `llm_api_key`, for the embedder.
