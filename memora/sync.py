@@ -72,11 +72,19 @@ class BoundMemora:
         interaction: Sequence[Mapping[str, Any]],
         interaction_id: str | None = None,
         current_datetime: datetime | None = None,
-        **options: Any,
+        *,
+        external_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> tuple[str, datetime]:
-        """Store a conversation; short name of `save_or_update_interaction_and_memories`."""
+        """Store a conversation; short form of `save_or_update_interaction_and_memories`."""
         return self._background.run(
-            self._wrapped.save(interaction, interaction_id, current_datetime, **options)
+            self._wrapped.save(
+                interaction,
+                interaction_id,
+                current_datetime,
+                external_id=external_id,
+                idempotency_key=idempotency_key,
+            )
         )
 
     def save_or_update_interaction_and_memories(
@@ -84,12 +92,32 @@ class BoundMemora:
         interaction: Sequence[Mapping[str, Any]] | None = None,
         interaction_id: str | None = None,
         current_datetime: datetime | None = None,
-        **options: Any,
+        *,
+        extract_agent_memories: bool = False,
+        update_across_agents: bool = True,
+        max_retries: int = 3,
+        expected_revision: int | None = None,
+        idempotency_key: str | None = None,
+        external_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        process_id: str | None = None,
     ) -> tuple[str, datetime]:
-        """Store a conversation and remember what is worth it; options as in `Memora`."""
+        """Store a conversation and remember what is worth it."""
         return self._background.run(
             self._wrapped.save_or_update_interaction_and_memories(
-                interaction, interaction_id, current_datetime, **options
+                interaction,
+                interaction_id,
+                current_datetime,
+                extract_agent_memories=extract_agent_memories,
+                update_across_agents=update_across_agents,
+                max_retries=max_retries,
+                expected_revision=expected_revision,
+                idempotency_key=idempotency_key,
+                external_id=external_id,
+                title=title,
+                metadata=metadata,
+                process_id=process_id,
             )
         )
 
@@ -98,16 +126,35 @@ class BoundMemora:
         interaction: Sequence[Mapping[str, Any]] | None = None,
         interaction_id: str | None = None,
         current_datetime: datetime | None = None,
-        **options: Any,
+        *,
+        extract_agent_memories: bool = False,
+        update_across_agents: bool = True,
+        max_retries: int = 3,
     ) -> SavePreview:
-        """Return what a save would do; options as in `Memora`."""
+        """Return what a save with these arguments would do, and write nothing."""
         return self._background.run(
-            self._wrapped.preview_save(interaction, interaction_id, current_datetime, **options)
+            self._wrapped.preview_save(
+                interaction,
+                interaction_id,
+                current_datetime,
+                extract_agent_memories=extract_agent_memories,
+                update_across_agents=update_across_agents,
+                max_retries=max_retries,
+            )
         )
 
-    def recall(self, latest_msg: str, **options: Any) -> list[Memory]:
-        """Recall for a message and return only the memories; options as in `Memora`."""
-        return self._background.run(self._wrapped.recall(latest_msg, **options))
+    def recall(
+        self,
+        latest_msg: str,
+        *,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Memory]:
+        """Recall for a message and return only the memories; short form of the next one."""
+        return self._background.run(
+            self._wrapped.recall(latest_msg, limit=limit, filters=filters, as_of=as_of)
+        )
 
     def recall_memories_for_message(
         self,
@@ -115,29 +162,88 @@ class BoundMemora:
         preceding_msg_for_context: Sequence[Mapping[str, Any]] = (),
         current_datetime: datetime | None = None,
         filter_out_memory_ids_set: Collection[str] = frozenset(),
-        **options: Any,
+        *,
+        search_memories_across_agents: bool = True,
+        enable_final_model_based_memory_filter: bool = False,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        always: Sequence[str] = (),
+        token_budget: int | None = None,
+        deadline_ms: int | None = None,
+        explain: bool = False,
     ) -> tuple[list[Memory], list[str]]:
-        """Recall the memories that matter for a message; options as in `Memora`."""
+        """Recall the memories that matter for a message, best first."""
         return self._background.run(
             self._wrapped.recall_memories_for_message(
                 latest_msg,
                 preceding_msg_for_context,
                 current_datetime,
                 filter_out_memory_ids_set,
-                **options,
+                search_memories_across_agents=search_memories_across_agents,
+                enable_final_model_based_memory_filter=enable_final_model_based_memory_filter,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                always=always,
+                token_budget=token_budget,
+                deadline_ms=deadline_ms,
+                explain=explain,
             )
         )
 
-    def search_memories_as_one(self, search_queries: Sequence[str], **options: Any) -> list[Memory]:
-        """Search with several queries, one list; options as in `Memora`."""
-        return self._background.run(self._wrapped.search_memories_as_one(search_queries, **options))
+    def search_memories_as_one(
+        self,
+        search_queries: Sequence[str],
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        *,
+        search_across_agents: bool = True,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        explain: bool = False,
+    ) -> list[Memory]:
+        """Search with several queries and return one list, best first."""
+        return self._background.run(
+            self._wrapped.search_memories_as_one(
+                search_queries,
+                filter_out_memory_ids_set,
+                search_across_agents=search_across_agents,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                explain=explain,
+            )
+        )
 
     def search_memories_as_batch(
-        self, search_queries: Sequence[str], **options: Any
+        self,
+        search_queries: Sequence[str],
+        filter_out_memory_ids_set: Collection[str] = frozenset(),
+        *,
+        search_across_agents: bool = True,
+        limit: int | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_similarity: float | None = None,
+        explain: bool = False,
     ) -> list[list[Memory]]:
-        """Search with several queries, one list each; options as in `Memora`."""
+        """Search with several queries and return one list for each."""
         return self._background.run(
-            self._wrapped.search_memories_as_batch(search_queries, **options)
+            self._wrapped.search_memories_as_batch(
+                search_queries,
+                filter_out_memory_ids_set,
+                search_across_agents=search_across_agents,
+                limit=limit,
+                filters=filters,
+                as_of=as_of,
+                min_similarity=min_similarity,
+                explain=explain,
+            )
         )
 
     def build_context(
