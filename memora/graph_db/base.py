@@ -826,6 +826,9 @@ class BaseGraphDB(ABC):
     async def setup(self) -> None:
         """Create constraints, indexes and stamps; run migrations; may be called at any time.
 
+        A store that only one process can own releases the leases of jobs and outbox entries when
+        it is opened: whoever held them is gone.
+
         Raises:
             SchemaVersionError: The store is newer than this memora, or was written by 0.3.
             StoreLockedError: Another process owns the embedded store.
