@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from itertools import groupby
@@ -84,7 +85,7 @@ class QdrantDB(BaseVectorDB):
             enable_console()
 
     @classmethod
-    def connect(
+    async def connect(
         cls,
         url: str,
         *,
@@ -93,11 +94,9 @@ class QdrantDB(BaseVectorDB):
         embedder: BaseEmbedder | None = None,
         lexical: SparseEncoder | None = None,
     ) -> Self:
-        """Open a client for the server at `url`, which `close` closes."""
-        from qdrant_client import AsyncQdrantClient  # noqa: PLC0415 - when used
-
-        # The server's version is checked by `setup`, with an error instead of a warning.
-        client = AsyncQdrantClient(url=url, api_key=api_key, check_compatibility=False)
+        """Make a client for the server at `url`, which `close` closes; nothing is sent yet."""
+        # In a thread: the first import of the client takes a second.
+        client = await asyncio.to_thread(_client, url, api_key)
         store = cls(client, collection_name, embedder=embedder, lexical=lexical)
         store._owns_client = True
         return store
@@ -304,6 +303,13 @@ class QdrantDB(BaseVectorDB):
                 wait=True,
                 ordering=models.WriteOrdering.STRONG,
             )
+
+
+def _client(url: str, api_key: str | None) -> AsyncQdrantClient:
+    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415 - when used
+
+    # `setup` checks the server's version, with an error instead of a warning.
+    return AsyncQdrantClient(url=url, api_key=api_key, check_compatibility=False)
 
 
 def _owner(document: EncodedDocument) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from memora.embeddings.hashing import HashingEmbedder
 from memora.testing.vector_contract import Reopen, VectorContract
 from memora.vector_db import QdrantDB
 from tests.attach import QdrantServer
+from tests.contract.qdrant_bridge import QdrantBridge
 
 
 class QdrantContract(VectorContract):
@@ -44,6 +45,18 @@ class TestLocalMode(QdrantContract):
         client = AsyncQdrantClient(":memory:")
         yield client
         await client.close()
+
+
+class TestOverTheWire(QdrantContract):
+    """The client's remote half, against local mode behind Qdrant's REST protocol."""
+
+    @pytest.fixture
+    async def client(self) -> AsyncIterator[AsyncQdrantClient]:
+        bridge = QdrantBridge()
+        client = bridge.client()
+        yield client
+        await client.close()
+        await bridge.local.close()
 
 
 class TestServer(QdrantContract):
