@@ -3,7 +3,8 @@
 Dense and lexical lists arrive with their raw scores. Within one query each list is scaled to 0..1
 by its own minimum and maximum, and the two are added with a weight (a convex combination, see
 Bruch, Gai, Ingber: "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 2023). Scores
-of different queries are not added up: a memory keeps its best one.
+of different queries are not added up: a memory keeps its best one, and a query whose best raw score
+is weaker than another's counts less.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def fuse(batches: Sequence[QueryHits], weights: Weights | None = None) -> list[R
     """
     weights = weights or Weights()
     best: dict[str, RankedId] = {}
-    for batch in batches:
-        for ranked in _fuse_query(batch, weights):
+    strengths = _strengths(batches)
+    for batch, strength in zip(batches, strengths, strict=True):
+        for ranked in _fuse_query(batch, weights, strength):
             known = best.get(ranked.memory_id)
             if known is None:
                 best[ranked.memory_id] = ranked
@@ -56,7 +58,25 @@ def fuse(batches: Sequence[QueryHits], weights: Weights | None = None) -> list[R
     return sorted(best.values(), key=lambda ranked: (-ranked.score, ranked.memory_id))
 
 
-def _fuse_query(batch: QueryHits, weights: Weights) -> list[RankedId]:
+def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:
+    """Return how strong each query's dense and lexical list is next to the best query's, 0 to 1.
+
+    Scaled within itself, the best of a query that found nothing near looks as good as a perfect
+    match of another; the raw scores of one leg tell them apart.
+    """
+    dense = [max((hit.score for hit in batch.dense), default=0.0) for batch in batches]
+    lexical = [max((hit.score for hit in batch.lexical), default=0.0) for batch in batches]
+    return list(zip(_relative(dense), _relative(lexical), strict=True))
+
+
+def _relative(values: Sequence[float]) -> list[float]:
+    top = max(values, default=0.0)
+    return [max(value, 0.0) / top if top > 0 else 1.0 for value in values]
+
+
+def _fuse_query(
+    batch: QueryHits, weights: Weights, strength: tuple[float, float]
+) -> list[RankedId]:
     dense, lexical = _scaled(batch.dense), _scaled(batch.lexical)
     raw = {hit.memory_id: hit.score for hit in batch.dense}
     raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
@@ -65,8 +85,8 @@ def _fuse_query(batch: QueryHits, weights: Weights) -> list[RankedId]:
     ranked: list[RankedId] = []
     for memory_id in dict.fromkeys([*dense, *lexical]):
         parts = {
-            "dense": share * dense.get(memory_id, 0.0),
-            "lexical": (1 - share) * lexical.get(memory_id, 0.0),
+            "dense": share * strength[0] * dense.get(memory_id, 0.0),
+            "lexical": (1 - share) * strength[1] * lexical.get(memory_id, 0.0),
         }
         if memory_id in raw:
             parts["dense_raw"] = raw[memory_id]
