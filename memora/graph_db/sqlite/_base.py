@@ -24,7 +24,7 @@ APPLICATION_ID = 0x6D656D67  # "memg"
 _OUTBOX = _queries.load(PACKAGE, "queries/outbox.sql")
 _ENQUEUE = _OUTBOX["enqueue"]
 _RELEASE_OUTBOX = _OUTBOX["release_all"]
-_RELEASE_JOBS = _queries.load(PACKAGE, "queries/job.sql")["release_all"]
+_RELEASE_JOBS = _queries.load(PACKAGE, "queries/jobs.sql")["release_all"]
 
 
 class SQLiteBase(BaseGraphDB, ABC):

@@ -32,7 +32,7 @@ from memora.schema.write_plan import (
     WriteReceipt,
 )
 
-_SQL = _queries.load(PACKAGE, "queries/plan.sql")
+_SQL = _queries.load(PACKAGE, "queries/apply.sql")
 _USER_SALT = _SQL["user_salt"]
 _USABLE_AGENTS = _SQL["usable_agents"]
 _IDEMPOTENCY = _SQL["idempotency"]

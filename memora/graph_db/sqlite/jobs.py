@@ -12,7 +12,7 @@ from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, one, rows
 from memora.schema.jobs import ExtractionJob, JobStatus
 
-_SQL = _queries.load(PACKAGE, "queries/job.sql")
+_SQL = _queries.load(PACKAGE, "queries/jobs.sql")
 _SAVE = _SQL["save"]
 _CLAIM = _SQL["claim"]
 _FIND = _SQL["find"]

@@ -57,7 +57,10 @@ JOIN memory AS owner
   ON owner.org_id = :org_id AND owner.memory_id = wanted.value AND owner.user_id = :user_id
 JOIN memory_source AS source
   ON source.org_id = :org_id AND source.memory_id = owner.memory_id
-JOIN message USING (org_id, interaction_id, position)
+JOIN message
+  ON message.org_id = source.org_id
+  AND message.interaction_id = source.interaction_id
+  AND message.position = source.position
 ORDER BY wanted.key, source.interaction_id, source.position;
 
 -- name: page
