@@ -64,6 +64,7 @@ def map_neo4j_errors() -> Generator[None]:
 def translated(error: Exception) -> MemoraError:
     """Return memora's error for one of the driver's."""
     from neo4j.exceptions import (  # noqa: PLC0415 - the driver is imported when used
+        ConfigurationError,
         ConnectionPoolError,
         ConstraintError,
         IncompleteCommit,
@@ -85,9 +86,11 @@ def translated(error: Exception) -> MemoraError:
         code = error.code or "no code"
         passing = error.is_retryable() or code.startswith(_PASSING_CODES)
         return (GraphDBConnectionError if passing else GraphDBError)(BACKEND, f"{name} ({code})")
+    # What the driver says by itself names addresses and settings, but no stored value.
+    reason = f"{name}: {error}".partition("\n")[0]
     if isinstance(error, (ServiceUnavailable, SessionExpired, ConnectionPoolError)):
-        return GraphDBConnectionError(BACKEND, f"{name}: {error}")
-    return GraphDBError(BACKEND, name)
+        return GraphDBConnectionError(BACKEND, reason)
+    return GraphDBError(BACKEND, reason if isinstance(error, ConfigurationError) else name)
 
 
 class Transaction:

@@ -28,7 +28,7 @@ USING INDEX a:Agent(org_id, created_at, agent_id)
 WHERE a.org_id = $org_id AND a.created_at IS NOT NULL AND a.agent_id IS NOT NULL
   AND a.deleted_at IS NULL
 RETURN a {.*} AS agent
-ORDER BY a.created_at, a.agent_id
+ORDER BY a.org_id, a.created_at, a.agent_id
 SKIP $skip LIMIT $limit
 
 // name: list_agents_of_user
@@ -38,7 +38,7 @@ USING INDEX a:Agent(org_id, user_id, created_at, agent_id)
 WHERE a.org_id = $org_id AND a.user_id = $user_id AND a.created_at IS NOT NULL
   AND a.agent_id IS NOT NULL AND a.deleted_at IS NULL
 RETURN a {.*} AS agent
-ORDER BY a.created_at, a.agent_id
+ORDER BY a.org_id, a.user_id, a.created_at, a.agent_id
 SKIP $skip LIMIT $limit
 
 // name: remove_agent

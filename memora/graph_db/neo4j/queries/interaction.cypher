@@ -13,7 +13,7 @@ USING INDEX i:Interaction(org_id, user_id, updated_at, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.updated_at IS NOT NULL
   AND i.interaction_id IS NOT NULL
 RETURN i {.*} AS interaction
-ORDER BY i.updated_at DESC, i.interaction_id
+ORDER BY i.org_id DESC, i.user_id DESC, i.updated_at DESC, i.interaction_id
 SKIP $skip LIMIT $limit
 
 // name: read_messages
@@ -22,14 +22,14 @@ MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interacti
 USING INDEX s:Message(org_id, user_id, interaction_id, position)
 WHERE s.position >= $start AND s.position < $end
 RETURN s {.*} AS message
-ORDER BY s.position
+ORDER BY s.org_id, s.user_id, s.interaction_id, s.position
 
 // name: read_prefix_hashes
 // As one list: a transcript has up to 100,000 messages.
 MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
 USING INDEX s:Message(org_id, user_id, interaction_id, position)
 WHERE s.position >= 0
-WITH s ORDER BY s.position
+WITH s ORDER BY s.org_id, s.user_id, s.interaction_id, s.position
 RETURN collect(s.prefix_hash) AS hashes
 
 // name: pick_interactions
@@ -38,14 +38,12 @@ MATCH (i:Interaction)
 USING INDEX i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.interaction_id IS NOT NULL
 RETURN i.interaction_id AS interaction_id, i.message_count AS message_count
-ORDER BY i.interaction_id
 LIMIT $batch
 
 // name: pick_named_interactions
 UNWIND $interaction_ids AS id
 MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: id})
-RETURN DISTINCT i.interaction_id AS interaction_id, i.message_count AS message_count
-ORDER BY interaction_id
+RETURN i.interaction_id AS interaction_id, i.message_count AS message_count
 LIMIT $batch
 
 // name: obtained_in

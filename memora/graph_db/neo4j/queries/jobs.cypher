@@ -30,7 +30,7 @@ WHERE j.org_id = $org_id AND j.created_at IS NOT NULL AND j.job_id IS NOT NULL
   AND ($user_id IS NULL OR j.user_id = $user_id)
   AND (size($statuses) = 0 OR j.status IN $statuses)
 RETURN j {.*} AS job
-ORDER BY j.created_at, j.job_id
+ORDER BY j.org_id, j.created_at, j.job_id
 SKIP $skip LIMIT $limit
 
 // name: find_idempotency

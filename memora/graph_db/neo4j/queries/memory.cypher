@@ -57,14 +57,18 @@ RETURN ids, v {.*,
 
 // name: list_memories
 // A page from ($at, $id) downwards; `$live_at` given: without what is expired then, or archived.
+// Here and elsewhere an order names all keys of the index, so that the index gives it and nothing
+// is sorted; and CASE keeps the planner from reading a page in two parts.
 MATCH (m:Memory)
 USING INDEX m:Memory(org_id, user_id, obtained_at, memory_id)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND m.memory_id IS NOT NULL
+  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
   AND (NOT $current_only OR m.head_of IS NOT NULL)
   AND ($live_at IS NULL
     OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+WITH m
+ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
 SKIP $skip LIMIT $limit
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
@@ -73,17 +77,20 @@ RETURN m {.*,
     RETURN s {.*} ORDER BY s.interaction_id, s.position
   }
 } AS memory
+ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
 
 // name: list_memories_of_agent
 MATCH (m:Memory)
 USING INDEX m:Memory(org_id, user_id, agent_id, obtained_at, memory_id)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.agent_id = $agent_id
   AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND m.memory_id IS NOT NULL
+  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
   AND (NOT $current_only OR m.head_of IS NOT NULL)
   AND ($live_at IS NULL
     OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+WITH m
+ORDER BY m.org_id DESC, m.user_id DESC, m.agent_id DESC, m.obtained_at DESC, m.memory_id DESC
 SKIP $skip LIMIT $limit
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
@@ -92,18 +99,22 @@ RETURN m {.*,
     RETURN s {.*} ORDER BY s.interaction_id, s.position
   }
 } AS memory
+ORDER BY m.org_id DESC, m.user_id DESC, m.agent_id DESC, m.obtained_at DESC, m.memory_id DESC
 
 // name: list_memories_of_interaction
 MATCH (m:Memory)
 USING INDEX m:Memory(org_id, user_id, interaction_id, obtained_at, memory_id)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.interaction_id = $interaction_id
   AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL AND (m.obtained_at < $at OR m.memory_id < $id)
+  AND m.memory_id IS NOT NULL
+  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
   AND ($agent_id IS NULL OR m.agent_id = $agent_id)
   AND (NOT $current_only OR m.head_of IS NOT NULL)
   AND ($live_at IS NULL
     OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m ORDER BY m.obtained_at DESC, m.memory_id DESC
+WITH m
+ORDER BY m.org_id DESC, m.user_id DESC, m.interaction_id DESC, m.obtained_at DESC,
+  m.memory_id DESC
 SKIP $skip LIMIT $limit
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
@@ -112,6 +123,8 @@ RETURN m {.*,
     RETURN s {.*} ORDER BY s.interaction_id, s.position
   }
 } AS memory
+ORDER BY m.org_id DESC, m.user_id DESC, m.interaction_id DESC, m.obtained_at DESC,
+  m.memory_id DESC
 
 // name: find_current_by_hash
 // Heads only (B56); oldest first, so that a mapping keeps the newest of equal statements.

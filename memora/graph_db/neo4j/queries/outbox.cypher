@@ -22,7 +22,8 @@ MATCH (e:OutboxEntry)
 USING INDEX e:OutboxEntry(seq)
 WHERE e.seq > 0 AND NOT e.dead AND e.not_before <= $now
   AND (e.lease_until IS NULL OR e.lease_until <= $now)
-  AND NOT EXISTS {
+WITH e ORDER BY e.seq
+WHERE NOT EXISTS {
     MATCH (leased:OutboxEntry)
     WHERE leased.org_id = e.org_id AND leased.lease_until > $now AND leased.seq < e.seq
       AND (leased.user_id = e.user_id OR e.op = 'drop_organization')
@@ -37,7 +38,7 @@ WHERE e.seq > 0 AND NOT e.dead AND e.not_before <= $now
     WHERE drop.org_id = e.org_id AND drop.user_id = '' AND drop.op = 'drop_organization'
       AND drop.seq < e.seq
   }
-WITH e ORDER BY e.seq LIMIT $limit
+WITH e LIMIT $limit
 SET e.lease = $lease, e.lease_until = $lease_until
 WITH e ORDER BY e.seq
 RETURN e {.*} AS entry

@@ -35,7 +35,7 @@ USING INDEX u:User(org_id, created_at, user_id)
 WHERE u.org_id = $org_id AND u.created_at IS NOT NULL AND u.user_id IS NOT NULL
   AND u.erasing IS NULL
 RETURN u {.*} AS user
-ORDER BY u.created_at, u.user_id
+ORDER BY u.org_id, u.created_at, u.user_id
 SKIP $skip LIMIT $limit
 
 // name: read_names
