@@ -24,6 +24,9 @@ _OLLAMA_URL = "http://localhost:11434/v1"
 _OPENAI_URL = "https://api.openai.com/v1"
 _TOGETHER_URL = "https://api.together.xyz/v1"
 
+# A directory that has it holds an embedded store.
+GRAPH_FILE = "graph.sqlite3"
+
 
 def embedded(
     cls: type[M],
@@ -78,7 +81,7 @@ def _directory(settings: Settings) -> Path:
 def _embedded_graph(settings: Settings) -> BaseGraphDB:
     from memora.graph_db.sqlite.interface import SQLiteGraph  # noqa: PLC0415
 
-    return SQLiteGraph(_directory(settings) / "graph.sqlite3")
+    return SQLiteGraph(_directory(settings) / GRAPH_FILE)
 
 
 def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:

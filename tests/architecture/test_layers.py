@@ -147,7 +147,8 @@ LAYERS = (
     Layer(
         "cli",
         ("memora.cli", "memora.cli.*", "memora.__main__"),
-        ("errors", "schema", "config", "agent", "bootstrap", "importers", "server"),
+        # memora itself for the version only
+        ("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
     ),
     Layer("testing", ("memora.testing", "memora.testing.*"), (*_PURE, *PORTS)),
     # The names people import; each is looked up when it is used.

@@ -1,0 +1,76 @@
+"""`memora`: the root command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memora import __version__
+from memora.cli.boundary import EXIT_CODES, Boundary
+from memora.cli.commands import reading, upkeep, work
+from memora.cli.commands.demo import demo
+
+app = typer.Typer(
+    name="memora",
+    cls=Boundary,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A memory engine for assistants: look at a store, check it, and finish what is left.\n\n"
+    "Commands work on the embedded store in --path, or else on the stores that the environment's "
+    "MEMORA_ variables name. With --json they print one JSON document on standard output.",
+    epilog=f"{EXIT_CODES}\n\nStart with: memora demo",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"memora {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; it may hold stored text."),
+    ] = False,
+) -> None:
+    """Hold the options that stand before the command."""
+
+
+app.command(
+    help="Save, update, recall and correct a sample conversation; no server, no key.\n\n"
+    "The store stays where it is, so that the other commands can be tried on it. A second run on "
+    "the same directory saves nothing twice.",
+    epilog="Example: memora demo --path ./memory",
+)(demo)
+app.command(
+    epilog='Example: memora recall "What should I not eat?" --path ./memory --org demo --user nora'
+)(reading.recall)
+app.command(epilog="Example: memora memories --path ./memory --org demo --user nora")(
+    reading.memories
+)
+app.command(
+    epilog="Example: memora history 3da273d5-4a1e-59e8-8871-7e712e7a8f75 --path ./memory "
+    "--org demo --user nora"
+)(reading.history)
+app.command(
+    epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
+)(reading.interaction)
+app.add_typer(work.jobs, name="jobs")
+app.add_typer(work.outbox, name="outbox")
+app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
+app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="memora")
