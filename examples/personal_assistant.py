@@ -40,14 +40,14 @@ class PersonalAssistant:
         self.format = memora.format_memories
 
     async def chat(self, message: str) -> str:
-        memories = await self.memories.recall(
+        memories, ids = await self.memories.recall_memories_for_message(
             message,
             preceding_msg_for_context=self.base_history[1:],
             # What was recalled before still stands in the prompt.
             filter_out_memory_ids_set=self.recalled_ids,
             limit=5,
         )
-        self.recalled_ids.update(memory.memory_id for memory in memories)
+        self.recalled_ids.update(ids)
         prompt = f"{self.format(memories)}\n{message}" if memories else message
 
         reply = await self.chat_model([*self.prompt_history, {"role": "user", "content": prompt}])
