@@ -79,7 +79,7 @@ class Shard:
     def create(cls, path: Path, dimensions: int) -> Shard:
         """Make an empty shard in a folder that is not there yet."""
         path.mkdir(mode=0o700, parents=True)
-        with _translated():
+        with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
             for field in KEYWORD_FIELDS:
                 index = edge.KeywordIndexParams(is_tenant=field == "org_id")
@@ -102,7 +102,7 @@ class Shard:
             VectorDBError: It is damaged.
         """
         try:
-            with _translated():
+            with translated():
                 return cls(edge.EdgeShard.load(str(path)), change)
         except VectorDBError as error:
             if "WouldBlock" in error.reason:
@@ -111,7 +111,7 @@ class Shard:
 
     def apply(self, removed: Sequence[str], points: Sequence[StoredPoint], upto: int) -> None:
         """Delete, then insert or replace; repeating it changes nothing."""
-        with _translated():
+        with translated():
             if removed:
                 self._shard.update(edge.UpdateOperation.delete_points(list(removed)))
             if points:
@@ -121,7 +121,7 @@ class Shard:
 
     def remove_tenant(self, scope: SearchScope) -> None:
         """Delete all points of the tenant."""
-        with _translated():
+        with translated():
             self._shard.update(edge.UpdateOperation.delete_points_by_filter(_tenant(scope)))
 
     def search(
@@ -133,7 +133,7 @@ class Shard:
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
         requests = _requests(queries, scope, conditions, limit + TIES)
-        with _translated():
+        with translated():
             if self._is_large(scope):
                 found = [self._shard.query(request) for request in requests]
             else:
@@ -142,24 +142,24 @@ class Shard:
 
     def count(self) -> int:
         """Return the exact number of points."""
-        with _translated():
+        with translated():
             return self._shard.count(edge.CountRequest())
 
     def flush(self) -> None:
         """Write everything to disk."""
-        with _translated():
+        with translated():
             self._shard.flush()
         self.flushed = self.change
         self.waiting = 0
 
     def optimize(self) -> None:
         """Drop the space of deleted points."""
-        with _translated():
+        with translated():
             self._shard.optimize()
 
     def close(self) -> None:
         """Flush and release the files."""
-        with _translated():
+        with translated():
             self._shard.close()
 
     def _is_large(self, scope: SearchScope) -> bool:
@@ -250,7 +250,7 @@ def _hit(point: edge.ScoredPoint) -> Hit:
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def translated() -> Generator[None]:
     """Turn what the engine raises into memora's errors: plain `Exception`, and Rust panics."""
     try:
         yield
