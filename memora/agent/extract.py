@@ -12,6 +12,7 @@ from memora.core import chunking
 from memora.core.authority import least_trusted
 from memora.core.hashing import content_hash
 from memora.core.ids import derived_memory_id
+from memora.core.messages import block
 from memora.core.placeholders import agent_span, escape, neutral, user_span
 from memora.core.planning import Candidate
 from memora.graph_db.base import StoredMessage
@@ -55,7 +56,7 @@ class Conversation:
     user_id: str
     agent_id: str | None
     new: tuple[StoredMessage, ...]
-    context: tuple[StoredMessage, ...]
+    context: tuple[MessageBlock, ...]
     at: datetime
     about_agent: bool
 
@@ -63,17 +64,7 @@ class Conversation:
 def as_stored(messages: Sequence[NewMessage], start: int) -> tuple[StoredMessage, ...]:
     """Return messages that are about to be stored as they will be read back."""
     return tuple(
-        StoredMessage(
-            MessageBlock(
-                role=message.role,
-                content=message.content,
-                msg_position=start + index,
-                name=message.name,
-                timestamp=message.timestamp,
-                data=message.data,
-            ),
-            message.prefix_hash,
-        )
+        StoredMessage(block(message, start + index), message.prefix_hash)
         for index, message in enumerate(messages)
     )
 
@@ -131,12 +122,12 @@ async def extract(
         if item.message.role not in _UNHEARD and _heard(item.message)
     ]
     context = [
-        _shown(-1, item, CONTEXT_CHARS)
-        for item in conversation.context
-        if item.message.role not in _UNHEARD and _heard(item.message)
+        _shown(-1, message, CONTEXT_CHARS)
+        for message in conversation.context
+        if message.role not in _UNHEARD and _heard(message)
     ]
     prompt = render.extract_memories(
-        [_shown(number, item, MESSAGE_CHARS) for number, item in numbered],
+        [_shown(number, item.message, MESSAGE_CHARS) for number, item in numbered],
         context,
         conversation.at,
         with_agent=conversation.agent_id is not None,
@@ -223,8 +214,7 @@ def _heard(message: MessageBlock) -> str:
     return chunking.without_recall(message.content or "").strip()
 
 
-def _shown(number: int, item: StoredMessage, limit: int) -> render.PromptMessage:
-    message = item.message
+def _shown(number: int, message: MessageBlock, limit: int) -> render.PromptMessage:
     return render.PromptMessage(
         number, message.role, _heard(message)[:limit], message.name, message.timestamp
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from memora.agent.recall import Search
 from memora.agent.save import SaveRequest
-from memora.core.messages import checked_time, parse_messages
+from memora.core.messages import KnownTranscript, Transcript
 from memora.errors import InvalidInputError
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
+from memora.schema.times import checked_time
 from memora.schema.validation import (
     PAGE,
     QUERIES,
@@ -91,7 +94,7 @@ def _excluded(value: object) -> frozenset[str]:
 def save_request(
     now: datetime,
     scope: Scope,
-    interaction: Sequence[Mapping[str, Any]] | None,
+    transcript: Transcript,
     *,
     interaction_id: str | None,
     current_datetime: datetime | None,
@@ -110,12 +113,10 @@ def save_request(
     Raises:
         InvalidInputError: One of them is malformed.
     """
-    if interaction is None:
-        raise InvalidInputError("interaction", "a list of messages", got="None")
     at = now if current_datetime is None else checked_time(current_datetime, "current_datetime")
     return SaveRequest(
         scope=scope,
-        messages=parse_messages(interaction),
+        transcript=transcript,
         at=at,
         interaction_id=checked_optional_id(interaction_id, "interaction_id"),
         external_id=checked_optional_id(external_id, "external_id"),
@@ -132,3 +133,43 @@ def save_request(
         if idempotency_key is None
         else checked_id(idempotency_key, "idempotency_key"),
     )
+
+
+class Transcripts:
+    """Remembers of the last saved conversations what a longer version of them need not repeat.
+
+    Bounded; holds hashes and no text. Forgetting costs time and nothing else.
+    """
+
+    _SIZE = 1024
+    # Parsing more messages than this goes to a thread, so that the event loop keeps turning.
+    _LONG = 500
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str, str], KnownTranscript] = OrderedDict()
+
+    async def parse(
+        self, scope: Scope, interaction: object, interaction_id: str | None
+    ) -> Transcript:
+        """Return the caller's transcript, parsed as far as it is new.
+
+        Raises:
+            InvalidInputError: Naming the message and field at fault.
+        """
+        key = (scope.org_id, scope.user_id, interaction_id or "")
+        known = self._known.get(key)
+        size = len(interaction) if isinstance(interaction, Sized) else self._LONG + 1
+        if known is None and size > self._LONG:
+            return await asyncio.to_thread(Transcript, interaction)
+        return Transcript(interaction, known)
+
+    def remember(self, scope: Scope, interaction_id: str, transcript: Transcript) -> None:
+        """Remember a transcript that is stored."""
+        known = transcript.known()
+        if known is None:
+            return
+        key = (scope.org_id, scope.user_id, interaction_id)
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > self._SIZE:
+            self._known.popitem(last=False)

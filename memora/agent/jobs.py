@@ -100,7 +100,7 @@ async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
         user_id=job.user_id,
         agent_id=job.agent_id,
         new=tuple(stored[job.start - start :]),
-        context=tuple(stored[: job.start - start]),
+        context=tuple(item.message for item in stored[: job.start - start]),
         at=datetime.fromisoformat(job.params["at"]),
         about_agent=job.params["about_agent"],
     )

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from memora._logging import enable_console
 from memora.agent import context, direct, jobs, preview, recall, save, search_queries
 from memora.agent.bound import BoundMemora
-from memora.agent.inputs import Defaults, save_request, search_of
+from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
-from memora.core.messages import checked_time
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
@@ -25,6 +24,7 @@ from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import MemorySearchScope, Scope, search_scope
+from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_bool,
     checked_id,
@@ -87,6 +87,7 @@ class Memora:
         graph = graph_db.with_vector_db(vector_db)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
         self._defaults = Defaults(recall_limit, min_similarity)
+        self._transcripts = Transcripts()
 
     @classmethod
     def embedded(
@@ -243,10 +244,12 @@ class Memora:
             ConflictError: Somebody else changed the interaction; its `tail` is theirs.
             ExtractionError: The transcript is stored, its memories are not yet; see `resume_job`.
         """
+        scope = Scope(org_id, user_id, agent_id)
+        transcript = await self._transcripts.parse(scope, interaction, interaction_id)
         request = save_request(
             self._ports.graph.clock.now(),
-            Scope(org_id, user_id, agent_id),
-            interaction,
+            scope,
+            transcript,
             interaction_id=interaction_id,
             current_datetime=current_datetime,
             extract_agent_memories=extract_agent_memories,
@@ -260,6 +263,7 @@ class Memora:
             process_id=process_id,
         )
         outcome = await save.save(self._ports, request)
+        self._transcripts.remember(scope, outcome.interaction_id, transcript)
         return outcome.interaction_id, outcome.at
 
     async def preview_save(
@@ -282,10 +286,12 @@ class Memora:
             NotFoundError: User, agent or interaction do not exist in this scope.
             LLMError: The extraction model failed.
         """
+        scope = Scope(org_id, user_id, agent_id)
+        transcript = await self._transcripts.parse(scope, interaction, interaction_id)
         request = save_request(
             self._ports.graph.clock.now(),
-            Scope(org_id, user_id, agent_id),
-            interaction,
+            scope,
+            transcript,
             interaction_id=interaction_id,
             current_datetime=current_datetime,
             extract_agent_memories=extract_agent_memories,

@@ -36,15 +36,14 @@ async def preview(ports: Ports, request: SaveRequest) -> SavePreview:
             raise InteractionNotFoundError(request.interaction_id)
         interaction_id = stored.interaction_id
         hashes = await graph.read_prefix_hashes(request.scope, interaction_id)
-    edit = transcripts.diff(hashes, request.messages)
-    start = max(0, edit.keep - extract.CONTEXT_MESSAGES)
+    edit = transcripts.diff(hashes, request.transcript.messages())
     conversation = extract.Conversation(
         key="preview",
         interaction_id=interaction_id,
         user_id=request.scope.user_id,
         agent_id=request.scope.agent_id,
         new=extract.as_stored(edit.append, edit.keep),
-        context=extract.as_stored(request.messages[start : edit.keep], start),
+        context=tuple(request.transcript.before(edit.keep, extract.CONTEXT_MESSAGES)),
         at=request.at,
         about_agent=request.about_agent,
     )

@@ -29,7 +29,6 @@ from memora.schema.write_plan import (
     IdempotencyRecord,
     InteractionWrite,
     MessageEdit,
-    NewMessage,
     WritePlan,
 )
 
@@ -49,7 +48,7 @@ class SaveRequest:
     """
 
     scope: Scope
-    messages: tuple[NewMessage, ...]
+    transcript: transcripts.Transcript
     at: datetime
     interaction_id: str | None = None
     external_id: str | None = None
@@ -69,7 +68,7 @@ class SaveRequest:
             {
                 "scope": [self.scope.org_id, self.scope.user_id, self.scope.agent_id],
                 "interaction": [self.interaction_id, self.external_id, self.expected_revision],
-                "messages": self.messages[-1].prefix_hash if self.messages else "",
+                "messages": self.transcript.last_hash,
                 "options": [self.about_agent, self.across_agents, self.title, self.metadata],
             }
         )
@@ -165,17 +164,17 @@ async def _store_transcript(
     graph = ports.graph
     new_id = _derived(request, "interaction") or graph.ids.short()
     job_id = _derived(request, "job") or graph.ids.short()
-    at_start: Sequence[str] | None = None
+    at_start: _Comparison | None = None
     for _attempt in range(_TRIES):
-        hashes = await _hashes(ports, request, stored)
-        edit = transcripts.diff(hashes, request.messages)
+        now = await _compare(ports, request, stored)
+        edit = now.edit
         if at_start is None:
-            at_start = hashes
+            at_start = now
         elif stored is not None and (
-            request.expected_revision is not None or _cuts_unseen(edit, hashes, at_start)
+            request.expected_revision is not None or _cuts_unseen(now, at_start)
         ):
             raise await graph.conflict(request.scope, stored, request.expected_revision)
-        unchanged = stored is not None and not transcripts.changes(edit, len(hashes))
+        unchanged = stored is not None and not transcripts.changes(edit, stored.message_count)
         if unchanged and request.idempotency_key is None and stored is not None:
             return SaveOutcome(stored.interaction_id, stored.updated_at, changed=False), None, None
         plan, conversation = await _plan(ports, request, stored, edit, new_id, job_id)
@@ -203,20 +202,43 @@ def _derived(request: SaveRequest, kind: str) -> str | None:
     return derived_short_id(kind, scope.org_id, scope.user_id, request.idempotency_key)
 
 
-async def _hashes(ports: Ports, request: SaveRequest, stored: Interaction | None) -> Sequence[str]:
-    """Return the stored prefix hashes; reads none of them when the transcript was only extended."""
-    if stored is None or stored.message_count == 0:
-        return ()
-    count = stored.message_count
-    known = request.messages[:count]
-    if len(known) == count and known[-1].prefix_hash == stored.content_hash:
-        return [message.prefix_hash for message in known]
-    return await ports.graph.read_prefix_hashes(request.scope, stored.interaction_id)
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The caller's transcript next to the stored one.
+
+    Attributes:
+        hashes: The stored prefix hashes; None when the transcript only extends what is stored, so
+            that its own are the same and none had to be read.
+    """
+
+    edit: MessageEdit
+    count: int
+    hashes: Sequence[str] | None
+    transcript: transcripts.Transcript
+
+    def cut_hashes(self, start: int, end: int) -> list[str]:
+        """Return the stored prefix hashes of positions [start, end)."""
+        if self.hashes is not None:
+            return list(self.hashes[start:end])
+        own = self.transcript.messages()[start : min(end, self.count)]
+        return [message.prefix_hash for message in own]
 
 
-def _cuts_unseen(edit: MessageEdit, now: Sequence[str], at_start: Sequence[str]) -> bool:
+async def _compare(ports: Ports, request: SaveRequest, stored: Interaction | None) -> _Comparison:
+    """Find the common prefix; reads no message when the transcript was only extended."""
+    transcript = request.transcript
+    count = 0 if stored is None else stored.message_count
+    if stored is None or transcript.starts_with(count, stored.content_hash):
+        return _Comparison(MessageEdit(count, transcript.tail(count)), count, None, transcript)
+    hashes = await ports.graph.read_prefix_hashes(request.scope, stored.interaction_id)
+    edit = transcripts.diff(hashes, transcript.messages())
+    return _Comparison(edit, count, hashes, transcript)
+
+
+def _cuts_unseen(now: _Comparison, at_start: _Comparison) -> bool:
     """Tell whether the edit cuts a message that was not there when the call started."""
-    return list(now[edit.keep :]) != list(at_start[edit.keep : len(now)])
+    cut = now.cut_hashes(now.edit.keep, now.count)
+    return cut != at_start.cut_hashes(now.edit.keep, now.count)
 
 
 async def _reload(
@@ -281,14 +303,13 @@ async def _plan(
 
 def _conversation(request: SaveRequest, write: InteractionWrite, job_id: str) -> Conversation:
     keep = write.edit.keep
-    start = max(0, keep - CONTEXT_MESSAGES)
     return Conversation(
         key=job_id if request.idempotency_key else write.interaction_id,
         interaction_id=write.interaction_id,
         user_id=request.scope.user_id,
         agent_id=request.scope.agent_id,
         new=as_stored(write.edit.append, keep),
-        context=as_stored(request.messages[start:keep], start),
+        context=tuple(request.transcript.before(keep, CONTEXT_MESSAGES)),
         at=request.at,
         about_agent=request.about_agent,
     )

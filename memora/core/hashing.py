@@ -4,28 +4,71 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from typing import Any
 
-_APOSTROPHES = "'\u2019"
+# Signs that are written in several ways.
+_ALIKE = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u2019\u2032\u201d\u2033", "-----''\"\"")
+# Powers and fractions are among these; NFKC would write them as plain digits.
+_RAISED = re.compile("[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u207f\u2150-\u215f\u2189]")
+_NO_WORD = re.compile(r"[^\w\s]|_")
+_ALWAYS = frozenset("%#&@?\u2030\u2031\u066a\u061f\u00a7")
 
 
 def normalised(text: str) -> str:
     """Return `text` without what does not change its statement: case, spacing, punctuation.
 
-    Signs that carry meaning stay: `+`, `-` before a digit, `%`, currency and other symbols.
+    Whatever may carry meaning stays: two texts that wrongly count as different cost a comparison,
+    two that wrongly count as equal lose a statement. See `_means` for what stays.
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
-    kept: list[str] = []
-    for index, char in enumerate(folded):
-        before_digit = index + 1 < len(folded) and folded[index + 1].isdigit()
-        if unicodedata.category(char)[0] != "P" or char in "%#&@":
-            kept.append(char)
-        elif before_digit and char in "-.,:/":
-            kept.append(char)
-        elif char not in _APOSTROPHES:
-            kept.append(" ")
-    return " ".join("".join(kept).split())
+    # Blanks at both ends, so that every sign has two neighbours.
+    folded = f" {_folded(text.translate(_ALIKE))} "
+
+    def replace(match: re.Match[str]) -> str:
+        at, char = match.start(), match.group()
+        if unicodedata.category(char)[0] != "P" or _means(folded[at - 1], char, folded[at + 1]):
+            return char
+        return "" if char == "'" else " "
+
+    return " ".join(_NO_WORD.sub(replace, folded).split())
+
+
+def _folded(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _RAISED.sub(_set_off, text))
+    return unicodedata.normalize("NFC", text.casefold())
+
+
+def _set_off(match: re.Match[str]) -> str:
+    """Keep a power or fraction apart from the digits before it: 10² is not 102."""
+    char = match.group()
+    is_power = unicodedata.decomposition(char).startswith("<super>")
+    return f"^{char}" if is_power else f" {char}"
+
+
+def _means(before: str, char: str, after: str) -> bool:
+    """Tell whether a punctuation mark between these two characters may carry meaning."""
+    if char in _ALWAYS or (before.isdigit() and after.isdigit()):
+        return True
+    if char in "._/:\\*" and before.isalnum() and after.isalnum():
+        return True  # addresses, paths, versions
+    match char:
+        case ".":
+            return after.isdigit() or (before.isspace() and after.isalnum())
+        case ",":
+            return after.isdigit()
+        case "-":  # signs; the last sign of a grade or blood type
+            signs = after.isdigit() or after == "." or unicodedata.category(after) == "Sc"
+            return signs or (before.isalnum() and not after.isalnum())
+        case "'" | '"':  # feet and inches
+            return before.isdigit()
+        case "!":
+            return after == "="
+        case "(" | ")":  # smileys
+            return before in ":;=-"
+        case _:
+            return False
 
 
 def content_hash(text: str) -> str:

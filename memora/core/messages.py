@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, cast
 
-from memora.core.clock import as_utc
 from memora.errors import InvalidInputError
 from memora.schema.models import MessageBlock
+from memora.schema.times import parsed_time
 from memora.schema.validation import (
     MESSAGES,
     ROLES,
@@ -40,17 +41,24 @@ def parse_messages(
     Raises:
         InvalidInputError: Naming the message and field at fault.
     """
+    return _parse(_as_list(interaction, field), 0, before, field)
+
+
+def _as_list(interaction: object, field: str) -> list[object]:
     if isinstance(interaction, (str, bytes, Mapping)) or not isinstance(interaction, Iterable):
-        raise InvalidInputError(
-            field, "a list of messages", got=kind_of(cast("object", interaction))
-        )
+        got = kind_of(cast("object", interaction))
+        raise InvalidInputError(field, "a list of messages", got=got)
     raw = list(cast("Iterable[object]", interaction))
     if len(raw) > MESSAGES:
         raise InvalidInputError(field, f"at most {MESSAGES} messages", got=str(len(raw)))
+    return raw
+
+
+def _parse(raw: list[object], start: int, before: str, field: str) -> tuple[NewMessage, ...]:
     messages: list[NewMessage] = []
     prefix = before
-    for position, item in enumerate(raw):
-        message = _parse_message(item, f"{field}[{position}]", prefix)
+    for position in range(start, len(raw)):
+        message = _parse_message(raw[position], f"{field}[{position}]", prefix)
         prefix = message.prefix_hash
         messages.append(message)
     return tuple(messages)
@@ -82,6 +90,7 @@ def _parse_message(item: object, field: str, before: str) -> NewMessage:
     name = given.get("name")
     if name is not None:
         name = checked_name(name, f"{field}.name")
+    timestamp = given.get("timestamp")
     if data:
         data = cast("dict[str, Any]", json.loads(checked_json(data, field)))
     return NewMessage(
@@ -89,7 +98,7 @@ def _parse_message(item: object, field: str, before: str) -> NewMessage:
         content=text,
         prefix_hash=message_hash(before, role, text, name, data or None),
         name=name,
-        timestamp=_parse_timestamp(given.get("timestamp"), f"{field}.timestamp"),
+        timestamp=None if timestamp is None else parsed_time(timestamp, f"{field}.timestamp"),
         data=data or None,
     )
 
@@ -108,33 +117,6 @@ def _text_parts(content: object) -> str | None:
     return "\n".join(texts) if texts else None
 
 
-def _parse_timestamp(value: object, field: str) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidInputError(field, "an ISO 8601 time") from None
-    if not isinstance(value, datetime):
-        raise InvalidInputError(field, "a datetime or ISO 8601 text", got=kind_of(value))
-    return checked_time(value, field)
-
-
-def checked_time(value: object, field: str) -> datetime:
-    """Return `value` as an aware datetime in UTC (a naive one is taken as local time).
-
-    Raises:
-        InvalidInputError: It is no datetime, or lies outside the calendar in UTC.
-    """
-    if not isinstance(value, datetime):
-        raise InvalidInputError(field, "a datetime", got=kind_of(value))
-    try:
-        return as_utc(value)
-    except (OverflowError, OSError, ValueError):
-        raise InvalidInputError(field, "a time of the years 1 to 9999 in UTC") from None
-
-
 def message_hash(
     before: str, role: str, content: str | None, name: str | None, data: dict[str, Any] | None
 ) -> str:
@@ -142,12 +124,143 @@ def message_hash(
 
     The timestamp does not: the same words saved again with another clock are the same message.
     """
-    digest = hashlib.blake2b(before.encode(), digest_size=16)
-    body = json.dumps([role, content, name, data], ensure_ascii=False, sort_keys=True)
+    if name is None and data is None and content is not None:
+        # By far the most messages. A role holds no zero byte, so this cannot equal another pair.
+        body = f"0{role}\0{content}"
+    else:
+        body = "1" + json.dumps([role, content, name, data], ensure_ascii=False, sort_keys=True)
     if not body.isascii():
         body = unicodedata.normalize("NFC", body)
-    digest.update(body.encode())
-    return digest.hexdigest()
+    return hashlib.blake2b((before + body).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTranscript:
+    """What is remembered of a transcript that was saved.
+
+    Attributes:
+        count: Number of messages.
+        prefix_hash: Prefix hash of the last one.
+        fingerprint: Hash over the messages as the caller passed them.
+    """
+
+    count: int
+    prefix_hash: str
+    fingerprint: bytes
+
+
+class Transcript:
+    """The caller's messages, validated and hashed only as far as nobody has done it before.
+
+    A conversation is passed whole each time it grows. When its beginning is, byte for byte, what
+    was saved before, only what follows is parsed.
+
+    Args:
+        interaction: See `parse_messages`.
+        known: What is remembered of the last save of the same conversation.
+        field: How errors name the argument.
+
+    Raises:
+        InvalidInputError: Naming the message and field at fault.
+    """
+
+    def __init__(
+        self, interaction: object, known: KnownTranscript | None = None, field: str = "interaction"
+    ) -> None:
+        self._raw = _as_list(interaction, field)
+        self._field = field
+        self._start = 0
+        before = EMPTY_HASH
+        digest = _Fingerprint()
+        if known is not None and 0 < known.count <= len(self._raw):
+            digest.add(self._raw[: known.count])
+            if digest.value() == known.fingerprint:
+                self._start, before = known.count, known.prefix_hash
+            else:
+                digest = _Fingerprint()
+        digest.add(self._raw[self._start :])
+        self._before = before
+        self._fingerprint = digest.value()
+        self._tail = _parse(self._raw, self._start, before, field)
+        self._all: tuple[NewMessage, ...] | None = self._tail if self._start == 0 else None
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @property
+    def last_hash(self) -> str:
+        """Prefix hash of the last message; empty for an empty transcript."""
+        return self._tail[-1].prefix_hash if self._tail else self._before
+
+    def known(self) -> KnownTranscript | None:
+        """Return what to remember once this transcript is stored; None when it cannot be."""
+        if self._fingerprint is None:
+            return None
+        return KnownTranscript(len(self), self.last_hash, self._fingerprint)
+
+    def starts_with(self, count: int, prefix_hash: str) -> bool:
+        """Tell whether the first `count` messages are those with this prefix hash."""
+        if count > len(self):
+            return False
+        if count in {0, self._start}:
+            return prefix_hash == (self._before if count else EMPTY_HASH)
+        if count > self._start:
+            return self._tail[count - self._start - 1].prefix_hash == prefix_hash
+        return self.messages()[count - 1].prefix_hash == prefix_hash
+
+    def tail(self, start: int) -> tuple[NewMessage, ...]:
+        """Return the messages from position `start` on."""
+        if start >= self._start:
+            return self._tail[start - self._start :]
+        return self.messages()[start:]
+
+    def before(self, end: int, count: int) -> list[MessageBlock]:
+        """Return up to `count` messages right before position `end`."""
+        start = max(0, end - count)
+        parsed = _parse(self._raw[:end], start, EMPTY_HASH, self._field)
+        return [block(message, start + index) for index, message in enumerate(parsed)]
+
+    def messages(self) -> tuple[NewMessage, ...]:
+        """Return all messages."""
+        if self._all is None:
+            self._all = _parse(self._raw, 0, EMPTY_HASH, self._field)
+        return self._all
+
+
+class _Fingerprint:
+    """Hash over messages as they are in memory, at the speed of C.
+
+    The serialisation is only compared, never read; what it cannot hold has no fingerprint.
+    """
+
+    _HEADER = 5  # type and length of the list, which grow while the messages stay
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._usable = True
+
+    def add(self, messages: list[object]) -> None:
+        try:
+            body = marshal.dumps(messages, 0)
+        except ValueError:
+            self._usable = False
+            return
+        self._digest.update(memoryview(body)[self._HEADER :])
+
+    def value(self) -> bytes | None:
+        return self._digest.digest() if self._usable else None
+
+
+def block(message: NewMessage, position: int) -> MessageBlock:
+    """Return a message as it will be read back from its position."""
+    return MessageBlock(
+        role=message.role,
+        content=message.content,
+        msg_position=position,
+        name=message.name,
+        timestamp=message.timestamp,
+        data=message.data,
+    )
 
 
 def common_prefix(stored: Sequence[str], incoming: Sequence[NewMessage]) -> int:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from memora.core import authority, versions
 from memora.core.hashing import content_hash, tombstone
 from memora.core.ids import Ids
-from memora.core.messages import checked_time, diff, parse_messages
+from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
@@ -22,6 +22,7 @@ from memora.schema.storage_schema import (
     MemoriesAndInteraction,
     MemoryToStore,
 )
+from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_id,
     checked_json_object,
