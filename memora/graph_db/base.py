@@ -13,7 +13,6 @@ from typing import Any, Self, cast
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
-from memora.core.messages import checked_time
 from memora.errors import (
     AgentNotFoundError,
     ConflictError,
@@ -30,6 +29,7 @@ from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
+from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_id,
     checked_name,
@@ -620,7 +620,7 @@ class BaseGraphDB(ABC):
     async def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
     ) -> DeleteCounts:
-        """Delete an interaction, its messages, jobs, and the memories obtained in it. Idempotent."""
+        """Delete an interaction with its messages, jobs, and memories obtained in it. Idempotent."""
         scope = Scope(org_id, user_id)
         found = await self.find_interaction(scope, checked_id(interaction_id, "interaction_id"))
         if found is None:
