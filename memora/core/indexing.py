@@ -24,16 +24,21 @@ NUMBER_FIELDS = ("obtained_at", "importance", "archived", "expires_at")
 _NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
-def index_texts(stored_text: str, obtained_at: datetime) -> tuple[str, str, str]:
+def index_texts(
+    stored_text: str, obtained_at: datetime, speaker: str | None = None
+) -> tuple[str, str, str]:
     """Return (dense text, lexical text, hash over both) of a memory.
 
     Args:
         stored_text: The statement with placeholders.
         obtained_at: Its time; the date is part of both texts, so that dates in questions match.
+        speaker: Who said it, where it is somebody's own words; part of both texts, so that names
+            in questions match.
     """
     text = neutral(stored_text)
+    said = text if speaker is None else f"{speaker}: {text}"
     date = f"{obtained_at:%d %B %Y}".lstrip("0")
-    dense = f"{text} ({date})"
+    dense = f"{said} ({date})"
     return dense, dense, exact_hash(TEXT_RECIPE, dense, dense)
 
 
@@ -82,7 +87,10 @@ def document(memory: Memory) -> IndexDocument:
     Args:
         memory: As stored, with name placeholders.
     """
-    dense, lexical, text_hash = index_texts(memory.memory, memory.obtained_at)
+    speaker = memory.metadata.get("speaker")
+    dense, lexical, text_hash = index_texts(
+        memory.memory, memory.obtained_at, speaker if isinstance(speaker, str) else None
+    )
     return IndexDocument(
         memory_id=memory.memory_id,
         org_id=memory.org_id,
