@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from memora.core.chunking import RECALL_CLOSE, RECALL_OPEN, estimated_tokens
+from memora.core.chunking import RECALL_CLOSE, RECALL_OPEN, estimated_tokens, in_recall
 from memora.errors import LLMError
 from memora.llm_backends.base import BaseBackendLLM
 from memora.prompts import render
@@ -31,8 +31,7 @@ def format_memories(
     lines: list[tuple[datetime, str]] = []
     left = token_budget
     for memory in memories:
-        text = " ".join(memory.memory.replace(RECALL_CLOSE, "").split())
-        line = f"- {text} ({memory.obtained_at:%Y-%m-%d})"
+        line = f"- {in_recall(memory.memory)} ({memory.obtained_at:%Y-%m-%d})"
         cost = estimated_tokens(line)
         if left is not None:
             if cost > left:

@@ -1,64 +1,107 @@
-"""Cuts texts where a reader would."""
+"""Cuts texts where a reader would, and takes recalled text out of what is remembered."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Longest statement that verbatim mode stores in one piece, in characters.
 VERBATIM_CHARS = 2000
 # Characters per token of English prose; a rough bound is all that budgets need.
 CHARS_PER_TOKEN = 4
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[。！？])|\n{2,}")
-_RECALL_BLOCK = re.compile(
-    r"<memora-recall[^<>]{0,200}>.*?(?:</memora-recall>|\Z)[ \t]*\n?", re.DOTALL
+_SENTENCE_END = re.compile(
+    r"[.!?\u2026][\"'\u201d\u2019\u00bb)\]]*(?=\s)"
+    r"|[\u3002\uff01\uff1f][\u300d\u300f\u201d\u2019\uff09]*"
+    r"|\n[ \t]*\n"
 )
+_ZWJ = "\u200d"
+_LONGEST_LETTER = 32
+
 RECALL_OPEN = '<memora-recall note="recalled by memora; not to be remembered again">'
 RECALL_CLOSE = "</memora-recall>"
-
-
-def sentences(text: str) -> list[str]:
-    """Split at sentence ends and blank lines; no piece is blank."""
-    return [piece.strip() for piece in _SENTENCE_END.split(text) if piece and piece.strip()]
+_RECALL_MARK = re.compile(r"<(/?)memora-recall(?:\s[^<>]{0,200})?>")
+_RECALL_LINES = re.compile(r"(?:[ \t]*\n- [^\n]*)*")
+_REST_OF_LINE = re.compile(r"[ \t]*\n?")
 
 
 def pieces(text: str, limit: int = VERBATIM_CHARS) -> list[str]:
     """Return the text in pieces of at most `limit` characters, cut at sentence ends.
 
-    A text that fits comes back as it is; a sentence longer than the limit is cut at spaces, or
-    where it must.
+    A text that fits comes back as it is; where there is no sentence end, lines, then words, then
+    letters are cut apart. The pieces are parts of the text; only blanks between them are left out.
 
     Args:
         text: Any text.
-        limit: Characters.
+        limit: Characters, at least 1.
     """
-    if len(text) <= limit:
-        return [text] if text.strip() else []
-    packed: list[str] = []
-    current = ""
-    for sentence in sentences(text):
-        for part in _cut(sentence, limit):
-            if current and len(current) + 1 + len(part) > limit:
-                packed.append(current)
-                current = part
-            else:
-                current = f"{current} {part}" if current else part
-    return [*packed, current] if current else packed
+    rest = text.strip()
+    if len(text) <= limit or not rest:
+        return [text] if rest else []
+    found: list[str] = []
+    start = 0
+    while len(rest) - start > limit:
+        end = _cut(rest, start, start + limit)
+        found.append(rest[start:end].rstrip())
+        start = end
+        while rest[start].isspace():
+            start += 1
+    return [*found, rest[start:]]
 
 
-def _cut(sentence: str, limit: int) -> list[str]:
-    parts: list[str] = []
-    while len(sentence) > limit:
-        at = sentence.rfind(" ", limit // 2, limit)
-        at = limit if at < 0 else at
-        parts.append(sentence[:at].strip())
-        sentence = sentence[at:].strip()
-    return [*parts, sentence] if sentence else parts
+def _cut(text: str, start: int, latest: int) -> int:
+    """Return where the piece that begins at `start` ends; the text goes on after `latest`."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, start, latest + 1)]
+    end = next((end for end in reversed(ends) if end <= latest), None)
+    if end is None:
+        end = text.rfind("\n", start + 1, latest + 1)
+    if end < 0:
+        end = next((at for at in range(latest, start, -1) if text[at].isspace()), -1)
+    return _between_letters(text, start, latest) if end < 0 else end
+
+
+def _between_letters(text: str, start: int, latest: int) -> int:
+    """Return the last place at or before `latest` that tears no accent or emoji apart."""
+    first = max(latest - _LONGEST_LETTER, start + (latest - start) // 2)
+    for at in range(latest, first, -1):
+        joined = unicodedata.category(text[at])[0] == "M" or _ZWJ in text[at - 1 : at + 1]
+        if not joined:
+            return at
+    return latest
 
 
 def without_recall(text: str) -> str:
-    """Return the text without blocks that `format_memories` made (feedback loop)."""
-    return _RECALL_BLOCK.sub("", text) if "<memora-recall" in text else text
+    """Return the text without blocks that `format_memories` made (feedback loop).
+
+    A block that does not end ends with its lines: what the speaker says after it stays.
+    """
+    if "memora-recall" not in text:
+        return text
+    blocks: list[tuple[int, int]] = []
+    open_marks: list[re.Match[str]] = []
+    for mark in _RECALL_MARK.finditer(text):
+        if not mark.group(1):
+            open_marks.append(mark)
+        else:
+            start = open_marks.pop().start() if open_marks else mark.start()
+            blocks.append((start, mark.end()))
+    for mark in open_marks:
+        lines = _RECALL_LINES.match(text, mark.end())
+        blocks.append((mark.start(), lines.end() if lines else mark.end()))
+    kept: list[str] = []
+    done = 0
+    for start, end in sorted(blocks):
+        if start >= done:
+            kept.append(text[done:start])
+        if end > done:
+            rest = _REST_OF_LINE.match(text, end)
+            done = rest.end() if rest else end
+    return "".join([*kept, text[done:]])
+
+
+def in_recall(text: str) -> str:
+    """Return the text as one line that can neither begin nor end a recalled block."""
+    return re.sub(r"<(?=/?memora-recall)", "\u2039", " ".join(text.split()))
 
 
 def estimated_tokens(text: str) -> int:
