@@ -56,6 +56,7 @@ def files() -> dict[str, tuple[str, Loaded]]:
         if not (path.parents[1] / "__init__.py").exists():
             continue
         package = ".".join(path.parents[1].relative_to(ROOT).parts)
+        import_module(package)  # before, not while, one of its files is loaded
         name = str(path.relative_to(ROOT))
         found[name] = (path.stem, _queries.load(package, f"queries/{path.name}"))
     return found

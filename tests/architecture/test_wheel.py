@@ -33,7 +33,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     }
     files = set(ZipFile(wheel).namelist())
     assert not expected - files
-    assert {Path(name).suffix for name in expected} <= {".py", ".typed", ".sql", ".cypher"}
+    assert {Path(name).suffix for name in expected} <= {".py", ".typed", ".sql", ".cypher", ".json"}
     assert "memora/py.typed" in files
     assert {name.split("/")[0] for name in files} == {"memora", dist_info(files)}
 
