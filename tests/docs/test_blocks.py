@@ -15,6 +15,9 @@ from tests.docs import blocks
 from tests.docs.blocks import Block, Story
 from tests.docs.player import Player, engine_names, run
 
+# A story may be the first to import an SDK, which takes seconds on a busy machine.
+pytestmark = pytest.mark.timeout(60)
+
 PAGE_BLOCKS = [block for page in blocks.PAGES for block in blocks.page_blocks(page)]
 STORIES = blocks.stories()
 WITHOUT_SERVER = [story for story in STORIES if not story.servers]

@@ -156,7 +156,7 @@ async def test_naive_time_is_logged_once_and_never_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The document passes `datetime.now()`; the test suite makes every warning an error."""
-    monkeypatch.setattr("memora.core.clock._told_about_naive", False)
+    monkeypatch.setattr("memora.schema.times._told_about_naive", False)
     with caplog.at_level(logging.WARNING, logger="memora"):
         for _again in range(2):
             await memora.recall_memories_for_message(
