@@ -172,7 +172,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ConflictError,
         "idempotency_key",
     ),
-    ("another's job", {"job_owners": ["somebody"]}, ConflictError, "job"),
+    ("another's job", {"job_owners": ["somebody"]}, InteractionNotFoundError, "i"),
     (
         "interaction there",
         {"interactions": [{"interaction_id": "i", "revision": 3}]},

@@ -152,10 +152,9 @@ def _checked_transcript(plan: WritePlan, found: Row) -> Transcript | None:
         InteractionNotFoundError, ConflictError: As the port says.
     """
     write, job, job_owners = plan.interaction, plan.job, found["job_owners"]
-    if job is not None and plan.job_must_exist and plan.scope.user_id not in job_owners:
+    allowed = [[plan.scope.user_id]] if plan.job_must_exist else [[plan.scope.user_id], []]
+    if job is not None and job_owners not in allowed:
         raise InteractionNotFoundError(job.interaction_id)
-    if job is not None and job_owners not in ([], [plan.scope.user_id]):
-        raise ConflictError("job", job.job_id, expected="a new id", actual="a known one")
     stored = {row["interaction_id"]: row for row in found["interactions"]}
     created = {write.interaction_id} if write and write.expected_revision is None else set[str]()
     for interaction_id in sorted(_interactions(plan) - created - stored.keys()):

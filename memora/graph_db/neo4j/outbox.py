@@ -50,6 +50,8 @@ class OutboxPart(Neo4jBase):
         )
 
     async def enqueue_sync(self, scope: Scope, memory_ids: Sequence[str], now: datetime) -> None:
+        if not memory_ids:
+            return
         await self._connection.write(
             partial(
                 enqueue,

@@ -1,13 +1,14 @@
 // name: put_agent
-// Inserts, or returns what is there; a deleted agent of this id comes back as the given one.
+// Inserts, or returns what is there. A deleted agent comes back under its new label; whom an agent
+// serves never changes.
 MATCH (o:Organization {org_id: $org_id})
 MERGE (a:Agent {org_id: $org_id, agent_id: $agent_id})
-ON CREATE SET a.created_at = $created_at, a.deleted_at = $created_at
-WITH o, a, a.deleted_at IS NOT NULL AS absent
-SET a.agent_label = CASE WHEN absent THEN $agent_label ELSE a.agent_label END,
-  a.user_id = CASE WHEN absent THEN $user_id ELSE a.user_id END,
-  a.created_at = CASE WHEN absent THEN $created_at ELSE a.created_at END,
-  a.deleted_at = null
+ON CREATE SET a.user_id = $user_id, a.deleted_at = $created_at
+WITH o, a, a.deleted_at IS NOT NULL
+  AND (a.user_id = $user_id OR (a.user_id IS NULL AND $user_id IS NULL)) AS comes
+SET a.agent_label = CASE WHEN comes THEN $agent_label ELSE a.agent_label END,
+  a.created_at = CASE WHEN comes THEN $created_at ELSE a.created_at END,
+  a.deleted_at = CASE WHEN comes THEN null ELSE a.deleted_at END
 MERGE (o)-[:HAS_AGENT]->(a)
 RETURN a {.*} AS agent
 

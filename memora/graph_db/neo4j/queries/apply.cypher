@@ -2,7 +2,7 @@
 // Takes the user's lock, and then reads all that the plan's guards look at: whoever else writes
 // for this user has committed before, or waits (B24, B25, B26, B28).
 MATCH (u:User {org_id: $org_id, user_id: $user_id})
-SET u.lock = coalesce(u.lock, 0) + 1
+SET u.lock = true
 WITH u
 RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
   COLLECT {

@@ -1,7 +1,7 @@
 // name: lock_job
 // Takes the job's lock; its state is read by the next statement, under the lock.
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
-SET j.lock = coalesce(j.lock, 0) + 1
+SET j.lock = true
 RETURN j.job_id AS job_id
 
 // name: claim_job

@@ -12,7 +12,7 @@ RETURN e.seq AS seq
 // name: lock_claims
 // Whoever leases, releases or deletes entries does it under this lock, in turn.
 MATCH (claims:Meta {name: 'outbox_claims'})
-SET claims.lock = coalesce(claims.lock, 0) + 1
+SET claims.lock = true
 RETURN claims.name AS name
 
 // name: claim

@@ -26,7 +26,7 @@ CALL db.awaitIndexes(300)
 // name: counters
 // The nodes that order the outbox: `seq` counts entries, `claims` is the lock of all claims.
 MERGE (outbox:Meta {name: 'outbox'}) ON CREATE SET outbox.seq = 0
-MERGE (claims:Meta {name: 'outbox_claims'}) ON CREATE SET claims.lock = 0
+MERGE (claims:Meta {name: 'outbox_claims'}) ON CREATE SET claims.lock = true
 
 // name: put_stamp
 // Notes the schema version; never lowers it.

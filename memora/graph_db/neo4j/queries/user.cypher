@@ -1,13 +1,15 @@
 // name: lock_organization
 // Adding to an organization waits for an erasure of it under way; `erasing` is read under the lock.
+// Any write takes the node's lock, and a constant is the one to use: to count up, the server would
+// lock the node's relationships as well, and before the node, which deadlocks with adding some.
 MATCH (o:Organization {org_id: $org_id})
-SET o.lock = coalesce(o.lock, 0) + 1
+SET o.lock = true
 RETURN o.erasing IS NOT NULL AS erasing
 
 // name: lock_user
 // Every write of a user's data starts here: it serialises them, and none starts after an erasure.
 MATCH (u:User {org_id: $org_id, user_id: $user_id})
-SET u.lock = coalesce(u.lock, 0) + 1
+SET u.lock = true
 RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt
 
 // name: put_user
