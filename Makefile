@@ -26,7 +26,7 @@ check: dev  ## Generated files, version, and the house's numbers
 	@scripts/check
 
 build: dev  ## Build wheel and sdist, and try the wheel in an empty environment
-	@scripts/build
+	@scripts/build --try
 
 coverage: dev  ## Branch coverage with its limits
 	@scripts/coverage

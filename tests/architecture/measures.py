@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tests.architecture.source import ROOT, Module, modules
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+# Made by a script from other modules; nobody reads or edits it.
+GENERATED = {"memora.sync"}
 Documented = FunctionNode | ast.ClassDef
 
 
@@ -21,10 +23,11 @@ class Size:
 
 
 def file_sizes() -> list[Size]:
-    """Every file of the package, the largest first."""
+    """Every written file of the package, the largest first."""
     found = [
         Size(len(module.text.splitlines()), str(module.path.relative_to(ROOT)))
         for module in modules().values()
+        if module.name not in GENERATED
     ]
     return sorted(found, reverse=True)
 
@@ -65,7 +68,7 @@ def docstring_lines(node: ast.Module | Documented) -> int:
 
 def broad_handlers() -> list[str]:
     """`except Exception` (or wider) that hands nothing on, outside of process boundaries."""
-    boundaries = ("memora.cli", "memora.server", "memora.mcp")
+    boundaries = ("memora.cli", "memora.server", "memora.mcp", "memora.testing")
     found: list[str] = []
     for module in modules().values():
         if module.name.startswith(boundaries):
