@@ -30,7 +30,8 @@ def place(chain: Sequence[Memory], obtained_at: datetime) -> Placement:
     """Decide where a version obtained at that time goes in an existing chain.
 
     A version as new as the newest one, or newer, becomes the head; an older one goes below the
-    first newer version and is a past version from the start.
+    first newer version and is a past version from the start. Inserted into the time of a version
+    that ended before its successor began, it ends there too: the gap of a purge stays a gap.
 
     Args:
         chain: All versions, newest first (as `graph.get_user_memory_history` returns them).
@@ -41,31 +42,18 @@ def place(chain: Sequence[Memory], obtained_at: datetime) -> Placement:
     predecessor = below[0] if below else None
     successor = newer[-1] if newer else None
     head = next((version for version in chain if version.is_current), None)
-    if successor is None:
-        ended = predecessor.superseded_at if predecessor else None
-        return Placement(
-            chain_id=chain[0].chain_id,
-            predecessor_id=predecessor.memory_id if predecessor else None,
-            predecessor_superseded_at=obtained_at if ended is None else min(ended, obtained_at),
-            successor_id=None,
-            superseded_at=None,
-            replaces_head=head.memory_id if head else None,
-        )
+    ended = predecessor.superseded_at if predecessor else None
+    superseded_at = None if successor is None else successor.obtained_at
+    if superseded_at is not None and ended is not None and obtained_at < ended:
+        superseded_at = min(superseded_at, ended)
     return Placement(
         chain_id=chain[0].chain_id,
         predecessor_id=predecessor.memory_id if predecessor else None,
-        predecessor_superseded_at=_earlier(predecessor, obtained_at),
-        successor_id=successor.memory_id,
-        superseded_at=successor.obtained_at,
-        replaces_head=None,
+        predecessor_superseded_at=min(ended or obtained_at, obtained_at) if predecessor else None,
+        successor_id=successor.memory_id if successor else None,
+        superseded_at=superseded_at,
+        replaces_head=head.memory_id if head and successor is None else None,
     )
-
-
-def _earlier(predecessor: Memory | None, obtained_at: datetime) -> datetime | None:
-    if predecessor is None:
-        return None
-    ended = predecessor.superseded_at
-    return obtained_at if ended is None else min(ended, obtained_at)
 
 
 def version_at(chain: Sequence[Memory], as_of: datetime | None) -> Memory | None:

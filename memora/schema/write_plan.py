@@ -90,7 +90,8 @@ class MemoryWrite:
 
     Attributes:
         text: The statement with name placeholders (`core.placeholders`).
-        superseded_at: Set when it is inserted below the head: the successor's `obtained_at`.
+        superseded_at: Set when it is inserted below the head: the successor's `obtained_at`, or
+            where the version that it cuts short ended before that.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
     """
 
