@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memora.core.indexing import TEXT_RECIPE, payload
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
@@ -24,7 +24,7 @@ LEXICAL = "bm25"
 HIT_FIELDS = ("org_id", "user_id", "agent_id")
 
 # So many hits more than asked for are fetched, because engines cut ties at random and memora by id.
-TIES = 32
+TIES = 16
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
@@ -48,6 +48,17 @@ class EncodedQuery:
 
     dense: list[float] | None
     lexical: SparseVector | None
+
+
+class ScoredPoint(Protocol):
+    """What both engines call a hit."""
+
+    @property
+    def id(self) -> Any: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def payload(self) -> Mapping[str, Any] | None: ...
 
 
 class Encoder:
@@ -88,19 +99,19 @@ class Encoder:
             EmbeddingError: The texts could not be embedded.
         """
         latest = {checked_memory_id(document.memory_id): document for document in documents}
-        dense, lexical = await asyncio.gather(
-            self._embedder.embed_documents([document.dense_text for document in latest.values()]),
-            asyncio.to_thread(
-                self._lexical.encode_documents,
-                [document.lexical_text for document in latest.values()],
-            ),
+        lexical = self._in_worker(
+            self._lexical.encode_documents,
+            [document.lexical_text for document in latest.values()],
+        )
+        dense = await self._embedder.embed_documents(
+            [document.dense_text for document in latest.values()]
         )
         return [
             EncodedDocument(
                 memory_id, document.org_id, document.user_id, row, sparse, payload(document)
             )
             for (memory_id, document), row, sparse in zip(
-                latest.items(), dense, lexical, strict=True
+                latest.items(), dense, await lexical, strict=True
             )
         ]
 
@@ -110,14 +121,18 @@ class Encoder:
         Raises:
             EmbeddingError: The texts could not be embedded.
         """
-        dense, lexical = await asyncio.gather(
-            self._embedder.embed_queries(texts),
-            asyncio.to_thread(self._lexical.encode_queries, texts),
-        )
+        lexical = self._in_worker(self._lexical.encode_queries, texts)
+        dense = await self._embedder.embed_queries(texts)
         return [
             EncodedQuery(row.tolist() if row.any() else None, sparse if sparse.indices else None)
-            for row, sparse in zip(dense, lexical, strict=True)
+            for row, sparse in zip(dense, await lexical, strict=True)
         ]
+
+    def _in_worker(
+        self, encode: Callable[[Sequence[str]], list[SparseVector]], texts: Sequence[str]
+    ) -> asyncio.Future[list[SparseVector]]:
+        """Encode in a worker thread, while the embedder works in another."""
+        return asyncio.get_running_loop().run_in_executor(None, encode, texts)
 
     async def close(self) -> None:
         """Close the embedder if this object opened it."""
@@ -139,31 +154,28 @@ def _words(stamp: IndexStamp) -> str:
     return f"vectors of {stamp.model_id} ({stamp.dimensions} dimensions, {stamp.recipe})"
 
 
-def hit(memory_id: object, score: float, owner: dict[str, Any]) -> Hit:
-    """Build a hit from what an engine returned."""
-    return Hit(
-        memory_id=str(memory_id),
-        org_id=owner["org_id"],
-        user_id=owner["user_id"],
-        agent_id=owner.get("agent_id"),
-        score=round(score, _DIGITS),
-    )
-
-
-def best(hits: Iterable[Hit], limit: int) -> tuple[Hit, ...]:
-    """Return the best hits, ties by id."""
-    return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.memory_id))[:limit])
-
-
 def answers(
-    queries: Sequence[EncodedQuery], lists: Iterable[Iterable[Hit]], limit: int
+    queries: Sequence[EncodedQuery], lists: Iterable[Iterable[ScoredPoint]], limit: int
 ) -> list[QueryHits]:
     """Put the lists that were asked for (dense before lexical) back to their queries."""
     found = iter(lists)
     return [
         QueryHits(
-            dense=best(next(found), limit) if query.dense else (),
-            lexical=best(next(found), limit) if query.lexical else (),
+            dense=_best(next(found), limit) if query.dense else (),
+            lexical=_best(next(found), limit) if query.lexical else (),
         )
         for query in queries
     ]
+
+
+def _best(points: Iterable[ScoredPoint], limit: int) -> tuple[Hit, ...]:
+    """Return the best hits, ties by id."""
+    ranked = sorted((-round(point.score, _DIGITS), str(point.id), point) for point in points)
+    return tuple(
+        _hit(memory_id, -negative, point.payload or {})
+        for negative, memory_id, point in ranked[:limit]
+    )
+
+
+def _hit(memory_id: str, score: float, owner: Mapping[str, Any]) -> Hit:
+    return Hit(memory_id, owner["org_id"], owner["user_id"], owner.get("agent_id"), score)

@@ -13,7 +13,7 @@ from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
-from memora.schema.index import Hit, QueryHits
+from memora.schema.index import QueryHits
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -22,7 +22,6 @@ from memora.vector_db._encoding import (
     TIES,
     EncodedQuery,
     answers,
-    hit,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._rows import StoredPoint
@@ -138,7 +137,7 @@ class Shard:
                 found = [self._shard.query(request) for request in requests]
             else:
                 found = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return answers(queries, (map(_hit, points) for points in found), limit)
+        return answers(queries, found, limit)
 
     def count(self) -> int:
         """Return the exact number of points."""
@@ -243,10 +242,6 @@ def _requests(
             for nearest, params in asked
         ]
     return requests
-
-
-def _hit(point: edge.ScoredPoint) -> Hit:
-    return hit(point.id, point.score, point.payload or {})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
 from memora.errors import SchemaVersionError, VectorDBError
-from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -24,7 +24,6 @@ from memora.vector_db._encoding import (
     Encoder,
     answers,
     check_stamp,
-    hit,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._qdrant_errors import translated
@@ -154,7 +153,7 @@ class QdrantDB(BaseVectorDB):
             return [QueryHits() for _ in queries]
         with translated():
             found = await self.async_client.query_batch_points(self.collection_name, requests)
-        return answers(encoded, (map(_hit, response.points) for response in found), limit)
+        return answers(encoded, (response.points for response in found), limit)
 
     async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         for start in range(0, len(memory_ids), _DELETE_BATCH):
@@ -381,10 +380,6 @@ def _requests(
             for vector, name, params in asked
         ]
     return requests
-
-
-def _hit(point: models.ScoredPoint) -> Hit:
-    return hit(point.id, point.score, point.payload or {})
 
 
 def _entry(record: models.Record, model_id: str) -> IndexEntry:

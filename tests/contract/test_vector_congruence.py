@@ -18,7 +18,7 @@ from memora.core.ids import RandomIds
 from memora.embeddings.hashing import HashingEmbedder
 from memora.schema.index import IndexDocument, QueryHits
 from memora.schema.scope import Scope
-from memora.testing.vector_contract import document
+from memora.testing.vector_clauses.documents import document
 from memora.vector_db import BaseVectorDB, EmbeddedVectorDB, QdrantDB
 from tests.attach import QdrantServer
 

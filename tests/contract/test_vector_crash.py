@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from memora.embeddings.hashing import HashingEmbedder
-from memora.testing.vector_contract import everything, stored
+from memora.testing.vector_clauses.documents import everything, stored
 from memora.vector_db import EmbeddedVectorDB
 from tests.contract import vector_writer
 from tests.contract.vector_writer import ALICE, BATCH, memory_id

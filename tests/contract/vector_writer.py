@@ -8,7 +8,7 @@ from uuid import UUID
 
 from memora.embeddings.hashing import HashingEmbedder
 from memora.schema.scope import Scope
-from memora.testing.vector_contract import document
+from memora.testing.vector_clauses.documents import document
 from memora.vector_db import EmbeddedVectorDB, embedded
 
 ALICE = Scope("org", "alice")

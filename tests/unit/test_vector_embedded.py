@@ -21,7 +21,7 @@ from memora.embeddings.hashing import HashingEmbedder
 from memora.errors import SchemaVersionError, StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
 from memora.schema.scope import Scope
-from memora.testing.vector_contract import document, everything, stored
+from memora.testing.vector_clauses.documents import document, everything, stored
 from memora.vector_db import EmbeddedVectorDB, _shard, embedded
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import VectorRows

@@ -28,7 +28,7 @@ from memora.errors import (
     VectorDBError,
 )
 from memora.schema.scope import Scope
-from memora.testing.vector_contract import document, stored
+from memora.testing.vector_clauses.documents import document, stored
 from memora.vector_db import QdrantDB
 from memora.vector_db._qdrant_errors import foreign_errors, memora_error, translated
 from tests.contract.qdrant_bridge import QdrantBridge, Sent

@@ -1,0 +1,1 @@
+"""The clauses of `VectorContract`, by subject."""
