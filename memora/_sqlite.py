@@ -1,7 +1,8 @@
-"""One SQLite file, owned by one thread of one process; under both embedded stores.
+"""One SQLite file, owned by one process; under both embedded stores.
 
-All statements run in the store's own thread on its only connection. Writes that wait at the same
-moment share one commit, each in its own savepoint, so that a disk flush is paid once for all.
+One thread writes, on the only connection that can; another one reads, so that a read does not
+wait for the disk flush of somebody's write. Writes that wait at the same moment share one commit,
+each in its own savepoint, so that the flush is paid once for all.
 """
 
 from __future__ import annotations
@@ -10,24 +11,21 @@ import asyncio
 import logging
 import os
 import sqlite3
-import sys
-import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from memora._process_lock import ProcessLock
 from memora.errors import (
     GraphDBConnectionError,
     GraphDBError,
     MemoraError,
     SchemaVersionError,
-    StoreLockedError,
 )
 
 T = TypeVar("T")
@@ -89,10 +87,10 @@ class _Write(Generic[T]):
 
 
 class SqliteStore:
-    """A migrated database with one connection in one thread.
+    """A migrated database with one writing and one reading connection.
 
-    Usable from any event loop, but only in the process that opened it. A cancelled call leaves
-    no half transaction: its function either never starts or runs to the end and is committed.
+    Usable from any event loop, but only in the process that opened it. A cancelled write leaves
+    no half transaction: either it never starts, or its caller goes on when it is committed.
 
     Args:
         path: The database file; None keeps everything in memory.
@@ -123,6 +121,7 @@ class SqliteStore:
         self._error = error
         self._connection_error = connection_error
         self._executor: ThreadPoolExecutor | None = None
+        self._reader: _Reader | None = None
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
         self._resources = ExitStack()
@@ -155,8 +154,14 @@ class SqliteStore:
             await asyncio.shield(asyncio.wrap_future(self._closing))
 
     async def read(self, work: Work[T]) -> T:
-        """Run `work` on the connection; it must not write."""
-        return await asyncio.wrap_future(self._submit(partial(self._read, work)))
+        """Run `work` on one state of the database; it cannot write.
+
+        It sees every write that was finished before the call.
+        """
+        executor, reader = self._check_usable(), self._reader
+        if reader is not None:
+            executor = reader.executor
+        return await asyncio.wrap_future(executor.submit(self._read, work, reader))
 
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run `work` in a transaction, and return when it is committed.
@@ -172,11 +177,11 @@ class SqliteStore:
         self._check_usable()
         self._queue.append(waiting)
         self._submit(self._commit_waiting)
-        return await asyncio.wrap_future(waiting.future)
+        return await _settled(waiting.future)
 
     async def checkpoint(self) -> None:
         """Move everything into the database file and empty its log, as after an erasure."""
-        await asyncio.wrap_future(self._submit(partial(self._read, _checkpoint)))
+        await asyncio.wrap_future(self._submit(self._try_checkpoint))
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -191,11 +196,11 @@ class SqliteStore:
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         return self._check_usable().submit(work)
 
-    # What follows runs in the store's thread.
+    # What follows runs in the store's threads.
 
-    def _read(self, work: Work[T]) -> T:
+    def _read(self, work: Work[T], reader: _Reader | None) -> T:
         with self._errors_translated():
-            return work(self._opened())
+            return work(self._opened()) if reader is None else reader.run(work)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -255,13 +260,16 @@ class SqliteStore:
                     self._prepare(connection)
             _tell_about_version()
             self._connection = connection
+            stack.callback(self._try_checkpoint)
+            if self._path is not None:
+                self._reader = stack.enter_context(_Reader(Path(target)))
             self._resources = stack.pop_all()
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = path.resolve()
-            stack.enter_context(_ProcessLock(path))
+            stack.enter_context(ProcessLock(path))
             if not path.exists():
                 # Made by hand only while it is not there: SQLite would take the umask's mode, and
                 # closing a file that SQLite has open would drop its locks.
@@ -298,10 +306,10 @@ class SqliteStore:
     def _close(self) -> None:
         if self._connection is None:
             return
-        self._try_checkpoint()
-        self._connection = None
         with self._errors_translated():
             self._resources.close()
+        self._connection = None
+        self._reader = None
 
     @contextmanager
     def _errors_translated(self) -> Generator[None]:
@@ -320,67 +328,51 @@ class SqliteStore:
         return self._error(self._backend, reason)
 
 
-class _ProcessLock:
-    """Exclusive lock on a file beside the database; the system frees it when the owner dies."""
+async def _settled(future: Future[T]) -> T:
+    """Return the outcome; when cancelled, do not leave before it is decided what it is."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        if not future.cancel():
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait([waiting])
+        raise
 
-    # Copies of the lock in forked children would outlive the owner.
-    _held: ClassVar[weakref.WeakSet[_ProcessLock]] = weakref.WeakSet()
-    _fork_handled: ClassVar[bool] = False
 
-    def __init__(self, database: Path) -> None:
-        self._directory = database.parent
-        path = database.with_name(database.name + ".lock")
-        self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+")
+class _Reader:
+    """A connection that cannot write, in a thread of its own.
 
-    def __enter__(self) -> _ProcessLock:
-        try:
-            _lock(self._file.fileno())
-        except OSError as error:
-            owner = self._file.read(20).strip()
-            self._file.close()
-            pid = int(owner) if owner.isdigit() else None
-            raise StoreLockedError(str(self._directory), pid) from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-        self._close_in_forks()
+    It neither writes nor checkpoints, so the file still has one connection that does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._uri = f"{path.as_uri()}?mode=ro"
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
+
+    def __enter__(self) -> _Reader:
+        self._connection = self.executor.submit(self._connect).result()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._file.truncate(0)
-        self._file.close()
+        self.executor.submit(self._connection.close).result()
+        self.executor.shutdown()
 
-    def _close_in_forks(self) -> None:
-        self._held.add(self)
-        if not _ProcessLock._fork_handled and hasattr(os, "register_at_fork"):
-            _ProcessLock._fork_handled = True
-            os.register_at_fork(after_in_child=_close_inherited_locks)
+    def run(self, work: Work[T]) -> T:
+        """Run `work` on one snapshot."""
+        self._connection.execute("BEGIN")
+        try:
+            return work(self._connection)
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
-    @classmethod
-    def close_inherited(cls) -> None:
-        """Close this process's copies of the locks that its parent holds."""
-        for lock in cls._held:
-            lock._file.close()
-
-
-def _close_inherited_locks() -> None:
-    _ProcessLock.close_inherited()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        # Windows keeps others from reading what is locked, so the byte lies far behind the pid.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._uri, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256, uri=True
+        )
+        _configure_memory(connection)
+        return connection
 
 
 @contextmanager
@@ -399,9 +391,13 @@ def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+    _configure_memory(connection)
+
+
+def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
-    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:

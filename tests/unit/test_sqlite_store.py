@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -73,6 +74,23 @@ def names(connection):
     return [row[0] for row in connection.execute("SELECT name FROM item ORDER BY name")]
 
 
+@asynccontextmanager
+async def busy(store):
+    """Keeps the writing thread busy, so that what is written inside waits for the same commit."""
+    started, release = threading.Event(), threading.Event()
+
+    def hold(connection):
+        started.set()
+        release.wait(5)
+
+    held = asyncio.create_task(store.write(hold))
+    await asyncio.to_thread(started.wait, 5)
+    yield
+    await asyncio.sleep(0)
+    release.set()
+    await held
+
+
 def pragma(name):
     return lambda connection: connection.execute(f"PRAGMA {name}").fetchone()[0]
 
@@ -81,10 +99,9 @@ async def test_a_new_store_is_stamped_private_and_durable(store, path):
     assert await store.read(pragma("application_id")) == APPLICATION_ID
     assert await store.read(pragma("user_version")) == 1
     assert await store.read(pragma("journal_mode")) == "wal"
-    assert await store.read(pragma("secure_delete")) == 1
-    assert await store.read(pragma("foreign_keys")) == 1
-    await store.write(insert("a"))
-    assert await store.read(pragma("synchronous")) == 2
+    assert await store.write(pragma("secure_delete")) == 1
+    assert await store.write(pragma("foreign_keys")) == 1
+    assert await store.write(pragma("synchronous")) == 2
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == [
@@ -134,21 +151,19 @@ async def test_a_failing_write_is_undone_and_its_error_raised(store):
 async def test_writes_that_wait_together_share_a_commit_but_not_their_fate(store):
     commits = []
 
-    def hold(connection):
+    def count(connection):
         connection.set_trace_callback(
             lambda statement: commits.append(statement) if statement == "COMMIT" else None
         )
-        release.wait(5)
 
-    release = threading.Event()
-    held = asyncio.create_task(store.read(hold))
-    tasks = [asyncio.create_task(store.write(insert(name))) for name in ("a", "b", "a", "c")]
-    await asyncio.sleep(0)
-    release.set()
-    await held
+    async with busy(store):
+        tasks = [
+            asyncio.create_task(store.write(work))
+            for work in (count, insert("a"), insert("b"), insert("a"), insert("c"))
+        ]
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == [
-        "Cursor", "Cursor", "GraphDBError", "Cursor",
+        "NoneType", "Cursor", "Cursor", "GraphDBError", "Cursor",
     ]  # fmt: skip
     assert await store.read(names) == ["a", "b", "c"]
     assert commits == ["COMMIT"]
@@ -159,12 +174,8 @@ async def test_a_transaction_that_sqlite_gives_up_fails_every_write_in_it(store)
         connection.execute("ROLLBACK")
         raise sqlite3.OperationalError("gave up")
 
-    release = threading.Event()
-    held = asyncio.create_task(store.read(lambda _: release.wait(5)))
-    tasks = [asyncio.create_task(store.write(work)) for work in (insert("a"), give_up)]
-    await asyncio.sleep(0)
-    release.set()
-    await held
+    async with busy(store):
+        tasks = [asyncio.create_task(store.write(work)) for work in (insert("a"), give_up)]
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [GraphDBError, GraphDBError]
     assert await store.read(names) == []
@@ -173,13 +184,9 @@ async def test_a_transaction_that_sqlite_gives_up_fails_every_write_in_it(store)
 
 async def test_bookkeeping_does_not_wait_for_the_disk_unless_a_durable_write_is_with_it(store):
     async def synchronous(*durable):
-        release = threading.Event()
-        held = asyncio.create_task(store.read(lambda _: release.wait(5)))
         level = pragma("synchronous")
-        tasks = [asyncio.create_task(store.write(level, durable=each)) for each in durable]
-        await asyncio.sleep(0)
-        release.set()
-        await held
+        async with busy(store):
+            tasks = [asyncio.create_task(store.write(level, durable=each)) for each in durable]
         return await asyncio.gather(*tasks)
 
     assert await synchronous(False, False) == [1, 1]
@@ -201,11 +208,65 @@ async def test_b15_a_cancelled_write_is_whole_or_absent_and_the_store_goes_on(st
     await asyncio.sleep(0)
     running.cancel()
     waiting.cancel()
-    for task in (running, waiting):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not running.done()
     release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
     assert await store.read(names) == ["a", "b"]
+
+
+async def test_b15_a_cancelled_write_that_fails_is_undone_quietly(store):
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection):
+        insert("a")(connection)
+        started.set()
+        release.wait(5)
+        raise LookupError("on purpose")
+
+    running = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(started.wait, 5)
+    for _ in range(2):
+        running.cancel()
+        await asyncio.sleep(0)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await store.write(insert("b"))
+    assert await store.read(names) == ["b"]
+
+
+async def test_a_read_sees_one_state_and_does_not_wait_for_a_write(store):
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection):
+        insert("a")(connection)
+        started.set()
+        release.wait(5)
+
+    def twice(connection):
+        before = names(connection)
+        release.set()
+        written.wait(5)
+        return before, names(connection)
+
+    writing = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(started.wait, 5)
+    assert await store.read(names) == []
+    written = threading.Event()
+    reading = asyncio.create_task(store.read(twice))
+    await writing
+    written.set()
+    assert await reading == ([], [])
+    assert await store.read(names) == ["a"]
+
+
+async def test_a_read_cannot_write(store):
+    with pytest.raises(GraphDBError, match="read-only"):
+        await store.read(insert("a"))
+    assert await store.read(names) == []
 
 
 async def test_close_finishes_what_is_queued(store):
@@ -218,16 +279,12 @@ async def test_close_finishes_what_is_queued(store):
 
 
 async def test_a_cancelled_close_still_frees_the_store(store, path, package):
-    release = threading.Event()
-    held = asyncio.create_task(store.read(lambda _: release.wait(5)))
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(store.close())
-    await asyncio.sleep(0)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    release.set()
-    await held
+    async with busy(store):
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
     await store.close()
     other = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
     await other.open()
@@ -433,17 +490,16 @@ async def test_a_full_disk_is_an_error_that_may_pass(store):
     def limit(pages):
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
 
-    pages = await store.read(pragma("page_count"))
-    await store.read(limit(pages))
+    await store.write(limit(await store.read(pragma("page_count"))))
     with pytest.raises(GraphDBConnectionError, match="full"):
         await store.write(insert("x" * 100_000))
-    await store.read(limit(10_000))
+    await store.write(limit(10_000))
     await store.write(insert("y"))
     assert await store.read(names) == ["y"]
 
 
 async def test_a_lock_held_by_another_program_is_an_error_that_may_pass(store, path):
-    await store.read(lambda c: c.execute("PRAGMA busy_timeout = 1"))
+    await store.write(lambda c: c.execute("PRAGMA busy_timeout = 1"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(GraphDBConnectionError, match="locked by another program"):
@@ -486,7 +542,7 @@ async def test_the_log_is_emptied_from_time_to_time(store, path, monkeypatch):
         await store.write(insert(name))
     assert log.stat().st_size > 0
     await store.write(insert("e"))
-    await store.read(names)
+    await store.write(names)  # comes after what followed the commit
     assert log.stat().st_size == 0
     await store.write(insert("f"))
     await store.checkpoint()

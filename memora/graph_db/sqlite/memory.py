@@ -58,7 +58,7 @@ class MemoryPart(SQLiteBase):
                 agent_id=scope.agent_id,
                 memory_ids=ids,
             )
-            return list(_memories(connection, scope, found).values())
+            return list(_memories(connection, scope.org_id, found).values())
 
         return await self._store.read(work)
 
@@ -76,7 +76,7 @@ class MemoryPart(SQLiteBase):
                 found = rows(connection, _RESOLVE_CURRENT, **params)
             else:
                 found = rows(connection, _RESOLVE_AS_OF, **params, as_of=records.micros(as_of))
-            memories = _memories(connection, scope, found)
+            memories = _memories(connection, scope.org_id, found)
             return {row["wanted_id"]: memories[row["memory_id"]] for row in found}
 
         return await self._store.read(work)
@@ -88,7 +88,7 @@ class MemoryPart(SQLiteBase):
             found = rows(
                 connection, _CHAINS, org_id=scope.org_id, user_id=scope.user_id, memory_ids=ids
             )
-            memories = _memories(connection, scope, found)
+            memories = _memories(connection, scope.org_id, found)
             chains: dict[str, list[Memory]] = {}
             for row in found:
                 chains.setdefault(row["wanted_id"], []).append(memories[row["memory_id"]])
@@ -118,7 +118,7 @@ class MemoryPart(SQLiteBase):
                 agent_id=scope.agent_id,
                 content_hashes=hashes,
             )
-            memories = _memories(connection, scope, found)
+            memories = _memories(connection, scope.org_id, found)
             return {memory.content_hash: memory for memory in memories.values()}
 
         return await self._store.read(work)
@@ -180,11 +180,11 @@ def _page(
         found = rows(
             connection, _PAGE_OF_INTERACTION, **params, interaction_id=listing.interaction_id
         )
-    return list(_memories(connection, scope, found).values())
+    return list(_memories(connection, scope.org_id, found).values())
 
 
 def _memories(
-    connection: sqlite3.Connection, scope: Scope, found: Sequence[Row]
+    connection: sqlite3.Connection, org_id: str, found: Sequence[Row]
 ) -> dict[str, Memory]:
     """Return the memories of rows by id, in order, each once, with their sources."""
     by_id = {row["memory_id"]: row for row in found}
@@ -192,8 +192,7 @@ def _memories(
     linked = rows(
         connection,
         _SOURCES,
-        org_id=scope.org_id,
-        user_id=scope.user_id,
+        org_id=org_id,
         memory_ids=records.id_list(by_id),
     )
     for row in linked:

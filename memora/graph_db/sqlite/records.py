@@ -30,7 +30,7 @@ def optional_micros(time: datetime | None) -> int | None:
 
 def moment(stored: int) -> datetime:
     """Return the time that a stored number stands for."""
-    return _EPOCH + timedelta(microseconds=stored)
+    return _EPOCH + stored * _MICROSECOND
 
 
 def optional_moment(stored: int | None) -> datetime | None:

@@ -1,11 +1,13 @@
+-- Ids come as JSON lists. CROSS JOIN keeps SQLite from starting with the big table: the ids are few.
+
 -- name: read
 -- Exactly these versions; an agent narrows.
 SELECT version.*
 FROM json_each(:memory_ids) AS wanted
-JOIN memory_version AS version
+CROSS JOIN memory_version AS version
   ON version.org_id = :org_id
   AND version.memory_id = wanted.value
-  AND version.user_id = :user_id
+  AND +version.user_id = :user_id
 WHERE :agent_id IS NULL OR version.agent_id = :agent_id
 ORDER BY wanted.key;
 
@@ -13,55 +15,54 @@ ORDER BY wanted.key;
 -- The head of each one's chain.
 SELECT asked.memory_id AS wanted_id, version.*
 FROM json_each(:memory_ids) AS wanted
-JOIN memory AS asked
+CROSS JOIN memory AS asked
   ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
-JOIN memory_version AS version
+CROSS JOIN memory_version AS version
   ON version.org_id = :org_id
   AND version.chain_id = asked.chain_id
   AND version.superseded_at IS NULL
-  AND version.user_id = :user_id
+  AND +version.user_id = :user_id
 ORDER BY wanted.key;
 
 -- name: resolve_as_of
 -- The version of each one's chain that was valid at :as_of.
 SELECT asked.memory_id AS wanted_id, version.*
 FROM json_each(:memory_ids) AS wanted
-JOIN memory AS asked
+CROSS JOIN memory AS asked
   ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
-JOIN memory_version AS version
+CROSS JOIN memory_version AS version
   ON version.org_id = :org_id
   AND version.chain_id = asked.chain_id
   AND version.obtained_at <= :as_of
   AND (version.superseded_at IS NULL OR version.superseded_at > :as_of)
-  AND version.user_id = :user_id
+  AND +version.user_id = :user_id
 ORDER BY wanted.key;
 
 -- name: chains
 -- All versions, newest first; of equally old ones the one stored later is the newer.
 SELECT asked.memory_id AS wanted_id, version.*
 FROM json_each(:memory_ids) AS wanted
-JOIN memory AS asked
+CROSS JOIN memory AS asked
   ON asked.org_id = :org_id AND asked.memory_id = wanted.value AND asked.user_id = :user_id
-JOIN memory_version AS version
+CROSS JOIN memory_version AS version
   ON version.org_id = :org_id
   AND version.chain_id = asked.chain_id
-  AND version.user_id = :user_id
+  AND +version.user_id = :user_id
 ORDER BY wanted.key, version.obtained_at DESC, version.inserted DESC;
 
 -- name: sources
+-- Messages that these memories, all found in the scope before, came from.
 SELECT
-  source.memory_id, message.position, message.role, message.name, message.timestamp,
-  message.content, message.data
+  source.memory_id, source.interaction_id, message.position, message.role, message.name,
+  message.timestamp, message.content, message.data
 FROM json_each(:memory_ids) AS wanted
-JOIN memory AS owner
-  ON owner.org_id = :org_id AND owner.memory_id = wanted.value AND owner.user_id = :user_id
-JOIN memory_source AS source
-  ON source.org_id = :org_id AND source.memory_id = owner.memory_id
-JOIN message
-  ON message.org_id = source.org_id
+CROSS JOIN memory_source AS source
+  ON source.org_id = :org_id AND source.memory_id = wanted.value
+CROSS JOIN message
+  ON message.org_id = :org_id
   AND message.interaction_id = source.interaction_id
   AND message.position = source.position
-ORDER BY wanted.key, source.interaction_id, source.position;
+ORDER BY source.interaction_id, source.position;
 
 -- name: page
 -- Newest first, after the row (:after_time, :after_id). With :now without archived and expired ones.
@@ -90,7 +91,7 @@ ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 -- Oldest first, so that the newest of equal statements is the one that is kept in a mapping.
 SELECT version.*
 FROM json_each(:content_hashes) AS wanted
-JOIN memory_version AS version
+CROSS JOIN memory_version AS version
   ON version.org_id = :org_id
   AND version.user_id = :user_id
   AND version.content_hash = wanted.value
