@@ -654,7 +654,7 @@ class GraphDB:
     def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
     ) -> DeleteCounts:
-        """Delete an interaction, its messages, jobs, and the memories obtained in it. Idempotent."""
+        """Delete an interaction with its messages, jobs, and memories obtained in it. Idempotent."""
         return self._background.run(
             self._wrapped.delete_user_interaction_and_its_memories(org_id, user_id, interaction_id)
         )
