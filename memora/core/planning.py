@@ -12,7 +12,7 @@ from memora.core import authority, versions
 from memora.core.hashing import content_hash, tombstone
 from memora.core.ids import Ids
 from memora.core.messages import diff, parse_messages
-from memora.core.placeholders import agent_span, escape, escape_all_but, neutral, user_span
+from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Interaction, Memory
@@ -99,7 +99,7 @@ class Planned:
     """The memories part of a plan, with what it does to which candidate.
 
     Attributes:
-        superseded: Ids of the memories that get a successor, by candidate position.
+        superseded: Id of the memory that gets the candidate as its successor, by position.
         dropped: Positions of candidates that were purged from the same messages before.
     """
 
@@ -175,7 +175,8 @@ def build(
 
     A contradiction becomes a version of the contradicted statement, at its place in time, if its
     source has the authority for that; otherwise it is stored beside it. Several contradictions of
-    one chain in one plan become consecutive versions.
+    one chain in one plan become consecutive versions. A duplicate of what was superseded before
+    it was said is the old statement holding again, so it becomes a version too.
 
     Args:
         scope: Owner.
@@ -194,24 +195,19 @@ def build(
         if position in buried:
             continue
         chain = _chain(decision, chains, grown)
-        current = versions.version_at(chain, None) if chain else None
-        if decision.verdict is Verdict.DUPLICATE and current is not None:
-            links.append(SourceLink(current.memory_id, candidate.sources))
+        repeated = _repeated(decision, candidate, chain)
+        if repeated is not None:
+            links.append(SourceLink(repeated.memory_id, candidate.sources))
             continue
-        if decision.verdict is Verdict.CONTRADICTION and current is not None:
-            if authority.may_supersede(
-                candidate.source_role,
-                origin.agent_id,
-                current.source_role,
-                current.agent_id,
-                across_agents=across_agents,
-            ):
-                place = versions.place(chain, candidate.obtained_at)
-                memories.append(_version(candidate, origin, place))
-                superseded[position] = current.memory_id
-                grown[chain[0].chain_id] = _grow(chain, scope, candidate, place)
-                continue
-        memories.append(_statement(candidate, origin))
+        statement = _statement(candidate, origin)
+        place = _place(candidate, chain, origin, across_agents=across_agents)
+        if place is None:
+            memories.append(statement)
+            continue
+        memories.append(placed(statement, place))
+        if place.predecessor_id is not None:
+            superseded[position] = place.predecessor_id
+        grown[place.chain_id] = _grow(chain, scope, candidate, origin, place)
     return Planned(tuple(memories), tuple(links), superseded, tuple(sorted(buried)))
 
 
@@ -220,17 +216,59 @@ def _chain(
     chains: Mapping[str, Sequence[Memory]],
     grown: Mapping[str, list[Memory]],
 ) -> Sequence[Memory]:
+    """Return the chain that the decision is about, newest first; none for what is new."""
     chain = chains.get(decision.existing_id or "", ())
     return grown.get(chain[0].chain_id, chain) if chain else ()
 
 
+def _repeated(decision: Decision, candidate: Candidate, chain: Sequence[Memory]) -> Memory | None:
+    """Return the version that the candidate only repeats: one that held when it was said."""
+    if decision.verdict is not Verdict.DUPLICATE:
+        return None
+    for version in chain:
+        if version.memory_id == decision.existing_id:
+            ended = version.superseded_at
+            return version if ended is None or candidate.obtained_at <= ended else None
+    return None
+
+
+def _place(
+    candidate: Candidate, chain: Sequence[Memory], origin: Origin, *, across_agents: bool
+) -> versions.Placement | None:
+    """Return where in the chain the candidate goes, or None where it has no place.
+
+    A chain without a current version gets none by what somebody says. Authority is asked for over
+    the version whose time is cut short; below the head that is another one than the current.
+    """
+    if versions.version_at(chain, None) is None:
+        return None
+    place = versions.place(chain, candidate.obtained_at)
+    beside = place.predecessor_id or place.successor_id
+    neighbour = next(version for version in chain if version.memory_id == beside)
+    ended = neighbour.superseded_at
+    cuts = place.predecessor_id is not None and (ended is None or ended > candidate.obtained_at)
+    allowed = authority.may_supersede(
+        candidate.source_role,
+        origin.agent_id,
+        neighbour.source_role if cuts else candidate.source_role,
+        neighbour.agent_id,
+        across_agents=across_agents,
+    )
+    return place if allowed else None
+
+
 def _grow(
-    chain: Sequence[Memory], scope: Scope, candidate: Candidate, place: versions.Placement
+    chain: Sequence[Memory],
+    scope: Scope,
+    candidate: Candidate,
+    origin: Origin,
+    place: versions.Placement,
 ) -> list[Memory]:
     """Return the chain as it will be after this plan, newest first."""
     added = Memory(
         org_id=scope.org_id,
         user_id=scope.user_id,
+        agent_id=origin.agent_id,
         memory_id=candidate.memory_id,
         memory=candidate.text,
         obtained_at=candidate.obtained_at,
@@ -278,10 +316,6 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
     )
 
 
-def _version(candidate: Candidate, origin: Origin, place: versions.Placement) -> MemoryWrite:
-    return placed(_statement(candidate, origin), place)
-
-
 def placed(write: MemoryWrite, place: versions.Placement) -> MemoryWrite:
     """Return the write as a version at that place of an existing chain."""
     return replace(
@@ -309,7 +343,9 @@ def manual_version(
     obtained_at: datetime,
     author: str | None,
 ) -> MemoryWrite:
-    """Plan a version made by hand: the text is new, everything else stays as in `memory`.
+    """Plan a version made by hand: the text is new, what describes the statement stays.
+
+    Where it came from does not: sources, import and confidence belong to the version they made.
 
     Args:
         memory: The version it starts from, as stored.
@@ -371,7 +407,8 @@ def stored_interaction(
         InvalidInputError: A message or memory is malformed.
     """
     messages = parse_messages(given.interaction)
-    at = now if given.interaction_date is None else checked_time(given.interaction_date, "date")
+    date = given.interaction_date
+    at = now if date is None else checked_time(date, "interaction_date")
     write = InteractionWrite(
         interaction_id=ids.short() if stored is None else stored.interaction_id,
         expected_revision=None if stored is None else stored.revision,
@@ -379,16 +416,19 @@ def stored_interaction(
         at=at,
         agent_id=scope.agent_id,
     )
-    items: list[MemoryToStore | ContraryMemoryToStore] = [*given.memories, *given.contrary_memories]
+    items: dict[str, MemoryToStore] = {
+        **{f"memories[{i}]": item for i, item in enumerate(given.memories)},
+        **{f"contrary_memories[{i}]": item for i, item in enumerate(given.contrary_memories)},
+    }
     candidates = [
-        _given_candidate(item, f"memories[{i}]", write.interaction_id, messages, at, scope, ids)
-        for i, item in enumerate(items)
+        _given_candidate(item, where, write.interaction_id, messages, at, scope, ids)
+        for where, item in items.items()
     ]
     decisions = [
         Decision(Verdict.CONTRADICTION, item.existing_contrary_memory_id)
         if isinstance(item, ContraryMemoryToStore)
         else Decision(Verdict.NEW)
-        for item in items
+        for item in items.values()
     ]
     origin = Origin(write.interaction_id, scope.agent_id)
     return transcript(
@@ -408,7 +448,7 @@ def _given_candidate(
     positions = sorted(set(item.source_msg_block_pos))
     if any(not 0 <= position < len(messages) for position in positions):
         raise InvalidInputError(
-            f"{where}.source_msg_block_pos", f"positions from 0 to {len(messages) - 1}"
+            f"{where}.source_msg_block_pos", f"positions of the {len(messages)} messages"
         )
     return Candidate(
         memory_id=ids.memory(),
@@ -432,4 +472,4 @@ def storable(text: str, scope: Scope) -> str:
     spans = {user_span(scope.user_id)}
     if scope.agent_id is not None:
         spans.add(agent_span(scope.agent_id))
-    return escape_all_but(text, frozenset(spans)) if "[[" in text else escape(text)
+    return escape_all_but(text, frozenset(spans))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from memora.schema.models import MemoryType
 
@@ -21,7 +21,7 @@ class MemoryToStore(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     memory: str
-    source_msg_block_pos: list[int] = Field(default_factory=list[int])
+    source_msg_block_pos: list[StrictInt] = Field(default_factory=list[int])
     memory_type: str = MemoryType.FACT.value
     importance: float = 0.5
     tags: list[str] = Field(default_factory=list[str])
