@@ -341,25 +341,31 @@ asyncio.run(main())
 """
 
 
-async def test_another_process_is_refused_and_its_death_frees_the_store(path, package, tmp_path):
-    arguments = [str(path), package, str(tmp_path / "packages")]
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+def start(script, *arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    try:
-        acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
-        store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process, process.stdin, process.stdout
+
+
+async def test_another_process_is_refused_and_its_death_frees_the_store(path, package, tmp_path):
+    writer, _, output = start(WRITER, path, package, tmp_path / "packages")
+    store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
+    with writer:
+        acknowledged = [output.readline() for _ in range(20)]
         with pytest.raises(StoreLockedError) as caught:
             await store.open()
-        assert caught.value.pid == writer.pid
-    finally:
         writer.send_signal(signal.SIGKILL)
-        acknowledged += [int(line) for line in writer.stdout]
-        writer.wait()
-        writer.stdout.close()
+        acknowledged += list(output)
+    assert caught.value.pid == writer.pid
     await store.open()
     kept = await store.read(names)
-    assert kept[: len(acknowledged)] == [f"{number:04}" for number in acknowledged]
+    assert kept[: len(acknowledged)] == [f"{int(line):04}" for line in acknowledged]
     await store.close()
 
 
@@ -388,24 +394,18 @@ os._exit(1)
 
 
 async def test_a_fork_is_refused_and_does_not_keep_the_lock(path, package, tmp_path):
-    arguments = [str(path), package, str(tmp_path / "packages")]
-    parent = subprocess.Popen(
-        [sys.executable, "-c", FORKER, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    lines = sorted(parent.stdout.readline().strip() for _ in range(4))
-    parent.wait()
-    assert lines[0].startswith("GraphDBError sqlite: the store was opened by process")
-    assert lines[1].startswith("GraphDBError sqlite: the store was opened by process")
-    assert lines[2:] == ["ok", "parent dies"]
+    parent, child_input, output = start(FORKER, path, package, tmp_path / "packages")
     store = SqliteStore(path, application_id=APPLICATION_ID, migrations=package)
-    await store.open()  # while the child of the dead owner still lives
+    with parent:
+        lines = sorted(output.readline().strip() for _ in range(4))
+        await asyncio.to_thread(parent.wait)
+        await store.open()  # while the child of the dead owner still lives
+        child_input.close()
+        assert output.read() == ""
     await store.close()
-    parent.stdin.close()
-    parent.stdout.read()
-    parent.stdout.close()
+    refusal = f"GraphDBError sqlite: the store was opened by process {parent.pid}"
+    assert [line.startswith(refusal) for line in lines[:2]] == [True, True]
+    assert lines[2:] == ["ok", "parent dies"]
 
 
 async def test_i20_a_newer_schema_is_refused_and_left_alone(store, path, package):

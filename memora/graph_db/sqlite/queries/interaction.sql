@@ -42,7 +42,7 @@ SELECT interaction_id FROM interaction WHERE org_id = :org_id AND user_id = :use
 -- Memories obtained in these interactions.
 SELECT memory_id FROM memory
 WHERE org_id = :org_id
-  AND user_id = :user_id
+  AND +user_id = :user_id
   AND interaction_id IN (SELECT value FROM json_each(:interaction_ids))
 LIMIT :limit;
 

@@ -1,4 +1,5 @@
--- Ids come as JSON lists. CROSS JOIN keeps SQLite from starting with the big table: the ids are few.
+-- Ids come as JSON lists, and they are few: CROSS JOIN makes SQLite start with them, and a `+`
+-- before `user_id` keeps it from going through all memories of the user instead.
 
 -- name: read
 -- Exactly these versions; an agent narrows.
@@ -108,7 +109,7 @@ WHERE org_id = :org_id
 -- name: known
 SELECT memory_id FROM memory
 WHERE org_id = :org_id
-  AND user_id = :user_id
+  AND +user_id = :user_id
   AND memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: some
@@ -152,11 +153,11 @@ WHERE org_id = :org_id
   AND memory_id IN (
     SELECT value FROM json_each(:memory_ids)
     JOIN memory AS owned
-      ON owned.org_id = :org_id AND owned.memory_id = value AND owned.user_id = :user_id
+      ON owned.org_id = :org_id AND owned.memory_id = value AND +owned.user_id = :user_id
   );
 
 -- name: delete
 DELETE FROM memory
 WHERE org_id = :org_id
-  AND user_id = :user_id
+  AND +user_id = :user_id
   AND memory_id IN (SELECT value FROM json_each(:memory_ids));
