@@ -24,7 +24,8 @@ APPLICATION_ID = 0x6D656D67  # "memg"
 _OUTBOX = _queries.load(PACKAGE, "queries/outbox.sql")
 _ENQUEUE = _OUTBOX["enqueue"]
 _RELEASE_OUTBOX = _OUTBOX["release_all"]
-_RELEASE_JOBS = _queries.load(PACKAGE, "queries/jobs.sql")["release_all"]
+_JOBS = _queries.load(PACKAGE, "queries/jobs.sql")
+_RELEASE_JOBS = _JOBS["release_all"]
 
 
 class SQLiteBase(BaseGraphDB, ABC):
