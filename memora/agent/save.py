@@ -304,7 +304,7 @@ async def _plan(
 def _conversation(request: SaveRequest, write: InteractionWrite, job_id: str) -> Conversation:
     keep = write.edit.keep
     return Conversation(
-        key=job_id if request.idempotency_key else write.interaction_id,
+        key=job_id,
         interaction_id=write.interaction_id,
         user_id=request.scope.user_id,
         agent_id=request.scope.agent_id,
