@@ -1,0 +1,93 @@
+"""A process that saves until it is killed, and says what has been acknowledged.
+
+What step n does depends on n alone, so that everybody can compute what must be there after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from memora import Memora
+from memora.testing.fakes import Answer, Call, ScriptedBackendLLM
+
+CONVERSATIONS = 4
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def conversation_of(step: int) -> str:
+    return f"chat-{step % CONVERSATIONS}"
+
+
+def pair(step: int) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": f"Remember the number {step}, said in step {step}."},
+        {"role": "assistant", "content": f"Noted: {step}."},
+    ]
+
+
+def transcript(conversation: str, last: int) -> list[dict[str, Any]]:
+    """The conversation after step `last`: every fourth step takes the pair before back."""
+    messages: list[dict[str, Any]] = []
+    for step in range(last + 1):
+        if conversation_of(step) == conversation:
+            if step // CONVERSATIONS % 4 == 3:
+                messages = messages[:-2]
+            messages = [*messages, *pair(step)]
+    return messages
+
+
+def said(last: int) -> list[str]:
+    """Every statement that was ever stored; what is cut later stays known."""
+    return sorted(pair(step)[0]["content"] for step in range(last + 1))
+
+
+def scripted_model() -> ScriptedBackendLLM:
+    """A model that finds each user message worth remembering as it is."""
+
+    def answer(call: Call) -> Answer:
+        if call.schema != "MemoryExtractionResponse":
+            return {"verdicts": []}
+        return {
+            "memories": [
+                {
+                    "memory": message["content"],
+                    "msg_source_ids": [message["id"]],
+                    "memory_type": "fact",
+                    "importance": 0.5,
+                }
+                for message in call.data["new_messages"]
+                if message["role"] == "user"
+            ]
+        }
+
+    return ScriptedBackendLLM(answer)
+
+
+async def save(memora: Memora, step: int) -> None:
+    conversation = conversation_of(step)
+    await memora.save_or_update_interaction_and_memories(
+        "acme",
+        "jake",
+        interaction=transcript(conversation, step),
+        current_datetime=START + timedelta(minutes=step),
+        external_id=conversation,
+        idempotency_key=f"step-{step}",
+    )
+
+
+async def main(path: str, first: int, model: ScriptedBackendLLM | None) -> None:
+    async with Memora.embedded(path, embedder="hashing", extraction_model=model) as memora:
+        await memora.for_user("jake", org_id="acme").ensure()
+        step = first
+        while True:
+            await save(memora, step)
+            os.write(sys.stdout.fileno(), f"{step}\n".encode())
+            step += 1
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), scripted_model() if sys.argv[3:] else None))
