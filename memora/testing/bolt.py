@@ -162,12 +162,11 @@ class _ProxyTransaction:
     def __init__(self, proxy: BoltProxy, transaction: Any) -> None:
         self._proxy = proxy
         self._transaction = transaction
-        self._sent = 0
 
     async def run(self, query: str, parameters: Mapping[str, Any]) -> Any:
+        self._proxy.statements.append(Statement(query, dict(parameters)))
         result = await self._transaction.run(query, parameters)
-        self._sent += 1
-        if self._sent == self._proxy.abort_at:
+        if len(self._proxy.statements) == self._proxy.abort_at:
             raise self._proxy.error
         return result
 
@@ -216,12 +215,14 @@ class BoltProxy:
     Args:
         driver: The live driver.
         repeats: Run every writing function twice; the first run is rolled back.
-        abort_at: Number of the statement, from 1, after which each writing function fails.
+        abort_at: Number of the statement, from 1 and over all writing functions, after which the
+            one fails that sent it.
         loses_commits: Fail after each commit of a writing function.
         error: What it fails with.
 
     Attributes:
         differences: Results of a first run that are not those of the second.
+        statements: What writing functions sent.
     """
 
     def __init__(
@@ -239,6 +240,7 @@ class BoltProxy:
         self.loses_commits = loses_commits
         self.error: Exception = error or ConnectionError("broken on purpose")
         self.differences: list[tuple[Any, Any]] = []
+        self.statements: list[Statement] = []
 
     @property
     def execute_query_bookmark_manager(self) -> Any:

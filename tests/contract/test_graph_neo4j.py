@@ -9,7 +9,13 @@ import pytest
 
 from memora.graph_db.neo4j import Neo4jGraphInterface
 from memora.testing.bolt import BoltProxy
+from memora.testing.graph_clauses.chains import ChainClauses
+from memora.testing.graph_clauses.erasure import ErasureClauses
+from memora.testing.graph_clauses.memories import MemoryClauses
+from memora.testing.graph_clauses.outbox import OutboxClauses
+from memora.testing.graph_clauses.plans import PlanClauses
 from memora.testing.graph_clauses.tenant import Reopen
+from memora.testing.graph_clauses.transcripts import TranscriptClauses
 from memora.testing.graph_contract import GraphContract
 from tests.neo4j_server.process import Neo4jServer
 
@@ -25,7 +31,7 @@ def open_graph(server: Neo4jServer, driver: object = None) -> Neo4jGraphInterfac
     )
 
 
-class Neo4jFixtures(GraphContract):
+class Neo4jFixtures:
     """Handles on the session's server."""
 
     @pytest.fixture
@@ -56,14 +62,22 @@ COLD = 60
 
 @pytest.mark.neo4j
 @pytest.mark.timeout(COLD)
-class TestNeo4jGraph(Neo4jFixtures):
+class TestNeo4jGraph(Neo4jFixtures, GraphContract):
     """All clauses."""
 
 
 @pytest.mark.neo4j
 @pytest.mark.timeout(COLD)
-class TestNeo4jGraphRunTwice(Neo4jFixtures):
-    """All clauses, while every writing function runs twice and its first run is rolled back."""
+class TestNeo4jGraphRunTwice(
+    Neo4jFixtures,
+    TranscriptClauses,
+    MemoryClauses,
+    ChainClauses,
+    PlanClauses,
+    OutboxClauses,
+    ErasureClauses,
+):
+    """What writes, while every writing function runs twice and its first run is rolled back."""
 
     @pytest.fixture
     async def graph(self, neo4j_server: Neo4jServer) -> AsyncIterator[Neo4jGraphInterface]:

@@ -61,7 +61,6 @@ FOUND: dict[str, Any] = {
     "salt": "salt",
     "agents": [],
     "keys": [],
-    "job_owners": [],
     "interactions": [],
     "external_ids": [],
     "versions": [],
@@ -125,6 +124,7 @@ async def test_b25_the_counter_of_the_outbox_is_locked_last() -> None:
     await graph_on(script).apply(full_plan())
     assert sent(script) == [
         "lock_and_look",
+        "lock_job",
         "create_interaction",
         "insert_memories",
         "link_sources",
@@ -139,10 +139,10 @@ async def test_b13_a_function_that_runs_twice_sends_the_same_twice() -> None:
     await graph_on(script).apply(full_plan())
     first, second = script.runs
     assert first.statements == second.statements
-    assert len(first.statements) == 6
+    assert len(first.statements) == 7
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, 8))
 async def test_b12_a_failing_statement_ends_the_transaction(number: int) -> None:
     script = bolt(abort_at=number, error=ServiceUnavailable("gone"))
     with pytest.raises(GraphDBConnectionError):
@@ -172,7 +172,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ConflictError,
         "idempotency_key",
     ),
-    ("another's job", {"job_owners": ["somebody"]}, InteractionNotFoundError, "i"),
     (
         "interaction there",
         {"interactions": [{"interaction_id": "i", "revision": 3}]},
@@ -211,7 +210,7 @@ async def test_b24_a_guard_that_fails_writes_nothing(
     script = bolt(found)
     with pytest.raises(error, match=names):
         await graph_on(script).apply(full_plan())
-    assert sent(script) == ["lock_and_look"]
+    assert set(sent(script)) <= {"lock_and_look", "lock_job"}
 
 
 @pytest.mark.parametrize(
@@ -245,12 +244,41 @@ async def test_b47_a_deleted_agent_keeps_its_memories_new_versions() -> None:
     assert "insert_memories" in sent(script)
 
 
-async def test_b14_a_job_that_went_takes_its_late_answer_with_it() -> None:
+JOB_ROW = {"user_id": USER, "status": "running", "attempts": 1}
+
+
+@pytest.mark.parametrize(
+    ("stored", "error"),
+    [
+        ([JOB_ROW], None),
+        ([], InteractionNotFoundError),
+        ([JOB_ROW | {"user_id": "somebody"}], InteractionNotFoundError),
+        ([JOB_ROW | {"status": "done"}], ConflictError),
+        ([JOB_ROW | {"attempts": 2}], ConflictError),
+    ],
+)
+async def test_b14_a_late_answer_is_written_only_for_the_job_it_belongs_to(
+    stored: list[dict[str, Any]], error: type[Exception] | None
+) -> None:
     script = bolt({"interactions": [{"interaction_id": "i"}]})
-    plan = WritePlan(SCOPE, NOW, memories=(memory("m1"),), job=job(), job_must_exist=True)
-    with pytest.raises(InteractionNotFoundError):
+    script.answers = {**script.answers, APPLY["lock_job"]: stored}
+    late = job(status=JobStatus.DONE, attempts=1)
+    plan = WritePlan(SCOPE, NOW, memories=(memory("m1"),), job=late, job_must_exist=True)
+    if error is None:
         await graph_on(script).apply(plan)
-    assert sent(script) == ["lock_and_look"]
+        assert "settle" in sent(script)
+        return
+    with pytest.raises(error):
+        await graph_on(script).apply(plan)
+    assert sent(script) == ["lock_and_look", "lock_job"]
+
+
+async def test_a_new_job_does_not_replace_another_users() -> None:
+    script = bolt()
+    script.answers = {**script.answers, APPLY["lock_job"]: [JOB_ROW | {"user_id": "somebody"}]}
+    with pytest.raises(InteractionNotFoundError):
+        await graph_on(script).apply(full_plan())
+    assert sent(script) == ["lock_and_look", "lock_job"]
 
 
 async def test_b55_a_buried_statement_is_not_written() -> None:
@@ -369,6 +397,7 @@ TENANT_ANSWERS: Answers = {
     MEMORY["pick_named_memories"]: [{"memory_id": "m"}],
     JOBS["save_job"]: [{"job_id": "the-job"}],
     JOBS["lock_job"]: [{"job_id": "the-job"}],
+    JOBS["lock_job_of_user"]: [{"job_id": "the-job"}],
 }
 OF_ORGANIZATION: dict[str, Call] = {
     "put_organization": lambda g: g.put_organization(
@@ -445,7 +474,7 @@ async def test_b01_every_statement_names_organization_and_user(name: str) -> Non
     script = ScriptedBolt(TENANT_ANSWERS, times=2)
     await OF_USER[name](graph_on(script))
     assert script.statements
-    of_organization = {USERS["lock_organization"], *SHARED}
+    of_organization = {USERS["lock_organization"], APPLY["lock_job"], *SHARED}
     for statement in script.statements:
         if statement.query not in of_organization:
             assert statement.owners() == {("org_id", ORG), ("user_id", USER)}

@@ -20,6 +20,7 @@ from memora.graph_db.neo4j._chains import Chains
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
+from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.scope import Scope
 from memora.schema.write_plan import MemoryWrite, OutboxOp, SourceRef, WritePlan, WriteReceipt
 
@@ -39,6 +40,8 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     replayed = _replayed(plan, found)
     if replayed is not None:
         return replayed
+    if plan.job is not None:
+        await _check_job(transaction, plan, plan.job)
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
     chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
@@ -78,7 +81,6 @@ async def _look(transaction: Transaction, plan: WritePlan) -> Row:
         **owner(plan.scope),
         agent_ids=sorted(_agents(plan)),
         key=plan.idempotency.key if plan.idempotency else None,
-        job_id=plan.job.job_id if plan.job else None,
         interaction_ids=sorted(_interactions(plan)),
         external_id=plan.interaction.external_id if plan.interaction else None,
         memory_ids=sorted(_versions(plan)),
@@ -145,16 +147,30 @@ def _replayed(plan: WritePlan, found: Row) -> WriteReceipt | None:
     return WriteReceipt(replayed=True, result=known.result)
 
 
+async def _check_job(transaction: Transaction, plan: WritePlan, job: ExtractionJob) -> None:
+    """Check that the job is ours to write, and that nobody does until this is committed.
+
+    Raises:
+        InteractionNotFoundError: It must be there and is not, or it is another user's.
+        ConflictError: It is done, or somebody else started it since.
+    """
+    stored = await transaction.row(_Q["lock_job"], org_id=plan.scope.org_id, job_id=job.job_id)
+    if stored is None and not plan.job_must_exist:
+        return
+    if stored is None or stored["user_id"] != plan.scope.user_id:
+        raise InteractionNotFoundError(job.interaction_id)
+    is_over = stored["status"] == JobStatus.DONE or stored["attempts"] > job.attempts
+    if plan.job_must_exist and is_over:
+        raise ConflictError("job", job.job_id, expected=job.attempts, actual=stored["attempts"])
+
+
 def _checked_transcript(plan: WritePlan, found: Row) -> Transcript | None:
-    """Check job and interactions, and work out the interaction as it will be.
+    """Check the interactions, and work out the one that is written as it will be.
 
     Raises:
         InteractionNotFoundError, ConflictError: As the port says.
     """
-    write, job, job_owners = plan.interaction, plan.job, found["job_owners"]
-    allowed = [[plan.scope.user_id]] if plan.job_must_exist else [[plan.scope.user_id], []]
-    if job is not None and job_owners not in allowed:
-        raise InteractionNotFoundError(job.interaction_id)
+    write = plan.interaction
     stored = {row["interaction_id"]: row for row in found["interactions"]}
     created = {write.interaction_id} if write and write.expected_revision is None else set[str]()
     for interaction_id in sorted(_interactions(plan) - created - stored.keys()):

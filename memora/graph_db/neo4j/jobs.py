@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from memora._queries import load
-from memora.errors import JobNotFoundError
+from memora.errors import ConflictError, JobNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j.apply import owner
@@ -22,15 +22,7 @@ class JobPart(Neo4jBase):
     """Primitives on jobs and idempotency keys."""
 
     async def save_job(self, job: ExtractionJob) -> None:
-        saved = await self._connection.change(
-            _Q["save_job"],
-            org_id=job.org_id,
-            user_id=job.user_id,
-            job_id=job.job_id,
-            job=records.job_properties(job),
-        )
-        if not saved:
-            raise JobNotFoundError(job.job_id)
+        await self._connection.write(partial(_save, job=job))
 
     async def claim_job(
         self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime
@@ -73,10 +65,21 @@ class JobPart(Neo4jBase):
         return records.idempotency(rows[0]["record"]) if rows else None
 
 
+async def _save(transaction: Transaction, job: ExtractionJob) -> None:
+    place = {"org_id": job.org_id, "user_id": job.user_id, "job_id": job.job_id}
+    # Two statements, here and below: the second one reads what the lock's last holder committed.
+    if await transaction.row(_Q["lock_job_of_user"], **place) is None:
+        raise JobNotFoundError(job.job_id)
+    saved = await transaction.row(
+        _Q["save_job"], **place, attempts=job.attempts, job=records.job_properties(job)
+    )
+    if saved is None:
+        raise ConflictError("job", job.job_id, expected=job.attempts)
+
+
 async def _claim(
     transaction: Transaction, org_id: str, job_id: str, now: int, lease_until: int
 ) -> ExtractionJob | None:
-    # Two statements: the second one reads what whoever held the lock has committed.
     if await transaction.row(_Q["lock_job"], org_id=org_id, job_id=job_id) is None:
         return None
     row = await transaction.row(

@@ -15,10 +15,6 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
     RETURN k {.*}
   } AS keys,
   COLLECT {
-    MATCH (j:Job {org_id: $org_id, job_id: $job_id})
-    RETURN j.user_id
-  } AS job_owners,
-  COLLECT {
     UNWIND $interaction_ids AS id
     MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: id})
     RETURN i {.*}
@@ -48,6 +44,12 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
     MATCH (t:Tombstone)
     WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
   } AS has_tombstones
+
+// name: lock_job
+// Whoever claims or saves the job has done so before, or waits.
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+SET j.lock = true
+RETURN j.user_id AS user_id, j.status AS status, j.attempts AS attempts
 
 // name: find_tombstones
 // Asked only of users that have some.

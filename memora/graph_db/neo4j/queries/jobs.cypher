@@ -4,6 +4,12 @@ MATCH (j:Job {org_id: $org_id, job_id: $job_id})
 SET j.lock = true
 RETURN j.job_id AS job_id
 
+// name: lock_job_of_user
+MATCH (j:Job {org_id: $org_id, job_id: $job_id})
+WHERE j.user_id = $user_id
+SET j.lock = true
+RETURN j.job_id AS job_id
+
 // name: claim_job
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
 WHERE j.status <> 'done'
@@ -13,9 +19,9 @@ SET j.status = 'running', j.lease_until = $lease_until, j.attempts = j.attempts 
 RETURN j {.*} AS job
 
 // name: save_job
-// No row: it went with its interaction or user.
+// No row: it is done, or somebody else started it since. Asked under the job's lock.
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
-WHERE j.user_id = $user_id
+WHERE j.user_id = $user_id AND j.status <> 'done' AND j.attempts <= $attempts
 SET j = $job
 RETURN j.job_id AS job_id
 
