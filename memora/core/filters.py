@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from memora.core.indexing import metadata_terms
+from memora.core.indexing import is_scalar, metadata_terms, nfc
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 
@@ -83,27 +83,35 @@ def engine_conditions(
 
 def _metadata_conditions(key: str, wanted: Any) -> list[Condition]:
     """Return what the engine can check of one top-level metadata condition: eq and in."""
+    return [
+        AnyOf("meta", metadata_terms({key: value}))
+        for operator, value in _operators(key, wanted)
+        if _is_indexed(operator, value)
+    ]
+
+
+def _operators(key: str, wanted: Any) -> list[tuple[str, Any]]:
     if key in {"and", "or", "not"}:
-        return []
-    if not isinstance(wanted, Mapping):
-        return [AnyOf("meta", metadata_terms({key: wanted}))]
-    operators = cast("Mapping[str, Any]", wanted)
-    conditions: list[Condition] = []
-    if "eq" in operators:
-        conditions.append(AnyOf("meta", metadata_terms({key: operators["eq"]})))
-    if "in" in operators:
-        conditions.append(AnyOf("meta", metadata_terms({key: list(operators["in"])})))
-    return conditions
+        return [(key, wanted)]
+    if isinstance(wanted, Mapping):
+        return list(cast("Mapping[str, Any]", wanted).items())
+    return [("eq", wanted)]
+
+
+def _is_indexed(operator: str, value: Any) -> bool:
+    """Tell whether the index answers this exactly: only scalars have a term of their own."""
+    if operator == "in":
+        return all(is_scalar(item) for item in value)
+    return operator == "eq" and is_scalar(value)
 
 
 def needs_more_candidates(filters: MemoryFilters) -> bool:
     """Tell whether some of the filters are only checked after the search."""
-    for key, wanted in filters.metadata.items():
-        if key in {"and", "or", "not"}:
-            return True
-        if isinstance(wanted, Mapping) and set(cast("Mapping[str, Any]", wanted)) - {"eq", "in"}:
-            return True
-    return False
+    return any(
+        not _is_indexed(operator, value)
+        for key, wanted in filters.metadata.items()
+        for operator, value in _operators(key, wanted)
+    )
 
 
 def matches(
@@ -171,7 +179,15 @@ def metadata_matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality as JSON sees it: True is not 1."""
+    """Equality as JSON sees it: 1 is 1.0 and not True; texts are compared in NFC."""
+    if isinstance(left, str) and isinstance(right, str):
+        return nfc(left) == nfc(right)
+    if isinstance(left, list) and isinstance(right, list):
+        first, second = cast("list[Any]", left), cast("list[Any]", right)
+        return len(first) == len(second) and all(map(_same, first, second))
+    if isinstance(left, dict) and isinstance(right, dict):
+        ours, theirs = cast("dict[str, Any]", left), cast("dict[str, Any]", right)
+        return ours.keys() == theirs.keys() and all(_same(ours[key], theirs[key]) for key in ours)
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
@@ -197,14 +213,16 @@ def _holds(metadata: Mapping[str, Any], key: str, operator: str, wanted: Any) ->
         return any(_equals(value, item) for item in wanted)
     if operator == "contains":
         if isinstance(value, str):
-            return isinstance(wanted, str) and wanted in value
+            return isinstance(wanted, str) and nfc(wanted) in nfc(value)
         return isinstance(value, list) and _equals(cast("Any", value), wanted)
     return _compares(value, operator, wanted)
 
 
 def _compares(value: Any, operator: str, wanted: Any) -> bool:
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (value, wanted))
-    if not numbers and not (isinstance(value, str) and isinstance(wanted, str)):
+    if isinstance(value, str) and isinstance(wanted, str):
+        value, wanted = nfc(value), nfc(wanted)
+    elif not numbers:
         return False
     if operator == "gt":
         return value > wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,6 +21,12 @@ KEYWORD_FIELDS = (
     "source_role", "process_id", "import_id", "meta",
 )  # fmt: skip
 NUMBER_FIELDS = ("obtained_at", "importance", "archived", "expires_at")
+_TERM_CHARS = 200
+# By themselves: strftime would write them in the language of the process.
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 # What payload number stands for "never expires": the end of the calendar.
 _NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
@@ -37,21 +44,37 @@ def index_texts(
     """
     text = neutral(stored_text)
     said = text if speaker is None else f"{speaker}: {text}"
-    date = f"{obtained_at:%d %B %Y}".lstrip("0")
+    date = f"{obtained_at.day} {_MONTHS[obtained_at.month - 1]} {obtained_at.year}"
     dense = f"{said} ({date})"
     return dense, dense, exact_hash(TEXT_RECIPE, dense, dense)
 
 
+def is_scalar(value: object) -> bool:
+    """Tell whether a metadata value has a term of its own."""
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def nfc(text: str) -> str:
+    """Return the form in which texts are compared."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def metadata_terms(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return one `key=json` term for every top-level scalar and list item, for exact filters."""
+    """Return one term for every top-level scalar and list item, for exact filters."""
     terms: dict[str, None] = {}
     for key, value in metadata.items():
-        items = cast("list[Any]", value) if isinstance(value, list) else [value]
-        for item in items:
-            if item is None or isinstance(item, (str, int, float, bool)):
-                number = isinstance(item, float) and item.is_integer()
-                terms[f"{key}={json.dumps(int(cast('float', item)) if number else item)}"] = None
+        for item in cast("list[Any]", value) if isinstance(value, list) else [value]:
+            if is_scalar(item):
+                terms[_term(key, item)] = None
     return tuple(terms)
+
+
+def _term(key: str, value: str | float | None) -> str:
+    """Return `key=json`, or a hash of it: a payload holds filter values and no long text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    term = f"{key}={json.dumps(nfc(value) if isinstance(value, str) else value)}"
+    return term if len(term) <= _TERM_CHARS else f"#{exact_hash(term)}"
 
 
 def payload(document: IndexDocument) -> dict[str, Any]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from memora.errors import InvalidInputError
 from memora.schema.models import Memory
-from memora.schema.validation import checked_labels, kind_of
+from memora.schema.times import parsed_time
+from memora.schema.validation import (
+    checked_bool,
+    checked_json_object,
+    checked_labels,
+    checked_share,
+    kind_of,
+)
 
 _OPERATORS = frozenset({"eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "contains", "exists"})
 _DEPTH = 8
@@ -46,8 +60,8 @@ class MemoryFilters(BaseModel):
     import_ids: tuple[str, ...] = ()
     obtained_from: datetime | None = None
     obtained_to: datetime | None = None
-    importance_min: float | None = Field(default=None, ge=0, le=1)
-    importance_max: float | None = Field(default=None, ge=0, le=1)
+    importance_min: float | None = None
+    importance_max: float | None = None
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     include_expired: bool = False
     include_archived: bool = False
@@ -57,19 +71,29 @@ class MemoryFilters(BaseModel):
         "process_ids", "import_ids", mode="before",
     )  # fmt: skip
     @classmethod
-    def _check_labels(cls, value: object) -> tuple[str, ...]:
-        return checked_labels((value,) if isinstance(value, str) else value, "filters")
+    def _check_labels(cls, value: object, info: ValidationInfo) -> tuple[str, ...]:
+        return checked_labels((value,) if isinstance(value, str) else value, _where(info))
 
-    @field_validator("obtained_from", "obtained_to")
+    @field_validator("obtained_from", "obtained_to", mode="before")
     @classmethod
-    def _check_time(cls, value: datetime | None) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
+    def _check_time(cls, value: object, info: ValidationInfo) -> datetime | None:
+        return None if value is None else parsed_time(value, _where(info))
 
-    @field_validator("metadata")
+    @field_validator("importance_min", "importance_max", mode="before")
     @classmethod
-    def _check_metadata(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_share(cls, value: object, info: ValidationInfo) -> float | None:
+        return None if value is None else checked_share(value, _where(info))
+
+    @field_validator("include_expired", "include_archived", mode="before")
+    @classmethod
+    def _check_bool(cls, value: object, info: ValidationInfo) -> bool:
+        return checked_bool(value, _where(info))
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _check_metadata(cls, value: object, info: ValidationInfo) -> dict[str, Any]:
         _check_tree(value, 0)
-        return value
+        return checked_json_object(value, _where(info))
 
     @classmethod
     def parse(cls, value: object) -> MemoryFilters:
@@ -84,39 +108,67 @@ class MemoryFilters(BaseModel):
             return value
         if not isinstance(value, Mapping):
             raise InvalidInputError("filters", "a mapping or MemoryFilters", got=kind_of(value))
+        given = dict(cast("Mapping[object, Any]", value))
+        for name in given:
+            if name not in cls.model_fields:
+                known = isinstance(name, str) and name.isidentifier()
+                where = f"filters.{name}" if known else "filters"
+                raise InvalidInputError(where, f"one of {', '.join(cls.model_fields)}")
         try:
-            return cls.model_validate(dict(cast("Mapping[str, Any]", value)))
+            return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(["filters", *(str(part) for part in first["loc"])])
-            raise InvalidInputError(where, first["msg"]) from None
+            raise cast("dict[str, Any]", first)["ctx"]["error"] from None
+
+
+def _where(info: ValidationInfo) -> str:
+    return f"filters.{info.field_name}"
 
 
 def _check_tree(tree: object, depth: int) -> None:
     if not isinstance(tree, Mapping) or depth > _DEPTH:
-        raise ValueError(f"a metadata condition: an object, at most {_DEPTH} deep")
-    for key, condition in cast("Mapping[Any, Any]", tree).items():
+        raise _malformed(f"conditions, nested at most {_DEPTH} deep")
+    for key, condition in cast("Mapping[object, object]", tree).items():
         if not isinstance(key, str):
-            raise ValueError("metadata keys that are texts")
+            raise _malformed("conditions under keys that are texts")
         if key in {"and", "or"}:
-            if not isinstance(condition, list):
-                raise ValueError(f"a list under {key!r}")
-            for part in cast("list[object]", condition):
+            if not isinstance(condition, (list, tuple)):
+                raise _malformed(f"conditions with a list under {key!r}")
+            for part in cast("Sequence[object]", condition):
                 _check_tree(part, depth + 1)
         elif key == "not":
-            _check_tree(cast("object", condition), depth + 1)
+            _check_tree(condition, depth + 1)
         elif isinstance(condition, Mapping):
-            _check_operators(cast("Mapping[str, Any]", condition))
+            _check_operators(cast("Mapping[object, object]", condition), depth)
+        else:
+            _check_depth(condition, depth)
 
 
-def _check_operators(operators: Mapping[str, Any]) -> None:
+def _check_operators(operators: Mapping[object, object], depth: int) -> None:
     for operator, value in operators.items():
         if operator not in _OPERATORS:
-            raise ValueError(f"metadata operators of {', '.join(sorted(_OPERATORS))}")
-        if operator in {"in", "nin"} and not isinstance(value, list):
-            raise ValueError(f"a list under {operator!r}")
+            raise _malformed(f"conditions with operators of {', '.join(sorted(_OPERATORS))}")
+        if operator in {"in", "nin"} and not isinstance(value, (list, tuple)):
+            raise _malformed(f"conditions with a list under {operator!r}")
         if operator == "exists" and not isinstance(value, bool):
-            raise ValueError("True or False under 'exists'")
+            raise _malformed("conditions with True or False under 'exists'")
+        _check_depth(value, depth)
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    """Bound what a comparison has to walk through, whatever is stored."""
+    if not isinstance(value, (list, tuple, Mapping)):
+        return
+    if depth > _DEPTH:
+        raise _malformed(f"values nested at most {_DEPTH} deep")
+    if isinstance(value, Mapping):
+        value = cast("Mapping[str, Any]", value).values()
+    for item in cast("Iterable[Any]", value):
+        _check_depth(item, depth + 1)
+
+
+def _malformed(allowed: str) -> InvalidInputError:
+    return InvalidInputError("filters.metadata", allowed)
 
 
 @dataclass(frozen=True, slots=True)

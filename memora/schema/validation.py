@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -61,7 +60,7 @@ def _checked_line(value: object, field: str, length: int) -> str:
     text = unicodedata.normalize("NFC", value)
     if not text.strip() or len(text) > length:
         raise InvalidInputError(field, allowed, got=f"{len(text)} characters")
-    # Cc: control, Cs: lone surrogates, Zl/Zp: line and paragraph separators; Cn holds U+FFFE.
+    # Cc: control, Cs: lone surrogates, Zl/Zp: line and paragraph separators.
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
         raise InvalidInputError(field, allowed, got="a control character or lone surrogate")
     return text
@@ -102,9 +101,10 @@ def checked_int(value: object, field: str, low: int, high: int) -> int:
     Raises:
         InvalidInputError: It is not such an int.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        got = str(value) if isinstance(value, int) else kind_of(value)
-        raise InvalidInputError(field, f"a whole number from {low} to {high}", got=got[:40])
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInputError(field, f"a whole number from {low} to {high}", got=kind_of(value))
+    if not low <= value <= high:
+        raise InvalidInputError(field, f"a whole number from {low} to {high}", got=_number(value))
     return value
 
 
@@ -116,9 +116,14 @@ def checked_share(value: object, field: str) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInputError(field, "a number from 0 to 1", got=kind_of(value))
-    if not math.isfinite(value) or not 0 <= value <= 1:
-        raise InvalidInputError(field, "a number from 0 to 1", got=str(value)[:40])
+    if not 0 <= value <= 1:
+        raise InvalidInputError(field, "a number from 0 to 1", got=_number(value))
     return float(value)
+
+
+def _number(value: float) -> str:
+    """Return a number for an error text; Python refuses to write out very long ones."""
+    return str(value) if abs(value) < 10**20 else "a larger number"
 
 
 def checked_bool(value: object, field: str) -> bool:
