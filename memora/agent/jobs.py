@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -75,7 +76,7 @@ async def find_buried(
 
 
 async def resume(ports: Ports, org_id: str, job_id: str) -> bool:
-    """Run a job that is left; False when it is done or somebody else runs it.
+    """Run a job that is left; False when it is done, or somebody else runs or finished it.
 
     Raises:
         JobNotFoundError: There is no such job in the organization.
@@ -86,8 +87,7 @@ async def resume(ports: Ports, org_id: str, job_id: str) -> bool:
     job = await ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
     if job is None:
         return False
-    await run(ports, job, await _load(ports, job))
-    return True
+    return await run(ports, job, await _load(ports, job))
 
 
 async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
@@ -106,8 +106,11 @@ async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
     )
 
 
-async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> None:
+async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> bool:
     """Finish a claimed job: extract, compare, write.
+
+    A lease that ran out may have gone to somebody else, and what the job is about may have been
+    cut: then nothing is written any more, and the answer is False.
 
     Raises:
         ExtractionError: A model or store failed; what was paid for is kept with the job.
@@ -119,12 +122,20 @@ async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> N
         # The caller gave up, the job did not: whoever resumes it need not wait for the lease.
         await asyncio.shield(_release(ports, job))
         raise
+    except ConflictError as error:
+        if error.record != "job":
+            raise
+        return False
+    return True
 
 
 async def _release(ports: Ports, job: ExtractionJob) -> None:
-    current = await ports.graph.find_job(job.org_id, job.job_id)
-    if current is not None and current.status is JobStatus.RUNNING:
-        await ports.graph.save_job(replace(current, status=JobStatus.PENDING, lease_until=None))
+    # What fails here must not hide the cancellation; the lease runs out by itself.
+    with suppress(MemoraError):
+        current = await ports.graph.find_job(job.org_id, job.job_id)
+        if current is not None and current.status is JobStatus.RUNNING:
+            released = replace(current, status=JobStatus.PENDING, lease_until=None)
+            await ports.graph.save_job(replace(released, attempts=job.attempts))
 
 
 async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> None:
@@ -244,7 +255,9 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
                 raise
             continue
         return
-    raise ConflictError("job", job.job_id)
+    error = ConflictError("memories", job.interaction_id)
+    await _fail(ports, job, error)
+    raise ExtractionError(job.interaction_id, job.job_id, stage="write", reason=str(error))
 
 
 async def plan_memories(

@@ -976,8 +976,8 @@ class BaseGraphDB(ABC):
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required; the
-        interaction's revision, the versions' neighbours and the ended heads are as the plan
+        key decides whether this is a repetition; the job row exists where required, neither done nor
+        started again since; the interaction's revision, the versions' neighbours and the ended heads are as the plan
         expects; then everything is written. Lowering the transcript lowers `end` of the
         interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
         validity changed, or that ended, is named in one `sync` entry. A memory with a tombstone
@@ -987,7 +987,7 @@ class BaseGraphDB(ABC):
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
                 a missing required job raises InteractionNotFoundError.
-            ConflictError: A guard failed (`record` says which: interaction, memory,
+            ConflictError: A guard failed (`record` says which: interaction, memory, job,
                 idempotency_key, external_id); its `tail` may be empty.
             GraphDBConnectionError: Not written, or not known to be; repeat with the same key.
         """
@@ -1043,6 +1043,7 @@ class BaseGraphDB(ABC):
 
         Raises:
             JobNotFoundError: It is gone, with its interaction or user.
+            ConflictError: It is done, or was started again (more `attempts`) since it was read.
         """
 
     @abstractmethod

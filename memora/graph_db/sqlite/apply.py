@@ -36,7 +36,7 @@ _SQL = _queries.load(PACKAGE, "queries/apply.sql")
 _USER_SALT = _SQL["user_salt"]
 _USABLE_AGENTS = _SQL["usable_agents"]
 _IDEMPOTENCY = _SQL["idempotency"]
-_JOB_EXISTS = _SQL["job_exists"]
+_JOB_STATE = _SQL["job_state"]
 _INTERACTION_STATE = _SQL["interaction_state"]
 _EXTERNAL_ID_OWNER = _SQL["external_id_owner"]
 _INSERT_INTERACTION = _SQL["insert_interaction"]
@@ -145,8 +145,11 @@ def _remember(connection: sqlite3.Connection, plan: WritePlan, record: Idempoten
 
 
 def _check_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -> None:
-    if not values(connection, _JOB_EXISTS, **_owner(scope), job_id=job.job_id):
+    found = one(connection, _JOB_STATE, **_owner(scope), job_id=job.job_id)
+    if found is None:
         raise InteractionNotFoundError(job.interaction_id)
+    if found["done"] or found["attempts"] > job.attempts:
+        raise ConflictError("job", job.job_id, expected=job.attempts, actual=found["attempts"])
 
 
 def _put_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -> None:

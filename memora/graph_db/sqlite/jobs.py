@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from memora import _queries
-from memora.errors import JobNotFoundError
+from memora.errors import ConflictError, JobNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, one, rows
 from memora.schema.jobs import ExtractionJob, JobStatus
@@ -24,9 +24,15 @@ class JobPart(SQLiteBase):
     """Jobs in SQLite."""
 
     async def save_job(self, job: ExtractionJob) -> None:
-        fields = records.job_fields(job)
-        if not await self._store.write(lambda connection: change(connection, _SAVE, **fields)):
-            raise JobNotFoundError(job.job_id)
+        def work(connection: sqlite3.Connection) -> None:
+            if change(connection, _SAVE, **records.job_fields(job)):
+                return
+            found = one(connection, _FIND, org_id=job.org_id, job_id=job.job_id)
+            if found is None or found["user_id"] != job.user_id:
+                raise JobNotFoundError(job.job_id)
+            raise ConflictError("job", job.job_id, expected=job.attempts, actual=found["attempts"])
+
+        await self._store.write(work)
 
     async def claim_job(
         self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime

@@ -14,7 +14,7 @@ from memora.errors import (
     JobNotFoundError,
     UserNotFoundError,
 )
-from memora.schema.jobs import JobStatus
+from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.write_plan import IdempotencyRecord, MemoryEnd, OutboxOp, SourceLink
 from memora.testing.graph_clauses.tenant import Tenant, TenantFixtures
 
@@ -253,6 +253,35 @@ class PlanClauses(TenantFixtures):
             await tenant.graph.save_job(job)
         assert await tenant.all_memories() == []
         assert await tenant.graph.list_jobs(tenant.org_id) == []
+
+    async def test_a_worker_that_lost_its_job_changes_nothing(self, tenant: Tenant) -> None:
+        """Who was overtaken, or whose job is done, neither saves it nor writes what it found."""
+        job = tenant.job(await tenant.begin("talk", "a"), 0, 1)
+        await tenant.apply(job=job)
+        graph, org_id, now = tenant.graph, tenant.org_id, tenant.later()
+        first = await graph.claim_job(org_id, "job", now=now, lease_until=now)
+        second = await graph.claim_job(org_id, "job", now=now, lease_until=now)
+        assert first is not None
+        assert second is not None
+
+        async def is_refused(worker: ExtractionJob, statement: str) -> None:
+            late = replace(worker, status=JobStatus.DONE)
+            for attempt in (
+                graph.save_job(replace(worker, status=JobStatus.FAILED)),
+                tenant.apply(
+                    memories=(tenant.statement(statement),), job=late, job_must_exist=True
+                ),
+            ):
+                with pytest.raises(ConflictError) as caught:
+                    await attempt
+                assert (caught.value.record, caught.value.record_id) == ("job", "job")
+            assert all(memory.memory != statement for memory in await tenant.all_memories())
+
+        await is_refused(first, "first")
+        done = replace(second, status=JobStatus.DONE, lease_until=None)
+        await tenant.apply(memories=(tenant.statement("second"),), job=done, job_must_exist=True)
+        await is_refused(second, "again")
+        assert await graph.get_job(org_id, "job") == done
 
     async def test_a_plan_replaces_its_job(self, tenant: Tenant) -> None:
         """The job of a plan is inserted with it, and replaced by a later plan."""
