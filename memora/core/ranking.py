@@ -52,10 +52,15 @@ def fuse(batches: Sequence[QueryHits], weights: Weights | None = None) -> list[R
             if known is None:
                 best[ranked.memory_id] = ranked
                 continue
-            better = ranked if ranked.score > known.score else known
+            better = max(known, ranked, key=_evidence)
             dense = max((d for d in (known.dense, ranked.dense) if d is not None), default=None)
             best[ranked.memory_id] = replace(better, dense=dense)
     return sorted(best.values(), key=lambda ranked: (-ranked.score, ranked.memory_id))
+
+
+def _evidence(ranked: RankedId) -> tuple[float, list[tuple[str, float]]]:
+    # Of equal scores the same one explains the answer, whatever the order of the queries.
+    return ranked.score, sorted(ranked.parts.items())
 
 
 def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:

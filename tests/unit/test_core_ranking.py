@@ -1,0 +1,227 @@
+"""Fusion and order of search hits."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memora.core.ranking import Weights, above_floor, fuse, restore_order, within_budget
+from memora.schema.index import Hit, QueryHits
+from memora.schema.models import Memory
+from memora.schema.recall import RankedId
+from tests.unit.kit import DAY, T0, memory, quick
+
+
+def hit(memory_id: str, score: float) -> Hit:
+    return Hit(memory_id, "acme", "jake", None, score)
+
+
+def hits(**scores: float) -> tuple[Hit, ...]:
+    return tuple(hit(memory_id, score) for memory_id, score in scores.items())
+
+
+def lists(low: float, high: float) -> Any:
+    scores = st.one_of(st.sampled_from([low, high, high / 2]), st.floats(low, high))
+    return st.dictionaries(st.sampled_from("abcdefgh"), scores, max_size=6).map(
+        lambda found: hits(**found)
+    )
+
+
+queries = st.builds(QueryHits, dense=lists(-1, 1), lexical=lists(0, 30))
+batches = st.lists(queries, max_size=4)
+
+
+@settings(quick, max_examples=200)
+@given(batches, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+def test_i14_every_memory_comes_once_in_one_order(found: list[QueryHits], dense: float) -> None:
+    ranked = fuse(found, Weights(dense=dense))
+    ids = {h.memory_id for batch in found for h in (*batch.dense, *batch.lexical)}
+    assert sorted(r.memory_id for r in ranked) == sorted(ids)
+    assert ranked == sorted(ranked, key=lambda r: (-r.score, r.memory_id))
+    assert all(0 <= r.score <= 1 for r in ranked)
+    for r in ranked:
+        raw = [h.score for batch in found for h in batch.dense if h.memory_id == r.memory_id]
+        assert r.dense == max(raw, default=None)
+
+
+@settings(quick, max_examples=200)
+@given(batches, st.integers(0, 99))
+def test_the_order_of_queries_and_of_equal_hits_does_not_matter(
+    found: list[QueryHits], seed: int
+) -> None:
+    random = Random(seed)
+    shuffled = [
+        QueryHits(
+            tuple(random.sample(batch.dense, len(batch.dense))),
+            tuple(random.sample(batch.lexical, len(batch.lexical))),
+        )
+        for batch in found
+    ]
+    random.shuffle(shuffled)
+    assert fuse(shuffled) == fuse(found)
+
+
+@quick
+@given(queries)
+def test_b41_a_query_asked_twice_counts_once(found: QueryHits) -> None:
+    assert fuse([found, found]) == fuse([found])
+
+
+@quick
+@given(queries)
+def test_a_better_raw_score_is_never_worse(found: QueryHits) -> None:
+    scores = {r.memory_id: r.score for r in fuse([QueryHits(dense=found.dense)])}
+    for one in found.dense:
+        for other in found.dense:
+            if one.score > other.score:
+                assert scores[one.memory_id] >= scores[other.memory_id]
+
+
+@quick
+@given(queries)
+def test_explained_parts_add_up(found: QueryHits) -> None:
+    raw = {h.memory_id: h.score for h in found.dense}
+    raw_lexical = {h.memory_id: h.score for h in found.lexical}
+    for r in fuse([found]):
+        assert r.parts["dense"] + r.parts["lexical"] == r.score
+        assert r.parts.get("dense_raw") == raw.get(r.memory_id)
+        assert r.parts.get("lexical_raw") == raw_lexical.get(r.memory_id)
+
+
+def order(*found: QueryHits, dense: float = 0.5) -> list[str]:
+    return [r.memory_id for r in fuse(found, Weights(dense=dense))]
+
+
+def test_nothing_found_is_nothing() -> None:
+    assert fuse([]) == []
+    assert fuse([QueryHits(), QueryHits()]) == []
+
+
+@pytest.mark.parametrize("leg", ["dense", "lexical"])
+def test_one_empty_list_leaves_the_decision_to_the_other(leg: str) -> None:
+    found = QueryHits(**{leg: hits(a=0.9, b=0.5, c=0.1)})
+    assert order(found) == ["a", "b", "c"]
+    assert [r.score for r in fuse([found])] == [1.0, pytest.approx(0.5), 0.0]
+
+
+def test_equal_scores_are_ordered_by_id() -> None:
+    assert order(QueryHits(dense=hits(c=0.5, a=0.5, b=0.5))) == ["a", "b", "c"]
+    assert [r.score for r in fuse([QueryHits(lexical=hits(c=7, a=7))])] == [1.0, 1.0]
+
+
+def test_one_hit_is_the_best_there_is() -> None:
+    (only,) = fuse([QueryHits(dense=hits(a=0.01))])
+    assert (only.score, only.dense) == (1.0, 0.01)
+
+
+def test_both_legs_count_by_their_weight() -> None:
+    found = QueryHits(dense=hits(a=0.9, b=0.1), lexical=hits(b=9, a=1))
+    assert order(found, dense=0.6) == ["a", "b"]
+    assert order(found, dense=0.4) == ["b", "a"]
+    assert order(found) == ["a", "b"]
+
+
+def test_b40_no_absolute_cut_drops_weak_hits() -> None:
+    weak = {f"m{n}": 0.001 * n for n in range(50)}
+    assert len(fuse([QueryHits(dense=hits(**weak))])) == 50
+
+
+def ranked(memory_id: str, score: float, dense: float | None = None) -> RankedId:
+    return RankedId(memory_id, score, dense, {"dense": score})
+
+
+def test_b57_resolved_memories_come_in_rank_order() -> None:
+    resolved = {name: memory(name.upper()) for name in "abc"}
+    found = restore_order(resolved, [ranked("b", 0.9), ranked("a", 0.5), ranked("c", 0.1)])
+    assert [(m.memory_id, m.score) for m in found] == [("B", 0.9), ("A", 0.5), ("C", 0.1)]
+    assert all(m.score_parts is None for m in found)
+
+
+def test_versions_of_one_statement_count_once_with_their_best_score() -> None:
+    head = memory("head")
+    resolved = {"old": head, "head": head, "x": memory("x")}
+    found = restore_order(resolved, [ranked("old", 0.9), ranked("x", 0.5), ranked("head", 0.1)])
+    assert [(m.memory_id, m.score) for m in found] == [("head", 0.9), ("x", 0.5)]
+
+
+def test_i14_ties_are_ordered_by_the_id_that_is_returned() -> None:
+    resolved = {"a": memory("z"), "b": memory("y")}
+    found = restore_order(resolved, [ranked("a", 0.5), ranked("b", 0.5)])
+    assert [m.memory_id for m in found] == ["y", "z"]
+
+
+def test_b58_exclusions_hold_after_resolution() -> None:
+    resolved = {"old": memory("head"), "x": memory("x")}
+    hit_list = [ranked("old", 0.9), ranked("x", 0.5)]
+    assert [m.memory_id for m in restore_order(resolved, hit_list, {"head"})] == ["x"]
+    assert [m.memory_id for m in restore_order(resolved, hit_list, {"old"})] == ["head", "x"]
+
+
+def test_what_the_graph_does_not_know_drops_out() -> None:
+    assert restore_order({}, [ranked("a", 0.9)]) == []
+    assert restore_order({"a": memory("a")}, []) == []
+
+
+def test_an_explained_answer_leaves_the_stored_memory_alone() -> None:
+    source = memory("a")
+    (found,) = restore_order({"a": source}, [ranked("a", 0.9)], explain=True)
+    assert found.score_parts == {"dense": 0.9}
+    assert (source.score, source.score_parts) == (None, None)
+
+
+FLOOR = [
+    (ranked("near", 0.9, 0.8), True),
+    (ranked("at", 0.9, 0.5), True),
+    (ranked("far", 0.9, 0.49), False),
+    (ranked("words", 0.9, 0.1), True),
+    (ranked("lexical", 0.9, None), False),
+]
+
+
+def test_b40_the_floor_is_on_raw_similarity() -> None:
+    given_ = [item for item, _kept in FLOOR]
+    kept = above_floor(given_, 0.5, lambda memory_id: memory_id == "words")
+    assert kept == [item for item, stays in FLOOR if stays]
+    assert above_floor(given_, None, lambda _id: False) == given_
+    assert above_floor(given_, 0.0, lambda _id: False) == given_[:4]
+
+
+def texts(*lengths: int) -> list[Memory]:
+    return [
+        memory(f"m{n}", "x" * length, obtained_at=T0 + n * DAY) for n, length in enumerate(lengths)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget", "kept"),
+    [
+        (9, None, ["m0", "m1", "m2", "m3"]),
+        (2, None, ["m0", "m1"]),
+        (9, 0, []),
+        (9, 4, ["m0"]),
+        (9, 5, ["m0", "m2"]),
+        (9, 7, ["m0", "m2", "m3"]),
+        (2, 7, ["m0"]),
+        (9, 100, ["m0", "m1", "m2", "m3"]),
+    ],
+)
+def test_answers_are_cut_to_limit_and_budget(
+    limit: int, budget: int | None, kept: list[str]
+) -> None:
+    found = within_budget(texts(4, 9, 1, 2), limit, budget, len)
+    assert [m.memory_id for m in found] == kept
+
+
+@quick
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 6), st.integers(0, 30))
+def test_a_budget_is_never_exceeded(lengths: list[int], limit: int, budget: int) -> None:
+    given_ = texts(*lengths)
+    kept = within_budget(given_, limit, budget, len)
+    assert sum(len(m.memory) for m in kept) <= budget
+    assert len(kept) <= limit
+    ids = [m.memory_id for m in kept]
+    assert ids == [m.memory_id for m in given_ if m.memory_id in ids]
