@@ -80,7 +80,7 @@ async def openai_chat(messages: list[dict[str, Any]]) -> str:
 
 async def main(directory: str | None = None) -> None:
     has_key = bool(os.environ.get("OPENAI_API_KEY"))
-    models = (
+    models: dict[str, Any] = (
         {"extraction_model": "openai:gpt-4o", "memory_search_model": "openai:gpt-4o-mini"}
         if has_key
         else {}

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import importlib.util
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def player(
     provider: Provider,
     qdrant_in_memory: None,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Player]:
+) -> Player:
     """A reader in an empty directory, with a key of every provider in the environment."""
     for name in ADAPTERS:  # an import reads files, which is not what the guarded loop is about
         importlib.import_module(name)

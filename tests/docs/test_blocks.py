@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import doctest
 import importlib
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from memora import Memora
 from memora.config import Settings
 from tests.docs import blocks
 from tests.docs.blocks import Block, Story
-from tests.docs.player import Player, engine_names, run
+from tests.docs.player import ENGINE_NAMES, Player, engine_names, run
 
 # A story may be the first to import an SDK, which takes seconds on a busy machine.
 pytestmark = pytest.mark.timeout(60)
@@ -58,6 +59,9 @@ async def test_docstring_example_runs(
     names: dict[str, Any] = {"Memora": Memora, **vars(importlib.import_module(block.module))}
     if block.language == "doctest":
         await asyncio.to_thread(_doctest, block, names)
+        return
+    if not set(ENGINE_NAMES) & set(re.findall(r"\w+", block.code)):
+        await run(block, names)
         return
     async with Memora.embedded(player.directory / "store") as memora:
         await run(block, {**await engine_names(memora), **names})

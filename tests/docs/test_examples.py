@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ async def test_own_backend(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("player", "live_neo4j")
 async def test_neo4j_qdrant(capsys: pytest.CaptureFixture[str]) -> None:
     """In this process, so that its client can be one of Qdrant's own in-process mode."""
-    names = {"__name__": "example"}
+    names: dict[str, Any] = {"__name__": "example"}
     file = EXAMPLES / "neo4j_qdrant.py"
     exec(compile(file.read_text("utf-8"), str(file), "exec"), names)
     await names["main"]()

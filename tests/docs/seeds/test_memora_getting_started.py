@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import *  # noqa: F403 - as the document writes it
+from typing import Any, Set, Tuple  # noqa: UP035 - as the document writes it
 from uuid import UUID
 
 import pytest
@@ -137,13 +137,13 @@ def test_ids_have_the_form_that_the_document_shows(ids: Ids) -> None:
 async def test_save_block(memora: Memora, ids: Ids, saved: Saved) -> None:
     assert saved.created_at_timestamp.tzinfo is not None
     stored = await memora.graph.get_interaction(ids.org_id, ids.user_id, saved.interaction_id)
-    assert [message.as_message() for message in stored.messages] == saved.interaction
-    assert {memory.memory for memory in stored.memories} == {
+    assert [message.as_message() for message in stored.messages or []] == saved.interaction
+    assert {memory.memory for memory in stored.memories or []} == {
         "Alice is allergic to shrimp.",
         "Alice's husband is called Tom.",
         "Tom opens his bakery on March 3rd.",
     }
-    for memory in stored.memories:
+    for memory in stored.memories or []:
         assert UUID(memory["memory_id"]).version in {4, 5}
         assert abs((memory.obtained_at - saved.created_at_timestamp).total_seconds()) < 1
 
@@ -192,7 +192,7 @@ async def test_update_block(memora: Memora, ids: Ids, saved: Saved, reader: Read
     assert interaction_id == saved.interaction_id
     assert updated_at_timestamp >= saved.created_at_timestamp
     stored = await memora.graph.get_interaction(org_id, user_id, interaction_id)
-    assert [message.as_message() for message in stored.messages] == updated_interaction
+    assert [message.as_message() for message in stored.messages or []] == updated_interaction
     current = await memora.graph.get_all_user_memories(org_id, user_id)
     opening = next(memory for memory in current if "bakery" in memory.memory)
     assert opening.memory == "Tom opens his bakery on April 7th."
@@ -216,10 +216,10 @@ async def test_update_that_differs_truncates_and_keeps_the_memories(
         current_datetime=datetime.now(),  # noqa: DTZ005
     )
     stored = await memora.graph.get_interaction(ids.org_id, ids.user_id, saved.interaction_id)
-    assert [message.as_message() for message in stored.messages] == changed
-    cut = next(memory for memory in stored.memories if "bakery" in memory.memory)
+    assert [message.as_message() for message in stored.messages or []] == changed
+    cut = next(memory for memory in stored.memories or [] if "bakery" in memory.memory)
     assert cut.message_sources == []
-    kept = next(memory for memory in stored.memories if "husband" in memory.memory)
+    kept = next(memory for memory in stored.memories or [] if "husband" in memory.memory)
     assert [source.msg_position for source in kept.message_sources] == [2]
 
 
@@ -313,7 +313,7 @@ async def test_simple_example_block(
 
     client = AsyncOpenAI(api_key="YourOpenAIAPIKey")
 
-    messages: list[Any] = [  # noqa: F405 - from typing
+    messages: list[Any] = [
         {"role": "system", "content": "You are jake's assistant, given memories in 'memory recall'"}
     ]
 
@@ -378,10 +378,10 @@ class PersonalAssistant:
 
         self.chat_client = AsyncGroq(api_key=os.getenv("GROQ_API_KEY"))
 
-        self.base_history: list[Any] = [{"role": "system", "content": system_prompt}]  # noqa: F405
+        self.base_history: list[Any] = [{"role": "system", "content": system_prompt}]
 
         self.prompt_history = self.base_history.copy()
-        self.already_recalled_memory_ids: Set[str] = set()  # noqa: F405
+        self.already_recalled_memory_ids: Set[str] = set()  # noqa: UP006
 
     async def chat(self, user_message: str) -> str:
         recalled_memories, recalled_memory_ids = await self.memora.recall_memories_for_message(
@@ -426,7 +426,7 @@ class PersonalAssistant:
 
         return assistant_reply
 
-    async def save_interaction(self) -> Tuple[str, datetime]:  # noqa: F405 - as there
+    async def save_interaction(self) -> Tuple[str, datetime]:  # noqa: UP006
         interaction_id, created_at = await self.memora.save_or_update_interaction_and_memories(
             self.org_id,
             self.user_id,
@@ -470,7 +470,7 @@ async def test_personal_assistant_block(
     interaction_id = printed.split("saved with ID: ")[1].split(" and")[0]
     stored = await memora.graph.get_interaction(org_id, user_id, interaction_id)
     assert stored.agent_id is None
-    assert [message.content for message in stored.messages] == [
+    assert [message.content for message in stored.messages or []] == [
         "Who is my husband again?",
         "He is called Tom.",
         "What is for breakfast?",
