@@ -176,7 +176,8 @@ def build(
     A contradiction becomes a version of the contradicted statement, at its place in time, if its
     source has the authority for that; otherwise it is stored beside it. Several contradictions of
     one chain in one plan become consecutive versions. A duplicate of what was superseded before
-    it was said is the old statement holding again, so it becomes a version too.
+    it was said is the old statement holding again, so it becomes a version too. So does one from a
+    more trusted source: what the user confirms, no tool may take back.
 
     Args:
         scope: Owner.
@@ -196,11 +197,11 @@ def build(
             continue
         chain = _chain(decision, chains, grown)
         repeated = _repeated(decision, candidate, chain)
-        if repeated is not None:
+        place = _place(candidate, chain, origin, across_agents=across_agents)
+        if repeated is not None and not _confirms(candidate, repeated, place):
             links.append(SourceLink(repeated.memory_id, candidate.sources))
             continue
         statement = _statement(candidate, origin)
-        place = _place(candidate, chain, origin, across_agents=across_agents)
         if place is None:
             memories.append(statement)
             continue
@@ -230,6 +231,15 @@ def _repeated(decision: Decision, candidate: Candidate, chain: Sequence[Memory])
             ended = version.superseded_at
             return version if ended is None or candidate.obtained_at <= ended else None
     return None
+
+
+def _confirms(candidate: Candidate, repeated: Memory, place: versions.Placement | None) -> bool:
+    """Tell whether the candidate repeats the current version on better authority."""
+    return (
+        place is not None
+        and place.replaces_head == repeated.memory_id
+        and authority.rank(candidate.source_role) > authority.rank(repeated.source_role)
+    )
 
 
 def _place(
