@@ -109,8 +109,8 @@ async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
 async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> bool:
     """Finish a claimed job: extract, compare, write.
 
-    A lease that ran out may have gone to somebody else, and what the job is about may have been
-    cut: then nothing is written any more, and the answer is False.
+    A lease that ran out may have gone to somebody else: then nothing is written any more, and the
+    answer is False.
 
     Raises:
         ExtractionError: A model or store failed; what was paid for is kept with the job.
@@ -120,7 +120,7 @@ async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> b
         await _run(ports, job, replace(conversation, key=job.job_id))
     except asyncio.CancelledError:
         # The caller gave up, the job did not: whoever resumes it need not wait for the lease.
-        await asyncio.shield(_release(ports, job))
+        await asyncio.shield(release(ports, job))
         raise
     except ConflictError as error:
         if error.record != "job":
@@ -129,7 +129,8 @@ async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> b
     return True
 
 
-async def _release(ports: Ports, job: ExtractionJob) -> None:
+async def release(ports: Ports, job: ExtractionJob) -> None:
+    """Give a claimed job back, if it is there and still running."""
     # What fails here must not hide the cancellation; the lease runs out by itself.
     with suppress(MemoraError):
         current = await ports.graph.find_job(job.org_id, job.job_id)

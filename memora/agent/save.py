@@ -180,8 +180,13 @@ async def _store_transcript(
         plan, conversation = await _plan(ports, request, stored, edit, new_id, job_id)
         try:
             receipt = await graph.apply(plan)
+        except asyncio.CancelledError:
+            # The transcript may be stored all the same, with the job under our lease.
+            if plan.job is not None:
+                await asyncio.shield(jobs.release(ports, plan.job))
+            raise
         except ConflictError as error:
-            if error.record not in {"interaction", "external_id"}:
+            if error.record not in {"interaction", "external_id", "memory"}:
                 raise
             stored = await _reload(ports, request, stored)
             continue

@@ -976,7 +976,7 @@ class BaseGraphDB(ABC):
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required, neither done nor
+        key decides whether this is a repetition; the job row exists where required, and was not
         started again since; the interaction's revision, the versions' neighbours and the ended heads are as the plan
         expects; then everything is written. Lowering the transcript lowers `end` of the
         interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
@@ -1043,7 +1043,7 @@ class BaseGraphDB(ABC):
 
         Raises:
             JobNotFoundError: It is gone, with its interaction or user.
-            ConflictError: It is done, or was started again (more `attempts`) since it was read.
+            ConflictError: It was started again (more `attempts`) since it was read.
         """
 
     @abstractmethod

@@ -86,3 +86,19 @@ async def test_b15_a_cancelled_save_is_cancelled_although_the_stores_are_closed(
         await saving
     with pytest.raises(GraphDBError):
         await world.memories()
+
+
+async def test_b15_a_save_that_is_cancelled_while_it_commits_leaves_a_job_to_resume(
+    worlds: Worlds,
+) -> None:
+    world = await worlds.open(extraction=ScriptedBackendLLM(extracting("Jake likes tea")))
+    for steps in range(60):
+        saving = asyncio.create_task(world.save(f"I like tea {steps}."))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.wait([saving])
+    for job in await world.memora.list_jobs(world.org_id):
+        assert await world.memora.resume_job(world.org_id, job.job_id)
+    assert await world.memora.list_jobs(world.org_id) == []
+    assert (await world.memora.doctor()).clean

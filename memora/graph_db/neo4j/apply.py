@@ -20,7 +20,7 @@ from memora.graph_db.neo4j._chains import Chains
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
-from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.jobs import ExtractionJob
 from memora.schema.scope import Scope
 from memora.schema.write_plan import MemoryWrite, OutboxOp, SourceRef, WritePlan, WriteReceipt
 
@@ -152,15 +152,14 @@ async def _check_job(transaction: Transaction, plan: WritePlan, job: ExtractionJ
 
     Raises:
         InteractionNotFoundError: It must be there and is not, or it is another user's.
-        ConflictError: It is done, or somebody else started it since.
+        ConflictError: Somebody else started it since.
     """
     stored = await transaction.row(_Q["lock_job"], org_id=plan.scope.org_id, job_id=job.job_id)
     if stored is None and not plan.job_must_exist:
         return
     if stored is None or stored["user_id"] != plan.scope.user_id:
         raise InteractionNotFoundError(job.interaction_id)
-    is_over = stored["status"] == JobStatus.DONE or stored["attempts"] > job.attempts
-    if plan.job_must_exist and is_over:
+    if plan.job_must_exist and stored["attempts"] > job.attempts:
         raise ConflictError("job", job.job_id, expected=job.attempts, actual=stored["attempts"])
 
 

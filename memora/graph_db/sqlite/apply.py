@@ -36,7 +36,7 @@ _SQL = _queries.load(PACKAGE, "queries/apply.sql")
 _USER_SALT = _SQL["user_salt"]
 _USABLE_AGENTS = _SQL["usable_agents"]
 _IDEMPOTENCY = _SQL["idempotency"]
-_JOB_STATE = _SQL["job_state"]
+_JOB_ATTEMPTS = _SQL["job_attempts"]
 _INTERACTION_STATE = _SQL["interaction_state"]
 _EXTERNAL_ID_OWNER = _SQL["external_id_owner"]
 _INSERT_INTERACTION = _SQL["insert_interaction"]
@@ -145,11 +145,11 @@ def _remember(connection: sqlite3.Connection, plan: WritePlan, record: Idempoten
 
 
 def _check_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -> None:
-    found = one(connection, _JOB_STATE, **_owner(scope), job_id=job.job_id)
-    if found is None:
+    attempts = values(connection, _JOB_ATTEMPTS, **_owner(scope), job_id=job.job_id)
+    if not attempts:
         raise InteractionNotFoundError(job.interaction_id)
-    if found["done"] or found["attempts"] > job.attempts:
-        raise ConflictError("job", job.job_id, expected=job.attempts, actual=found["attempts"])
+    if attempts[0] > job.attempts:
+        raise ConflictError("job", job.job_id, expected=job.attempts, actual=attempts[0])
 
 
 def _put_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -> None:

@@ -255,7 +255,7 @@ class PlanClauses(TenantFixtures):
         assert await tenant.graph.list_jobs(tenant.org_id) == []
 
     async def test_a_worker_that_lost_its_job_changes_nothing(self, tenant: Tenant) -> None:
-        """Who was overtaken, or whose job is done, neither saves it nor writes what it found."""
+        """Who was overtaken neither saves the job nor writes what it found, done or not."""
         job = tenant.job(await tenant.begin("talk", "a"), 0, 1)
         await tenant.apply(job=job)
         graph, org_id, now = tenant.graph, tenant.org_id, tenant.later()
@@ -280,7 +280,7 @@ class PlanClauses(TenantFixtures):
         await is_refused(first, "first")
         done = replace(second, status=JobStatus.DONE, lease_until=None)
         await tenant.apply(memories=(tenant.statement("second"),), job=done, job_must_exist=True)
-        await is_refused(second, "again")
+        await is_refused(first, "again")
         assert await graph.get_job(org_id, "job") == done
 
     async def test_a_plan_replaces_its_job(self, tenant: Tenant) -> None:

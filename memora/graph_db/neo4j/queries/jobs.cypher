@@ -19,9 +19,9 @@ SET j.status = 'running', j.lease_until = $lease_until, j.attempts = j.attempts 
 RETURN j {.*} AS job
 
 // name: save_job
-// No row: it is done, or somebody else started it since. Asked under the job's lock.
+// No row: somebody else started it since. Asked under the job's lock.
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
-WHERE j.user_id = $user_id AND j.status <> 'done' AND j.attempts <= $attempts
+WHERE j.user_id = $user_id AND j.attempts <= $attempts
 SET j = $job
 RETURN j.job_id AS job_id
 

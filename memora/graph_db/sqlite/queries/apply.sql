@@ -14,8 +14,8 @@ WHERE org_id = :org_id
 SELECT key, body_hash, result FROM idempotency
 WHERE org_id = :org_id AND user_id = :user_id AND key = :key;
 
--- name: job_state
-SELECT status = 'done' AS done, attempts FROM job WHERE org_id = :org_id AND user_id = :user_id AND job_id = :job_id;
+-- name: job_attempts
+SELECT attempts FROM job WHERE org_id = :org_id AND user_id = :user_id AND job_id = :job_id;
 
 -- name: interaction_state
 -- Also tells whether another user has an interaction of this id.

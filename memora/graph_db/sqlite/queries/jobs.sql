@@ -1,5 +1,5 @@
 -- name: save
--- Not what is done, nor what somebody else started since.
+-- Not what somebody else started since.
 UPDATE job
 SET start_position = :start, end_position = :end, status = :status, params = :params,
   outputs = :outputs, attempts = :attempts, error = :error, lease_until = :lease_until,
@@ -7,7 +7,6 @@ SET start_position = :start, end_position = :end, status = :status, params = :pa
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND job_id = :job_id
-  AND status <> 'done'
   AND attempts <= :attempts;
 
 -- name: claim
