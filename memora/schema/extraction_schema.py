@@ -1,22 +1,43 @@
-"""What the extraction model returns. Fields are required and extras refused.
+"""What the models return. Fields are required and extras refused.
 
-One bad item is dropped and counted instead of spoiling the answer: lists are read item by item.
+One bad item is dropped and counted instead of spoiling the answer: lists are read item by item. An
+answer without any item of the right shape is refused, so that the model is asked again.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, cast
+from typing import Annotated, Any, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 MAX_ITEMS = 200
 MAX_MEMORY_CHARS = 2000
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+# Kinds of error that say: right shape, wrong value.
+_VALUE_ERRORS = frozenset(
+    {
+        "string_too_short",
+        "string_too_long",
+        "too_short",
+        "greater_than_equal",
+        "less_than_equal",
+        "finite_number",
+    }
+)
 
 
 class ExtractedKind(StrEnum):
@@ -33,6 +54,27 @@ class ExtractedKind(StrEnum):
     OTHER = "other"
 
 
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+def _known_kind(value: object) -> object:
+    """Keep a statement whose kind the model made up or wrote in another language."""
+    if not isinstance(value, str):
+        return value
+    kind = value.strip().casefold()
+    return kind if kind in set(ExtractedKind) else ExtractedKind.OTHER
+
+
+_Number = Annotated[int, BeforeValidator(_no_bool)]
+_Statement = Annotated[
+    StrictStr,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MEMORY_CHARS),
+]
+
+
 class ExtractedMemory(BaseModel):
     """One statement that the model found in the new messages.
 
@@ -43,22 +85,25 @@ class ExtractedMemory(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    memory: str = Field(
-        min_length=1,
-        max_length=MAX_MEMORY_CHARS,
-        strict=True,
+    memory: _Statement = Field(
         description="One self-contained statement, at most 25 words; [[user]] and [[agent]] stand "
-        "for the names.",
+        "for the names."
     )
-    msg_source_ids: list[int] = Field(
+    msg_source_ids: list[_Number] = Field(
         min_length=1, description="Numbers of the messages that state it."
     )
-    memory_type: ExtractedKind = Field(description="The kind of statement.")
-    importance: float = Field(ge=0, le=1, description="0: trivial, 1: vital.")
+    memory_type: Annotated[ExtractedKind, BeforeValidator(_known_kind)] = Field(
+        description="The kind of statement."
+    )
+    importance: Annotated[float, BeforeValidator(_no_bool)] = Field(
+        ge=0, le=1, description="0: trivial, 1: vital."
+    )
 
 
 class _ItemList(BaseModel):
-    """Reads one list item by item; what does not fit is counted by reason."""
+    """An answer with one list, which is read item by item."""
+
+    model_config = ConfigDict(extra="forbid")
 
     _rejected: dict[str, int] = PrivateAttr(default_factory=dict[str, int])
 
@@ -67,21 +112,19 @@ class _ItemList(BaseModel):
         """How many items were dropped, by reason."""
         return self._rejected
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_items(cls, data: Any, handler: Any) -> Self:
+        good, rejected = _good_items(cls, data)
+        response = cast("Self", handler(good))
+        response._rejected = rejected
+        return response
+
 
 class MemoryExtractionResponse(_ItemList):
     """All statements worth remembering in the new messages; none is a valid answer."""
 
-    model_config = ConfigDict(extra="forbid")
-
     memories: list[ExtractedMemory]
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _read_items(cls, data: Any, handler: Any) -> MemoryExtractionResponse:
-        good, rejected = _good_items(data, "memories", ExtractedMemory)
-        response = cast("MemoryExtractionResponse", handler(good))
-        response._rejected = rejected
-        return response
 
 
 class ComparisonVerdict(StrEnum):
@@ -102,12 +145,12 @@ class CandidateVerdict(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    candidate: int = Field(description="Number of the candidate.")
+    candidate: _Number = Field(description="Number of the candidate.")
     verdict: ComparisonVerdict = Field(
         description="new: says something else; duplicate: says the same; contradiction: both "
         "cannot hold now, the candidate replaces the existing one."
     )
-    existing: int | None = Field(
+    existing: _Number | None = Field(
         description="Number of the existing memory it repeats or contradicts; null when new."
     )
 
@@ -115,49 +158,49 @@ class CandidateVerdict(BaseModel):
 class MemoryComparisonResponse(_ItemList):
     """One verdict per candidate; a candidate left out counts as new."""
 
-    model_config = ConfigDict(extra="forbid")
-
     verdicts: list[CandidateVerdict]
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _read_items(cls, data: Any, handler: Any) -> MemoryComparisonResponse:
-        good, rejected = _good_items(data, "verdicts", CandidateVerdict)
-        response = cast("MemoryComparisonResponse", handler(good))
-        response._rejected = rejected
-        return response
 
-
-class SearchQueries(_Strict):
+class SearchQueries(_ItemList):
     """Search queries for a message; none is a valid answer."""
 
-    queries: list[str]
+    queries: list[StrictStr]
 
 
-class SelectedMemories(_Strict):
+class SelectedMemories(_ItemList):
     """Numbers of the memories that help to answer; none is a valid answer."""
 
-    relevant: list[int]
+    relevant: list[_Number]
 
 
-def _good_items(data: Any, field: str, item: type[BaseModel]) -> tuple[Any, dict[str, int]]:
+@functools.cache
+def _list_of(schema: type[BaseModel]) -> tuple[str, TypeAdapter[Any]]:
+    """Return the name of the schema's one list, and what reads its items."""
+    ((name, field),) = schema.model_fields.items()
+    return name, TypeAdapter(get_args(field.annotation)[0])
+
+
+def _good_items(schema: type[BaseModel], data: Any) -> tuple[Any, dict[str, int]]:
     """Return the answer with only the items that are valid, and the reasons of the others."""
+    name, adapter = _list_of(schema)
     if not isinstance(data, Mapping):
         return data, {}
     answer = dict(cast("Mapping[str, Any]", data))
-    items = answer.get(field)
+    items = answer.get(name)
     if not isinstance(items, list):
         return answer, {}
     good: list[Any] = []
     rejected: dict[str, int] = {}
     for value in cast("list[Any]", items):
         if len(good) >= MAX_ITEMS:
-            rejected["too_many"] = rejected.get("too_many", 0) + 1
-            continue
-        try:
-            good.append(item.model_validate(value))
-        except ValidationError as error:
-            reason = error.errors(include_input=False, include_url=False)[0]["type"]
-            rejected[reason] = rejected.get(reason, 0) + 1
-    answer[field] = good
+            reason = "too_many"
+        else:
+            try:
+                good.append(adapter.validate_python(value))
+                continue
+            except ValidationError as error:
+                reason = error.errors(include_input=False, include_url=False)[0]["type"]
+        rejected[reason] = rejected.get(reason, 0) + 1
+    if good or rejected.keys() <= _VALUE_ERRORS:
+        answer[name] = good
     return answer, rejected
