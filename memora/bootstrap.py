@@ -102,13 +102,19 @@ def _neo4j(settings: Settings) -> BaseGraphDB:
 
 
 def _qdrant(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
+    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415
+
     from memora.vector_db.qdrant import COLLECTION, QdrantDB  # noqa: PLC0415
 
-    return QdrantDB.connect(
-        settings.vector_url or "",
-        api_key=_secret(settings.vector_api_key),
-        collection_name=settings.vector_collection or COLLECTION,
+    # The server's version is checked by `setup`, with an error instead of a warning.
+    client = AsyncQdrantClient(
+        url=settings.vector_url, api_key=_secret(settings.vector_api_key), check_compatibility=False
+    )
+    return QdrantDB(
+        client,
+        settings.vector_collection or COLLECTION,
         embedder=chosen,
+        owns_client=True,
     )
 
 
