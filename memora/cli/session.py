@@ -26,6 +26,7 @@ def run(
     owner: Owner | None = None,
     *,
     models: bool = False,
+    vectors: bool = True,
     drain: bool = True,
 ) -> T:
     """Open the store, check that the owner exists, and return what `work` returns.
@@ -36,6 +37,7 @@ def run(
         work: The command's work on the open engine.
         owner: Whose records it is about.
         models: Whether language models are needed; a missing key stops only those commands.
+        vectors: Set the vector store up, which refuses one that was made with another embedder.
         drain: Work off on opening what an earlier process left.
 
     Raises:
@@ -52,13 +54,17 @@ def run(
     directory = settings.path or default_path()
     if settings.graph_url is None and not (directory / GRAPH_FILE).is_file():
         raise NoStoreError(directory)
-    return asyncio.run(_run(Memora.from_settings(settings), work, owner, drain=drain))
+    memora = Memora.from_settings(settings)
+    return asyncio.run(_run(memora, work, owner, vectors=vectors, drain=drain and vectors))
 
 
-async def _run(memora: Memora, work: Work[T], owner: Owner | None, *, drain: bool) -> T:
+async def _run(
+    memora: Memora, work: Work[T], owner: Owner | None, *, vectors: bool, drain: bool
+) -> T:
     try:
         await memora.graph.setup()
-        await memora.vector_db.setup()
+        if vectors:
+            await memora.vector_db.setup()
         if drain:
             await memora.drain_outbox()
         if owner is not None:

@@ -272,6 +272,17 @@ def test_reindex_shows_a_bar_to_people(
     assert "3 memories" in answer.err
 
 
+def test_b23_reindex_moves_to_another_embedder(
+    cli: CommandLine, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMORA_EMBEDDER", "wordllama")
+    refused = cli("doctor", "--path", str(cli.path))
+    assert refused.code == UNAVAILABLE
+    assert "wordllama" in refused.err
+    assert cli("reindex", "--path", str(cli.path), "--json").json == {"indexed": 3}
+    assert cli("doctor", "--path", str(cli.path)).code == 0
+
+
 def test_reindex_of_an_empty_store(cli: CommandLine) -> None:
     with Memora.embedded(cli.path, embedder="hashing"):
         pass

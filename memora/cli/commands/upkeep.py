@@ -47,6 +47,8 @@ def reindex(path: PathOption = None, as_json: JsonOption = False) -> None:
         done = run(
             path,
             lambda memora: memora.reindex(lambda count: progress.update(task, completed=count)),
+            # They are replaced, also where they are of another embedder.
+            vectors=False,
         )
         progress.update(task, total=max(done, 1), completed=max(done, 1))
     if as_json:
