@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -23,11 +23,11 @@ from memora.schema.validation import (
     checked_id,
     checked_int,
     checked_json_object,
+    checked_list,
     checked_name,
     checked_optional_id,
     checked_share,
     checked_text,
-    kind_of,
 )
 
 _RETRIES = 20
@@ -64,13 +64,12 @@ def search_of(
     Raises:
         InvalidInputError: One of them is malformed.
     """
-    if isinstance(queries, str):
-        raise InvalidInputError("search_queries", "a list of texts", got="str")
-    checked_int(len(queries), "search_queries", 0, QUERIES)
+    texts = checked_list(queries, "search_queries", "a list of texts")
+    checked_int(len(texts), "search_queries", 0, QUERIES)
     floor = defaults.min_similarity if min_similarity is None else min_similarity
     return Search(
         scope=scope,
-        queries=tuple(checked_text(q, f"search_queries[{i}]") for i, q in enumerate(queries)),
+        queries=tuple(checked_text(q, f"search_queries[{i}]") for i, q in enumerate(texts)),
         limit=checked_int(defaults.limit if limit is None else limit, "limit", 1, PAGE),
         filters=MemoryFilters.parse(filters),
         exclude=_excluded(exclude),
@@ -83,9 +82,7 @@ def search_of(
 def _excluded(value: object) -> frozenset[str]:
     if value is None:
         return frozenset()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidInputError("filter_out_memory_ids_set", "a set of ids", got=kind_of(value))
-    ids = list(cast("Iterable[object]", value))
+    ids = checked_list(value, "filter_out_memory_ids_set", "a set of ids")
     if not all(isinstance(item, str) for item in ids):
         raise InvalidInputError("filter_out_memory_ids_set", "a set of texts")
     return frozenset(cast("list[str]", ids))
@@ -156,7 +153,8 @@ class Transcripts:
         Raises:
             InvalidInputError: Naming the message and field at fault.
         """
-        key = (scope.org_id, scope.user_id, interaction_id or "")
+        checked = checked_optional_id(interaction_id, "interaction_id")
+        key = (scope.org_id, scope.user_id, checked or "")
         known = self._known.get(key)
         size = len(interaction) if isinstance(interaction, Sized) else self._LONG + 1
         if known is None and size > self._LONG:

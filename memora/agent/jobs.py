@@ -28,6 +28,7 @@ from memora.errors import (
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
+from memora.schema.validation import kind_of
 from memora.schema.write_plan import WritePlan
 
 LEASE = timedelta(minutes=10)
@@ -43,17 +44,17 @@ class Outcome:
     buried: frozenset[int]
 
 
-def status(value: JobStatus | str) -> JobStatus:
+def status(value: object) -> JobStatus:
     """Return the status of that name.
 
     Raises:
         InvalidInputError: There is no such status.
     """
     try:
-        return JobStatus(value)
+        return JobStatus(cast("str", value))
     except ValueError:
         known = ", ".join(status.value for status in JobStatus)
-        raise InvalidInputError("statuses", f"of {known}", got=str(value)[:40]) from None
+        raise InvalidInputError("statuses", f"of {known}", got=kind_of(value)) from None
 
 
 def memory_scope(scope: Scope, *, across_agents: bool) -> Scope:

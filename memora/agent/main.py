@@ -14,6 +14,7 @@ from memora.agent import context, direct, jobs, preview, recall, save, search_qu
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
+from memora.errors import InvalidInputError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
@@ -30,7 +31,9 @@ from memora.schema.validation import (
     checked_id,
     checked_int,
     checked_labels,
+    checked_list,
     checked_name,
+    checked_optional_id,
     checked_page,
     checked_text,
 )
@@ -510,13 +513,20 @@ class Memora:
             InvalidInputError: An argument is malformed.
         """
         text = checked_text(message, "message")
+        memories = _memories(retrieved_memories, "retrieved_memories")
+        used = [
+            checked_text(query, f"search_queries_used[{i}]")
+            for i, query in enumerate(
+                checked_list(search_queries_used, "search_queries_used", "a list of texts")
+            )
+        ]
         if self._ports.search_model is None:
-            return list(retrieved_memories)
+            return memories
         return await search_queries.select(
             self._ports.search_model,
             text,
-            search_queries_used,
-            retrieved_memories,
+            used,
+            memories,
             self._time(current_datetime),
         )
 
@@ -533,9 +543,13 @@ class Memora:
             memories: As a recall returned them.
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
         """
         budget = _optional_int(token_budget, "token_budget", 10_000_000)
-        return context.format_memories(memories, token_budget=budget, newest_last=newest_last)
+        given = _memories(memories, "memories")
+        return context.format_memories(given, token_budget=budget, newest_last=newest_last)
 
     async def build_context(
         self,
@@ -681,8 +695,10 @@ class Memora:
         await self._ports.graph.get_organization(org_id)
         return await self._ports.graph.list_jobs(
             org_id,
-            user_id=user_id,
-            statuses=[jobs.status(s) for s in statuses],
+            user_id=checked_optional_id(user_id, "user_id"),
+            statuses=[
+                jobs.status(s) for s in checked_list(statuses, "statuses", "a list of states")
+            ],
             skip=skip,
             limit=limit,
         )
@@ -736,6 +752,14 @@ class Memora:
         if given is None:
             return self._ports.graph.clock.now()
         return checked_time(given, "current_datetime")
+
+
+def _memories(value: object, field: str) -> list[Memory]:
+    given = checked_list(value, field, "a list of memories")
+    found = [item for item in given if isinstance(item, Memory)]
+    if len(found) < len(given):
+        raise InvalidInputError(field, "a list of memories")
+    return found
 
 
 def _optional_int(value: int | None, field: str, high: int) -> int | None:

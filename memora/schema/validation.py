@@ -162,6 +162,22 @@ def checked_labels(value: object, field: str) -> tuple[str, ...]:
     return labels
 
 
+def checked_list(value: object, field: str, allowed: str) -> list[object]:
+    """Return the items of any collection; a text or mapping is none here.
+
+    Args:
+        value: What was given.
+        field: How errors name it.
+        allowed: What the error asks for.
+
+    Raises:
+        InvalidInputError: It is no collection.
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidInputError(field, allowed, got=kind_of(cast("object", value)))
+    return list(cast("Iterable[object]", value))
+
+
 def checked_json_object(value: object, field: str) -> dict[str, Any]:
     """Return a copy of `value` that is plain JSON with text keys, at most 1 MiB.
 

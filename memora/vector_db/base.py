@@ -14,7 +14,14 @@ from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.errors import InvalidInputError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
-from memora.schema.validation import PAGE, QUERIES, checked_id, checked_int, checked_text
+from memora.schema.validation import (
+    PAGE,
+    QUERIES,
+    checked_id,
+    checked_int,
+    checked_list,
+    checked_text,
+)
 
 __all__ = ["BaseVectorDB", "MemorySearchScope"]
 
@@ -130,10 +137,9 @@ class BaseVectorDB(ABC):
         scope = search_scope(
             memory_search_scope, org_id, user_id, agent_id, across_agents=agent_id is None
         )
-        if isinstance(queries, str):
-            raise InvalidInputError("queries", "a list of texts", got="str")
-        checked_int(len(queries), "queries", 0, QUERIES)
-        texts = [checked_text(query, f"queries[{i}]") for i, query in enumerate(queries)]
+        given = checked_list(queries, "queries", "a list of texts")
+        checked_int(len(given), "queries", 0, QUERIES)
+        texts = [checked_text(query, f"queries[{i}]") for i, query in enumerate(given)]
         checked_int(limit, "limit", 1, PAGE)
         if not texts:
             return []
@@ -218,7 +224,8 @@ class BaseVectorDB(ABC):
     async def delete_memories(self, memory_ids: Sequence[str], org_id: str, user_id: str) -> None:
         """Delete vectors of the user; unknown and foreign ids change nothing."""
         scope = Scope(org_id, user_id)
-        ids = [checked_id(memory_id, "memory_ids") for memory_id in memory_ids]
+        given = checked_list(memory_ids, "memory_ids", "a list of ids")
+        ids = [checked_id(memory_id, "memory_ids") for memory_id in given]
         known = [str(UUID(memory_id)) for memory_id in ids if _is_uuid(memory_id)]
         if known:
             await self.remove(scope, known)
