@@ -85,9 +85,13 @@ def without_recall(text: str) -> str:
         else:
             start = open_marks.pop().start() if open_marks else mark.start()
             blocks.append((start, mark.end()))
+    covered = 0
     for mark in open_marks:
+        if mark.start() < covered:
+            continue  # in the lines of the one before, which end where its own would
         lines = _RECALL_LINES.match(text, mark.end())
-        blocks.append((mark.start(), lines.end() if lines else mark.end()))
+        covered = lines.end() if lines else mark.end()
+        blocks.append((mark.start(), covered))
     kept: list[str] = []
     done = 0
     for start, end in sorted(blocks):

@@ -30,6 +30,7 @@ async def reindex(
     Returns:
         How many memories were indexed.
     """
+    await graph.outbox_status()  # a graph that cannot be read must not cost the vectors
     await vector.clear()
     done = 0
     batch: list[IndexDocument] = []

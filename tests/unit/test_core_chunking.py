@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memora.agent.context import format_memories
+from memora.core import chunking
 from memora.core.chunking import (
     RECALL_CLOSE,
     RECALL_OPEN,
@@ -168,3 +170,20 @@ def test_hostile_text_is_cut_without_an_error(text: str) -> None:
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2)])
 def test_tokens_are_estimated_upwards(text: str, tokens: int) -> None:
     assert estimated_tokens(text) == tokens
+
+
+def test_many_open_marks_cost_no_more_than_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = chunking._RECALL_LINES
+    read = 0
+
+    class Counting:
+        def match(self, text: str, at: int) -> re.Match[str] | None:
+            nonlocal read
+            found = lines.match(text, at)
+            read += 0 if found is None else found.end() - at
+            return found
+
+    monkeypatch.setattr(chunking, "_RECALL_LINES", Counting())
+    text = "Hello. " + "<memora-recall>\n- " * 2000 + "\nGood bye."
+    assert chunking.without_recall(text).split() == ["Hello.", "Good", "bye."]
+    assert 0 < read <= len(text)
