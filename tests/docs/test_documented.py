@@ -74,6 +74,16 @@ def test_stated_default_is_the_default(name: str) -> None:
         assert stated == str(default)
 
 
+def test_reserved_settings_are_those_that_nothing_reads() -> None:
+    page = (DOCS / "how-to" / "settings.md").read_text("utf-8")
+    reserved = set(re.findall(r"^\| `(\w+)` .+\*reserved\* \|$", page, re.MULTILINE))
+    package = ROOT / "memora"
+    code = "\n".join(
+        file.read_text("utf-8") for file in package.rglob("*.py") if file.name != "config.py"
+    )
+    assert reserved == {name for name in Settings.model_fields if f"settings.{name}" not in code}
+
+
 def names_of(cls: type[Exception]) -> set[str]:
     """Return the names of a class and all below it."""
     return {cls.__name__}.union(*(names_of(below) for below in cls.__subclasses__()))

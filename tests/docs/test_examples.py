@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.docs.blocks import ROOT
+from tests.docs.player import Player, lines_of
+from tests.docs.provider import REPLY
 
 EXAMPLES = ROOT / "examples"
 pytestmark = pytest.mark.timeout(60)
@@ -74,14 +76,37 @@ async def test_own_backend(tmp_path: Path) -> None:
     assert printed == "jake said: I play the cello in an orchestra.\n"
 
 
+def loaded(name: str) -> dict[str, Any]:
+    """Return the names of an example, in this process: its providers and servers are played."""
+    names: dict[str, Any] = {"__name__": "example"}
+    file = EXAMPLES / name
+    exec(compile(file.read_text("utf-8"), str(file), "exec"), names)
+    return names
+
+
+async def test_personal_assistant_with_a_key(
+    player: Player, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines_of(monkeypatch, "I have a dog called Otto.", "quit()")
+    await loaded("personal_assistant.py")["main"](str(player.directory / "assistant"))
+    printed = capsys.readouterr().out
+    assert f"Assistant: {REPLY}" in printed
+    assert "Saved as interaction" in printed
+
+
+@pytest.mark.usefixtures("player")
+async def test_recall_as_a_tool_with_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """The provider plays a model that calls the tool, and one that answers without it."""
+    await loaded("tool_call_recall.py")["main"]()
+    with_tool, plainly = capsys.readouterr().out.split("Plainly:")
+    assert "- My sister Ana is a marine biologist. (" in with_tool
+    assert plainly.strip() == REPLY
+
+
 @pytest.mark.neo4j
 @pytest.mark.usefixtures("player", "live_neo4j")
 async def test_neo4j_qdrant(capsys: pytest.CaptureFixture[str]) -> None:
-    """In this process, so that its client can be one of Qdrant's own in-process mode."""
-    names: dict[str, Any] = {"__name__": "example"}
-    file = EXAMPLES / "neo4j_qdrant.py"
-    exec(compile(file.read_text("utf-8"), str(file), "exec"), names)
-    await names["main"]()
+    await loaded("neo4j_qdrant.py")["main"]()
     assert capsys.readouterr().out.splitlines() == [
         "I keep bees on the roof.",
         "deleted 1 memories",
