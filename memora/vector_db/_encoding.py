@@ -23,8 +23,10 @@ LEXICAL = "bm25"
 # Payload fields that a hit needs: its owner is checked again.
 HIT_FIELDS = ("org_id", "user_id", "agent_id")
 
-# So many hits more than asked for are fetched, because engines cut ties at random and memora by id.
+# Engines cut ties at random, memora by id: so many hits more than asked for are fetched, and where
+# they all tie with the last one asked for, so many more.
 TIES = 16
+MANY_TIES = 1000
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
@@ -168,9 +170,19 @@ def answers(
     ]
 
 
+def ends_in_tie(points: Sequence[ScoredPoint], limit: int) -> bool:
+    """Tell whether a list of `limit + TIES` leaves open which hits belong to the first `limit`."""
+    full = len(points) == limit + TIES
+    return full and _score(points[limit - 1]) == _score(points[-1])
+
+
+def _score(point: ScoredPoint) -> float:
+    return round(point.score, _DIGITS)
+
+
 def _best(points: Iterable[ScoredPoint], limit: int) -> tuple[Hit, ...]:
     """Return the best hits, ties by id."""
-    ranked = sorted((-round(point.score, _DIGITS), str(point.id), point) for point in points)
+    ranked = sorted((-_score(point), str(point.id), point) for point in points)
     return tuple(
         _hit(memory_id, -negative, point.payload or {})
         for negative, memory_id, point in ranked[:limit]

@@ -110,16 +110,23 @@ class VectorRows:
             lambda connection: connection.execute(_INDEX["count_vectors"]).fetchone()[0]
         )
 
-    async def put(self, documents: Sequence[EncodedDocument]) -> None:
-        """Insert or replace; a row of another owner with the same id stays as it is."""
-        await self._store.write(lambda connection: _put(connection, documents))
+    async def put(self, documents: Sequence[EncodedDocument]) -> int:
+        """Insert or replace, and return the number of the change.
+
+        A row of another owner with the same id stays as it is.
+        """
+        return await self._store.write(lambda connection: _put(connection, documents))
 
     async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> int:
-        """Delete these vectors of the user, and return how many there were."""
+        """Delete these vectors of the user, and return the number of the change."""
         return await self._store.write(lambda connection: _remove(connection, scope, memory_ids))
 
-    async def remove_tenant(self, scope: SearchScope) -> bool:
-        """Delete all vectors of the tenant; tell whether the shard must be written anew."""
+    async def remove_tenant(self, scope: SearchScope) -> tuple[list[str], bool]:
+        """Delete all vectors of the tenant.
+
+        Returns:
+            Their ids, and whether the shard must be written anew.
+        """
         return await self._store.write(lambda connection: _remove_tenant(connection, scope))
 
     async def changes(self, after: int, limit: int) -> Changes:
@@ -181,7 +188,7 @@ def _next_changes(connection: sqlite3.Connection, count: int) -> range:
     return range(total - count + 1, total + 1)
 
 
-def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -> None:
+def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -> int:
     replaced = 0
     changes = _next_changes(connection, len(documents))
     for document, change in zip(documents, changes, strict=True):
@@ -200,6 +207,7 @@ def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -
         connection.execute(_VECTOR["put_vector"], row)
     if replaced:
         connection.execute(_INDEX["count_dead"], {"dead": replaced})
+    return changes.stop - 1
 
 
 def _owner(scope: SearchScope) -> dict[str, str]:
@@ -215,21 +223,22 @@ def _remove(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[s
             _VECTOR["remove_vector"], _owner(scope) | {"memory_id": memory_id}
         ).rowcount
     ]
-    for memory_id, change in zip(removed, _next_changes(connection, len(removed)), strict=True):
+    changes = _next_changes(connection, len(removed))
+    for memory_id, change in zip(removed, changes, strict=True):
         connection.execute(_INDEX["note_removal"], {"change": change, "memory_id": memory_id})
     connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
-    return len(removed)
+    return changes.stop - 1
 
 
-def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> bool:
+def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> tuple[list[str], bool]:
     of_user = isinstance(scope, Scope)
     query = _VECTOR["remove_user"] if of_user else _VECTOR["remove_organization"]
-    removed = connection.execute(query, _owner(scope)).rowcount
-    connection.execute(_INDEX["count_dead"], {"dead": removed})
+    removed = [memory_id for (memory_id,) in connection.execute(query, _owner(scope)).fetchall()]
+    connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
     must_rewrite = _state(connection).dead > 0
     if must_rewrite:
         connection.execute(_INDEX["drop_shard"])
-    return must_rewrite
+    return removed, must_rewrite
 
 
 def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:

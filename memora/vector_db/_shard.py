@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
@@ -19,9 +19,11 @@ from memora.vector_db._encoding import (
     DENSE,
     HIT_FIELDS,
     LEXICAL,
+    MANY_TIES,
     TIES,
     EncodedQuery,
     answers,
+    ends_in_tie,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._rows import StoredPoint
@@ -38,9 +40,18 @@ _TOGETHER = 20_000
 # Earlier ones lose after a crash what was not flushed.
 _MIN_ENGINE = (0, 9)
 
+# What the payload of a point looks like; a shard of another layout is filled again.
+_LAYOUT = 1
+# Every payload index costs a dozen disk flushes when it is made, and each one holds the GIL. So
+# the keyword fields but the owner share one, as terms `field=value`.
+_OWNER_FIELDS = ("org_id", "user_id")
+_TERMS = "terms"
+_AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field not in _OWNER_FIELDS)
+_KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
+
 
 def engine() -> str:
-    """Return name and version of the engine.
+    """Return name and version of the engine, and of what memora stores in it.
 
     Raises:
         VectorDBError: It is not installed, or too old.
@@ -56,7 +67,7 @@ def engine() -> str:
         raise VectorDBError("embedded", reason) from error
     if tuple(int(part) for part in found.split(".")[:2]) < _MIN_ENGINE:
         raise VectorDBError("embedded", f"qdrant-edge-py {found} is too old: 0.9 is needed")
-    return f"qdrant-edge-py {found}"
+    return f"qdrant-edge-py {found}, layout {_LAYOUT}"
 
 
 class Shard:
@@ -80,7 +91,7 @@ class Shard:
         path.mkdir(mode=0o700, parents=True)
         with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
-            for field in KEYWORD_FIELDS:
+            for field in (*_OWNER_FIELDS, _TERMS):
                 index = edge.KeywordIndexParams(is_tenant=field == "org_id")
                 shard.update(edge.UpdateOperation.create_field_index(field, index))
             for field in NUMBER_FIELDS:
@@ -108,20 +119,19 @@ class Shard:
                 raise StoreLockedError(str(path), None) from error
             raise
 
-    def apply(self, removed: Sequence[str], points: Sequence[StoredPoint], upto: int) -> None:
-        """Delete, then insert or replace; repeating it changes nothing."""
+    def delete(self, memory_ids: Sequence[str]) -> None:
+        """Delete points; those that are not there change nothing."""
         with translated():
-            if removed:
-                self._shard.update(edge.UpdateOperation.delete_points(list(removed)))
-            if points:
+            self._shard.update(edge.UpdateOperation.delete_points(list(memory_ids)))
+        self.waiting += len(memory_ids)
+
+    def apply(self, points: Sequence[StoredPoint], upto: int) -> None:
+        """Insert or replace points; the shard then is at change `upto`."""
+        if points:
+            with translated():
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
         self.change = upto
-        self.waiting += len(removed) + len(points)
-
-    def remove_tenant(self, scope: SearchScope) -> None:
-        """Delete all points of the tenant."""
-        with translated():
-            self._shard.update(edge.UpdateOperation.delete_points_by_filter(_tenant(scope)))
+        self.waiting += len(points)
 
     def search(
         self,
@@ -131,13 +141,21 @@ class Shard:
         limit: int,
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
-        requests = _requests(queries, scope, conditions, limit + TIES)
+        found = self._ask(scope, _requests(queries, scope, conditions, limit + TIES))
+        tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
+        if tied:
+            more = _requests(queries, scope, conditions, limit + MANY_TIES)
+            for i, points in zip(tied, self._ask(scope, [more[i] for i in tied]), strict=True):
+                found[i] = points
+        return answers(queries, found, limit)
+
+    def _ask(
+        self, scope: SearchScope, requests: list[edge.QueryRequest]
+    ) -> list[list[edge.ScoredPoint]]:
         with translated():
             if self._is_large(scope):
-                found = [self._shard.query(request) for request in requests]
-            else:
-                found = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return answers(queries, found, limit)
+                return [self._shard.query(request) for request in requests]
+            return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
     def count(self) -> int:
         """Return the exact number of points."""
@@ -181,7 +199,22 @@ def _config(dimensions: int) -> edge.EdgeConfig:
 
 def _point(point: StoredPoint) -> edge.Point:
     vectors: edge.Vector = {DENSE: point.dense, LEXICAL: _sparse(point.lexical)}
-    return edge.Point(point.memory_id, vectors, point.payload)
+    return edge.Point(point.memory_id, vectors, _stored(point.payload))
+
+
+def _stored(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of a point: owner, numbers, and terms for everything else."""
+    stored = {field: payload[field] for field in _KEPT if field in payload}
+    terms: list[str] = []
+    for field in _AS_TERMS:
+        value = payload.get(field, [])
+        values = cast("list[str]", value) if isinstance(value, list) else [value]
+        terms += [_term(field, value) for value in values]
+    return stored | {_TERMS: terms}
+
+
+def _term(field: str, value: str) -> str:
+    return f"{field}={value}"
 
 
 def _sparse(vector: SparseVector) -> edge.SparseVector:
@@ -202,9 +235,16 @@ def _tenant(scope: SearchScope) -> edge.Filter:
     return edge.Filter(must=[*_owners(scope)])
 
 
+def _any_of(condition: AnyOf) -> edge.FieldCondition:
+    field, values = condition.field, list(condition.values)
+    if field not in _OWNER_FIELDS:
+        field, values = _TERMS, [_term(field, value) for value in values]
+    return edge.FieldCondition(field, match=edge.MatchAny(values))
+
+
 def _condition(condition: Condition) -> edge.FieldCondition:
     if isinstance(condition, AnyOf):
-        return edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))
+        return _any_of(condition)
     return edge.FieldCondition(
         condition.field,
         range=edge.RangeFloat(
@@ -220,7 +260,7 @@ def _requests(
     limit: int,
 ) -> list[edge.QueryRequest]:
     """Build one request per list, in the order of the queries, dense before lexical."""
-    agent = [] if scope.agent_id is None else [_equals("agent_id", scope.agent_id)]
+    agent = [] if scope.agent_id is None else [_any_of(AnyOf("agent_id", (scope.agent_id,)))]
     selected = edge.Filter(must=[*_owners(scope), *agent, *map(_condition, conditions)])
     within_tenant = edge.SearchParams(idf=edge.IdfParams(corpus=_tenant(scope)))
     requests: list[edge.QueryRequest] = []

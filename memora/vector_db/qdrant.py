@@ -18,12 +18,14 @@ from memora.vector_db._encoding import (
     DENSE,
     HIT_FIELDS,
     LEXICAL,
+    MANY_TIES,
     TIES,
     EncodedDocument,
     EncodedQuery,
     Encoder,
     answers,
     check_stamp,
+    ends_in_tie,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._qdrant_errors import translated
@@ -42,7 +44,7 @@ _MIN_SERVER = (1, 19)
 # Version of the collection's layout; a newer one is refused.
 _SCHEMA = 1
 # The client builds and parses JSON on the event loop: about 5 ms for so many points.
-_BATCH = 32
+_BATCH = 64
 _DELETE_BATCH = 1000
 # Names of vectors that memora 0.3's fastembed mixin gave.
 _V03_PREFIX = "fast-"
@@ -58,10 +60,14 @@ class QdrantDB(BaseVectorDB):
         enable_logging: Print the library's log on standard error.
         embedder: None stands for the offline default.
         lexical: None stands for BM25 in English.
+        owns_client: `close` closes the client too.
 
     Example:
-        >>> client = AsyncQdrantClient(url="http://localhost:6333")  # doctest: +SKIP
-        >>> vectors = QdrantDB(client)  # doctest: +SKIP
+        ```python
+        from qdrant_client import AsyncQdrantClient
+
+        vectors = QdrantDB(AsyncQdrantClient(url="http://localhost:6333"))
+        ```
     """
 
     def __init__(
@@ -73,11 +79,12 @@ class QdrantDB(BaseVectorDB):
         *,
         embedder: BaseEmbedder | None = None,
         lexical: SparseEncoder | None = None,
+        owns_client: bool = False,
     ) -> None:
         self.async_client = async_client
         self.collection_name = collection_name
         self._encoder = Encoder(embedder, lexical)
-        self._owns_client = False
+        self._owns_client = owns_client
         if enable_logging:
             from memora._logging import enable_console  # noqa: PLC0415 - on request only
 
@@ -96,9 +103,7 @@ class QdrantDB(BaseVectorDB):
         """Make a client for the server at `url`, which `close` closes; nothing is sent yet."""
         # In a thread: the first import of the client takes a second.
         client = await asyncio.to_thread(_client, url, api_key)
-        store = cls(client, collection_name, embedder=embedder, lexical=lexical)
-        store._owns_client = True
-        return store
+        return cls(client, collection_name, embedder=embedder, lexical=lexical, owns_client=True)
 
     async def setup(self) -> None:
         wanted = await self._encoder.stamp()
@@ -148,12 +153,21 @@ class QdrantDB(BaseVectorDB):
         limit: int,
     ) -> list[QueryHits]:
         encoded = await self._encoder.queries(queries)
-        requests = _requests(encoded, scope, conditions, limit + TIES)
+        found = await self._ask(_requests(encoded, scope, conditions, limit + TIES))
+        tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
+        if tied:
+            more = _requests(encoded, scope, conditions, limit + MANY_TIES)
+            answered = await self._ask([more[i] for i in tied])
+            for i, points in zip(tied, answered, strict=True):
+                found[i] = points
+        return answers(encoded, found, limit)
+
+    async def _ask(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
         if not requests:
-            return [QueryHits() for _ in queries]
+            return []
         with translated():
             found = await self.async_client.query_batch_points(self.collection_name, requests)
-        return answers(encoded, (response.points for response in found), limit)
+        return [response.points for response in found]
 
     async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         for start in range(0, len(memory_ids), _DELETE_BATCH):

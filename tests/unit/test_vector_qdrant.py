@@ -110,7 +110,7 @@ async def test_queries_without_any_token_are_not_sent(
 async def test_b34_writes_wait_and_hold_no_text(store: QdrantDB, bridge: QdrantBridge) -> None:
     canary = "canary phrase"
     owners = [ALICE, Scope("org", "bob"), Scope("other", "alice")]
-    await store.upsert([document(canary, owner) for owner in owners for _ in range(20)])
+    await store.upsert([document(canary, owner) for owner in owners for _ in range(40)])
     assert len(bridge.sent) == 2
     for sent in bridge.sent:
         assert sent.path.endswith("/points/batch")

@@ -75,7 +75,7 @@ class FindingClauses(Clauses):
         assert await vectors.search_memories([], "user", alice.org_id, alice.user_id) == []
 
     async def test_best_first_and_ties_by_id(self, vectors: BaseVectorDB, alice: Scope) -> None:
-        twins = [document("the same old story", alice) for _ in range(20)]
+        twins = [document("the same old story", alice) for _ in range(60)]
         better = document("story", alice)
         await vectors.upsert([*twins, better])
         hits = await find(vectors, "story", alice, limit=6)

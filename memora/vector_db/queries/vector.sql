@@ -22,7 +22,7 @@ WHERE org_id = excluded.org_id AND user_id = excluded.user_id;
 DELETE FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
 
 -- name: remove_user
-DELETE FROM vector WHERE org_id = :org_id AND user_id = :user_id;
+DELETE FROM vector WHERE org_id = :org_id AND user_id = :user_id RETURNING memory_id;
 
 -- name: remove_organization
-DELETE FROM vector WHERE org_id = :org_id;
+DELETE FROM vector WHERE org_id = :org_id RETURNING memory_id;
