@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 
 from memora.core import chunking
-from memora.core.authority import least_trusted
-from memora.core.hashing import content_hash
+from memora.core.authority import least_trusted, rank
+from memora.core.hashing import content_hash, normalised
 from memora.core.ids import derived_memory_id
 from memora.core.messages import block
 from memora.core.placeholders import agent_span, escape, neutral, user_span
@@ -28,6 +30,10 @@ _logger = logging.getLogger(__name__)
 CONTEXT_MESSAGES = 8
 CONTEXT_CHARS = 1000
 MESSAGE_CHARS = 100_000
+# How models write the tokens for names that the prompt asks for.
+_TOKEN = re.compile(r"\[\[ ?(user|agent) ?\]\]", re.IGNORECASE)
+# Blanks in the shortest echo of the instructions that is told from a statement.
+_ECHO_WORDS = 5
 _UNHEARD = frozenset({"system", "developer"})
 _SOURCE_ROLES = {"user": SourceRole.USER, "assistant": SourceRole.ASSISTANT}
 
@@ -91,7 +97,7 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
             key = (message.role, content_hash(piece))
             known = found.get(key)
             if known is not None:
-                found[key] = replace(known, sources=(*known.sources, source))
+                found[key] = replace(known, sources=_union(known.sources, (source,)))
                 continue
             position = str(message.msg_position)
             found[key] = Candidate(
@@ -122,7 +128,7 @@ async def extract(
         if item.message.role not in _UNHEARD and _heard(item.message)
     ]
     context = [
-        _shown(-1, message, CONTEXT_CHARS)
+        _shown(None, message, CONTEXT_CHARS)
         for message in conversation.context
         if message.role not in _UNHEARD and _heard(message)
     ]
@@ -135,36 +141,35 @@ async def extract(
     )
     answer = await model(prompt, MemoryExtractionResponse, max_retries=max_retries)
     shown = {number for number, _item in numbered}
-    kept = [_checked(memory, shown) for memory in answer.memories]
-    valid = [memory for memory in kept if memory is not None]
-    dropped = dict(answer.rejected)
-    if len(valid) < len(kept):
-        dropped["source_out_of_range"] = len(kept) - len(valid)
+    instructions = normalised(prompt[0]["content"])
+    dropped = Counter(answer.rejected)
+    valid: list[ExtractedItem] = []
+    for memory in answer.memories:
+        sources = sorted({number for number in memory.msg_source_ids if number in shown})
+        if not sources:
+            dropped["source_out_of_range"] += 1
+        elif _echoes(memory.memory, instructions):
+            dropped["instructions"] += 1
+        else:
+            valid.append(_item(memory, sources))
     if dropped:
-        _logger.warning("extraction items dropped: %s", dropped)
+        _logger.warning("extraction items dropped: %s", dict(dropped))
     return valid
 
 
-def _checked(memory: ExtractedMemory, shown: set[int]) -> ExtractedItem | None:
-    """Return the item as JSON with the sources that exist, or None when none does."""
-    sources = sorted({number for number in memory.msg_source_ids if number in shown})
-    text = memory.memory.strip()
-    if not sources or not text or not _encodable(text):
-        return None
+def _echoes(text: str, instructions: str) -> bool:
+    """Tell whether a statement is a piece of our own instructions; a few words prove nothing."""
+    words = normalised(text)
+    return words.count(" ") >= _ECHO_WORDS and words in instructions
+
+
+def _item(memory: ExtractedMemory, sources: list[int]) -> ExtractedItem:
     return {
-        "memory": text,
+        "memory": memory.memory,
         "sources": sources,
         "memory_type": memory.memory_type.value,
         "importance": memory.importance,
     }
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -> list[Candidate]:
@@ -197,16 +202,30 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
             memory_type=item["memory_type"],
             importance=item["importance"],
         )
-        found.setdefault(content_hash(neutral(text)), candidate)
+        key = content_hash(neutral(text))
+        known = found.get(key)
+        found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
+
+
+def _merged(known: Candidate, again: Candidate) -> Candidate:
+    """One statement found twice has all sources, and the trust of its better finding."""
+    better = max(known.source_role, again.source_role, key=rank)
+    return replace(known, sources=_union(known.sources, again.sources), source_role=better)
+
+
+def _union(one: Sequence[SourceRef], other: Sequence[SourceRef]) -> tuple[SourceRef, ...]:
+    return tuple(dict.fromkeys([*one, *other]))
 
 
 def _with_spans(text: str, conversation: Conversation) -> str:
     """Put this user's and agent's spans in place of the model's tokens; all else is literal."""
-    spanned = escape(text).replace("[[user]]", user_span(conversation.user_id))
-    if conversation.agent_id is None:
-        return spanned.replace("[[agent]]", "the assistant")
-    return spanned.replace("[[agent]]", agent_span(conversation.agent_id))
+    agent_id = conversation.agent_id
+    names = {
+        "user": user_span(conversation.user_id),
+        "agent": "the assistant" if agent_id is None else agent_span(agent_id),
+    }
+    return _TOKEN.sub(lambda token: names[token.group(1).lower()], escape(text))
 
 
 def _heard(message: MessageBlock) -> str:
@@ -214,7 +233,7 @@ def _heard(message: MessageBlock) -> str:
     return chunking.without_recall(message.content or "").strip()
 
 
-def _shown(number: int, message: MessageBlock, limit: int) -> render.PromptMessage:
+def _shown(number: int | None, message: MessageBlock, limit: int) -> render.PromptMessage:
     return render.PromptMessage(
         number, message.role, _heard(message)[:limit], message.name, message.timestamp
     )

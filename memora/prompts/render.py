@@ -14,12 +14,17 @@ from memora.prompts import memory_search_from_msg as searching
 
 ChatMessages = list[dict[str, str]]
 
+# How much of one memory a model is shown: a memory may be a document of a megabyte.
+MEMORY_CHARS = 4000
+# By themselves: strftime would write them in the language of the process.
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """A message as the model sees it; `number` is what it cites."""
+    """A message as the model sees it; `number` is what it cites, None when it may not be."""
 
-    number: int
+    number: int | None
     role: str
     content: str
     name: str | None = None
@@ -28,7 +33,7 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class PromptMemory:
-    """A memory as the model sees it: number, text and date, never an id."""
+    """A memory as the model sees it: number, text (its beginning) and date, never an id."""
 
     number: int
     text: str
@@ -133,8 +138,9 @@ def _message(message: PromptMessage) -> dict[str, Any]:
 
 
 def _memory(memory: PromptMemory) -> dict[str, Any]:
-    return {"number": memory.number, "memory": memory.text, "date": f"{memory.date:%Y-%m-%d}"}
+    text = memory.text[:MEMORY_CHARS]
+    return {"number": memory.number, "memory": text, "date": f"{memory.date:%Y-%m-%d}"}
 
 
 def _time(value: datetime) -> str:
-    return f"{value:%A %Y-%m-%d %H:%M} UTC"
+    return f"{_DAYS[value.weekday()]} {value:%Y-%m-%d %H:%M} UTC"
