@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 _EXIT_SECONDS = 5.0
+_SLICE_SECONDS = 0.2
 _DONE = object()
 
 
@@ -42,14 +43,14 @@ class BackgroundLoop:
         """
         outcome: Future[T] = Future()
         task: Future[asyncio.Task[None]] = Future()
-        loop = self._schedule(work, outcome, task)
         try:
+            self._schedule(work, outcome, task)
+            _wait(outcome)
             return outcome.result()
         except BaseException:
             if not outcome.done():
                 # The interrupt hit the caller, not the call: take the call back, and let it end.
-                loop.call_soon_threadsafe(lambda: task.result().cancel())
-                wait([outcome])
+                self._take_back(work, outcome, task)
             raise
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
@@ -74,22 +75,41 @@ class BackgroundLoop:
         work: Coroutine[Any, Any, T],
         outcome: Future[T],
         task: Future[asyncio.Task[None]],
-    ) -> asyncio.AbstractEventLoop:
+    ) -> None:
         context = contextvars.copy_context()
         # Under the lock that close() takes: what is scheduled is always carried out or cancelled.
         with self._state:
             try:
                 loop = self._checked()
-            except RuntimeError:
+            except RuntimeError as error:
                 work.close()
-                raise
+                outcome.set_exception(error)
+                return
 
             def start() -> None:
                 task.set_result(loop.create_task(_carry(work, outcome), context=context))
                 task.result().add_done_callback(lambda _done: _give_up(work, outcome))
 
             loop.call_soon_threadsafe(start)
-            return loop
+
+    def _take_back(
+        self,
+        work: Coroutine[Any, Any, T],
+        outcome: Future[T],
+        task: Future[asyncio.Task[None]],
+    ) -> None:
+        if self._loop is None:
+            work.close()
+            return
+
+        def cancel() -> None:
+            if task.done():
+                task.result().cancel()
+            else:
+                _give_up(work, outcome)
+
+        self._loop.call_soon_threadsafe(cancel)
+        _wait(outcome)
 
     def _checked(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():
@@ -112,6 +132,13 @@ class BackgroundLoop:
         return loop
 
 
+def _wait(outcome: Future[Any]) -> None:
+    # In slices: an interrupt that comes just before a thread begins to wait, and on Windows any,
+    # is only noticed between two of them.
+    while not outcome.done():
+        wait([outcome], _SLICE_SECONDS)
+
+
 async def _carry(work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
     try:
         result = await work
@@ -124,7 +151,7 @@ async def _carry(work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
 
 
 def _give_up(work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
-    if not outcome.done():  # cancelled before its first step
+    if not outcome.done():  # it never began
         work.close()
         outcome.set_exception(CancelledError())
 

@@ -933,8 +933,8 @@ class GraphDB:
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required; the
-        interaction's revision, the versions' neighbours and the ended heads are as the plan
+        key decides whether this is a repetition; the job row exists where required, and was not
+        started again since; the interaction's revision, the versions' neighbours and the ended heads are as the plan
         expects; then everything is written. Lowering the transcript lowers `end` of the
         interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
         validity changed, or that ended, is named in one `sync` entry. A memory with a tombstone
@@ -944,7 +944,7 @@ class GraphDB:
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
                 a missing required job raises InteractionNotFoundError.
-            ConflictError: A guard failed (`record` says which: interaction, memory,
+            ConflictError: A guard failed (`record` says which: interaction, memory, job,
                 idempotency_key, external_id); its `tail` may be empty.
             GraphDBConnectionError: Not written, or not known to be; repeat with the same key.
         """
@@ -1000,6 +1000,7 @@ class GraphDB:
 
         Raises:
             JobNotFoundError: It is gone, with its interaction or user.
+            ConflictError: It was started again (more `attempts`) since it was read.
         """
         self._background.run(self._wrapped.save_job(job))
 
@@ -1745,6 +1746,9 @@ class Memora:
             memories: As a recall returned them.
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
         """
         return self._wrapped.format_memories(
             memories, token_budget=token_budget, newest_last=newest_last

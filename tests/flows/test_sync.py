@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from memora._background import BackgroundLoop
 from memora.agent.bound import BoundMemora
 from memora.agent.main import Memora as AsyncMemora
 from memora.embeddings import HashingEmbedder
-from memora.errors import InvalidInputError, UserNotFoundError
+from memora.errors import InvalidInputError, StoreLockedError, UserNotFoundError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.jobs import JobStatus
@@ -196,6 +196,64 @@ def test_an_interrupt_cancels_the_call_and_nothing_else(tmp_path: Path) -> None:
         assert job.status is JobStatus.PENDING
 
 
+def test_a_call_that_is_interrupted_before_it_begins_never_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    background = BackgroundLoop()
+    busy, free, asked, taken_back = (threading.Event() for _ in range(4))
+    began: list[str] = []
+
+    async def hold_the_loop() -> None:
+        busy.set()
+        assert free.wait(5)
+
+    async def begin() -> None:
+        began.append("begun")
+
+    def interrupt() -> None:
+        assert asked.wait(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert taken_back.wait(5)
+        free.set()
+
+    def call_soon(callback: Callable[[], None]) -> Any:
+        handle = call_soon_threadsafe(callback)
+        (taken_back if asked.is_set() else asked).set()
+        return handle
+
+    holding = threading.Thread(target=lambda: background.run(hold_the_loop()))
+    holding.start()
+    assert busy.wait(5)
+    assert background._loop is not None
+    call_soon_threadsafe = background._loop.call_soon_threadsafe
+    monkeypatch.setattr(background._loop, "call_soon_threadsafe", call_soon)
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        background.run(begin())
+    interrupting.join()
+    holding.join()
+    assert began == []
+    background.close(nothing)
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_thread(
+    tmp_path: Path, engine: blocking.Memora
+) -> None:
+    running = background_threads()
+    with pytest.raises(StoreLockedError), blocking.Memora.embedded(tmp_path, embedder="hashing"):
+        pass
+    assert background_threads() == running
+
+
+def test_stores_are_context_managers_too(tmp_path: Path) -> None:
+    memora = blocking.Memora.embedded(tmp_path, embedder="hashing")
+    with memora.graph as graph, memora.vector_db as vector_db:
+        assert graph.get_all_organizations() == []
+        assert vector_db.scan() == []
+    memora.close()
+
+
 def test_what_still_runs_at_the_close_is_cancelled() -> None:
     background = BackgroundLoop()
     begun, ended = threading.Event(), threading.Event()
@@ -206,9 +264,6 @@ def test_what_still_runs_at_the_close_is_cancelled() -> None:
             await asyncio.Event().wait()
         finally:
             ended.set()
-
-    async def nothing() -> None:
-        return
 
     def wait_for_it() -> str:
         try:
@@ -242,10 +297,6 @@ def test_an_exit_in_a_callback_reaches_the_caller(engine: blocking.Memora) -> No
 
 def test_a_fork_of_the_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     background = BackgroundLoop()
-
-    async def nothing() -> None:
-        return
-
     background.run(nothing())
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: -1)
@@ -294,6 +345,59 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, str]]:
         (p.name, p.kind, p.default, p.annotation)
         for p in inspect.signature(function).parameters.values()
     ]
+
+
+class Recorder:
+    """Stands behind a blocking object, and keeps what its methods are called with."""
+
+    def __init__(self, original: type) -> None:
+        self._original = original
+        self.call: inspect.BoundArguments | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._original, name)
+
+        def record(*arguments: Any, **options: Any) -> Any:
+            self.call = inspect.signature(method).bind(self, *arguments, **options)
+            if inspect.isasyncgenfunction(method):
+                return one_item()
+            return nothing() if inspect.iscoroutinefunction(method) else None
+
+        return record
+
+
+async def nothing() -> None:
+    return
+
+
+async def one_item() -> AsyncIterator[str]:
+    yield "item"
+
+
+@pytest.mark.parametrize(("original", "twin"), PAIRS, ids=lambda cls: cls.__qualname__)
+def test_every_argument_reaches_its_parameter(original: type, twin: Any) -> None:
+    background = BackgroundLoop()
+    for name, method in inspect.getmembers(twin, inspect.isfunction):
+        if name.startswith("_") or (twin, name) == (blocking.Memora, "close"):
+            continue
+        recorder = Recorder(original)
+        blocked = twin.__new__(twin)
+        blocked._background, blocked._wrapped = background, recorder
+        wanted: dict[str, str] = {}
+        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+            if parameter.kind is parameter.VAR_KEYWORD:
+                wanted["an_option"] = "an option"
+            else:
+                wanted[parameter.name] = f"the {parameter.name}"
+        answer = method(blocked, **wanted)
+        assert inspect.isgenerator(answer) is inspect.isasyncgenfunction(getattr(original, name))
+        assert not inspect.isgenerator(answer) or list(answer) == ["item"]
+        assert recorder.call is not None, name
+        received = dict(recorder.call.arguments)
+        del received["self"]
+        received |= received.pop("options", {})
+        assert received == wanted, name
+    background.close(nothing)
 
 
 def test_properties_have_their_twins() -> None:
