@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from memora import _queries
-from memora.errors import GraphDBError, SchemaVersionError, StoreLockedError
+from memora.errors import GraphDBConnectionError, GraphDBError, SchemaVersionError, StoreLockedError
 from memora.graph_db.sqlite import interaction, memory, organization, records
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.jobs import JobStatus
@@ -162,7 +163,7 @@ async def test_an_organization_is_erased_in_steps_that_can_be_repeated(
     assert [entry.op for entry in await tenant.queue()] == [OutboxOp.DROP_ORGANIZATION]
 
 
-async def steps(graph: SQLiteGraph, write: Callable[[], object]) -> int:
+async def steps(graph: SQLiteGraph, write: Callable[[], Awaitable[object]]) -> int:
     """Return how much work SQLite does for a write, in its own instructions."""
     counted = 0
 
@@ -172,7 +173,7 @@ async def steps(graph: SQLiteGraph, write: Callable[[], object]) -> int:
 
     store = graph._store
     await store.write(lambda connection: connection.set_progress_handler(count, 10))
-    await write()  # type: ignore[misc]
+    await write()
     await store.write(lambda connection: connection.set_progress_handler(None, 0))
     return counted
 
@@ -186,6 +187,53 @@ async def test_b39_appending_costs_the_same_however_long_the_interaction(
         write = tenant.change(talk, 1, count, "one", "two")
         costs.append(await steps(graph, lambda write=write: tenant.apply(interaction=write)))
     assert costs[1] <= 1.5 * costs[0]
+
+
+async def fails_everywhere(tenant: Tenant, write: Callable[[], Awaitable[object]]) -> int:
+    """Interrupt a write after ever more of SQLite's instructions, until it gets through.
+
+    Returns how often it was interrupted; each time everything was as before.
+    """
+    store = tenant.graph._store  # type: ignore[attr-defined]
+    before = await tenant.snapshot()
+    for stop in itertools.count(1):
+        calls = itertools.count(1)
+
+        def interrupt(calls: Iterator[int] = calls, stop: int = stop) -> bool:
+            return next(calls) == stop
+
+        await store.write(lambda connection, on=interrupt: connection.set_progress_handler(on, 17))
+        try:
+            await write()
+        except GraphDBConnectionError:
+            assert await tenant.snapshot() == before
+        else:
+            await store.write(lambda connection: connection.set_progress_handler(None, 0))
+            return stop - 1
+    raise AssertionError
+
+
+async def test_b12_an_interruption_anywhere_leaves_nothing(tenant: Tenant) -> None:
+    graph, scope, now = tenant.graph, tenant.scope, tenant.clock.now()
+    talk = await tenant.begin("talk", *"abcdef")
+    first = await tenant.store("first", sources=(talk.source(0), talk.source(5)))
+    plan = tenant.plan(
+        interaction=tenant.change(talk, 1, 3, "x", "y", title="New"),
+        memories=(
+            tenant.statement("m", interaction_id="talk", sources=(talk.source(1),)),
+            await tenant.version(first, "second", obtained_at=tenant.at(1)),
+        ),
+        job=tenant.job(talk, 3, 5),
+        idempotency=IdempotencyRecord("key", "body", {}),
+    )
+    assert await fails_everywhere(tenant, lambda: graph.apply(plan)) > 40
+    assert await tenant.current(first) == tenant.memory_id("second")
+    purge = lambda: graph.purge_memories(scope, [first], now)  # noqa: E731
+    assert await fails_everywhere(tenant, purge) > 20
+    erase = lambda: graph.erase_interactions(scope, ["talk"], now)  # noqa: E731
+    assert await fails_everywhere(tenant, erase) > 20
+    assert await tenant.history(tenant.memory_id("second")) == [tenant.memory_id("second")]
+    assert await graph.inspect() == []
 
 
 # Corruption that inspect finds: statements, then the findings that they cause.
