@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from memora.core.chunking import without_recall
 from memora.core.messages import parse_messages
 from memora.errors import LLMError
 from memora.llm_backends.base import BaseBackendLLM
@@ -23,17 +24,19 @@ PRECEDING = 6
 
 
 def preceding_texts(messages: Sequence[Any]) -> list[dict[str, str]]:
-    """Return the last messages before this one as role and text, newest last.
+    """Return the last messages before this one as role and text without recalls, newest last.
 
     Raises:
         InvalidInputError: A message is malformed.
     """
     parsed = parse_messages(messages, field="preceding_msg_for_context")
-    spoken = [item for item in parsed if item.role in {"user", "assistant"} and item.content]
-    return [
-        {"role": item.role, "content": (item.content or "")[:QUERY_CHARS]}
-        for item in spoken[-PRECEDING:]
+    spoken = [
+        {"role": item.role, "content": text[:QUERY_CHARS]}
+        for item in parsed
+        if item.role in {"user", "assistant"}
+        and (text := without_recall(item.content or "").strip())
     ]
+    return spoken[-PRECEDING:]
 
 
 def without_model(message: str, preceding: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
