@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from memora import errors
 from memora.agent.bound import BoundMemora
 from memora.agent.main import Memora
 from memora.config import EMBEDDER_PROVIDERS, LLM_PROVIDERS, ModelSpec, Settings
+from memora.schema import validation
 from memora.schema.models import MemoryType
 from memora.schema.recall import MemoryFilters
 from memora.schema.validation import MODEL_QUERIES, QUERIES
@@ -139,6 +141,30 @@ def test_numbers_in_the_pages_are_those_of_the_code() -> None:
     assert CONTEXT_MESSAGES == 8, "concepts/save.md and how-to/models.md say 8"
     assert LEASE.total_seconds() == 600, "how-to/outages.md says ten minutes"
     assert MAX_ATTEMPTS == 10, "how-to/outages.md and design/0002 say ten tries"
+
+
+def test_limits_in_the_guarantees_are_those_of_the_code() -> None:
+    page = (DOCS / "concepts" / "guarantees.md").read_text("utf-8")
+    assert validation.TEXT_BYTES == 2**20, "the page says 1 MiB"
+    for stated in (
+        f"1 to {validation.ID_LENGTH} characters",
+        f"1 to {validation.NAME_LENGTH} characters",
+        f"| {validation.MESSAGES:,} |",
+        f"| {validation.QUERIES} |",
+        f"| 1 to {validation.PAGE} |",
+    ):
+        assert stated in page
+    listed = re.search(r"^\| roles \| (.+) \|$", page, re.MULTILINE)
+    assert listed is not None
+    assert set(listed[1].split(", ")) == validation.ROLES
+
+
+def test_extras_are_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = set(re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE))
+    for_contributors = {"docs", "dev"}
+    assert project["optional-dependencies"].keys() - for_contributors == table
 
 
 def test_every_page_is_in_the_navigation_and_described() -> None:
