@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,21 +195,27 @@ async def fails_everywhere(tenant: Tenant, write: Callable[[], Awaitable[object]
     """
     store = tenant.graph._store  # type: ignore[attr-defined]
     before = await tenant.snapshot()
-    for stop in itertools.count(1):
-        calls = itertools.count(1)
+    calls_left = 0  # none: not armed
 
-        def interrupt(calls: Iterator[int] = calls, stop: int = stop) -> bool:
-            return next(calls) == stop
+    def interrupt() -> bool:
+        nonlocal calls_left
+        calls_left -= 1
+        return calls_left == 0
 
-        await store.write(lambda connection, on=interrupt: connection.set_progress_handler(on, 17))
+    await store.write(lambda connection: connection.set_progress_handler(interrupt, 17))
+    interrupted = -1
+    done = False
+    while not done:
+        interrupted += 1
+        calls_left = interrupted + 1
         try:
             await write()
+            done = True
         except GraphDBConnectionError:
             assert await tenant.snapshot() == before
-        else:
-            await store.write(lambda connection: connection.set_progress_handler(None, 0))
-            return stop - 1
-    raise AssertionError
+    calls_left = 0
+    await store.write(lambda connection: connection.set_progress_handler(None, 0))
+    return interrupted
 
 
 async def test_b12_an_interruption_anywhere_leaves_nothing(tenant: Tenant) -> None:
