@@ -10,7 +10,8 @@ skills, relationships, rules the assistant was given, and how people feel about 
 
 - One statement per memory, self-contained, at most 25 words, in the language of the message.
 - Write [[user]] for the user's name{agent_clause}. Write other names as they are.
-- Resolve relative dates ("next Friday") to calendar dates, using the time of the message.
+- Resolve relative dates ("next Friday") to calendar dates, using the time of the message, or of
+  the conversation where a message has none.
 - msg_source_ids: the numbers of the new messages that state it, and no others. Prefer the message
   in which the person concerned says so.
 - No greetings, thanks, small talk, or what only matters right now. No statement twice.
