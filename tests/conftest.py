@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ from blockbuster import blockbuster_ctx
 
 from memora.embeddings.hashing import HashingEmbedder
 from memora.testing.clocks import FrozenClock, SequentialIds
+from tests.servers import needs_of
 
 if TYPE_CHECKING:
     from memora import Memora
@@ -39,12 +41,17 @@ OpenMemora = Callable[..., Awaitable["Memora"]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a suite by their folder, before -m looks at marks."""
+    """Mark the tests of a suite by their folder, before -m looks at marks.
+
+    Tests on the one live Neo4j go to one xdist worker: they drain each other's outbox entries.
+    """
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         if folder in SUITES:
             item.add_marker(folder)
+        if "neo4j" in needs_of(item):
+            item.add_marker(pytest.mark.xdist_group("neo4j"))
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +72,23 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with blockbuster_ctx("memora", excluded_modules=["memora.testing"]) as detector:
-        # Local mode looks its own version up on disk; a server is asked over the network.
-        # And the first use of an SDK imports it, once a process.
+        # The first use of an SDK imports it, once a process. A test that takes too long prints its
+        # stack. Local mode looks its own version up on disk; a server is asked over the network.
         for function in detector.functions.values():
             function.can_block_in("<frozen importlib._bootstrap>", "_find_and_load")
+            function.can_block_in("pytest_timeout.py", "timeout_sigalrm")
             function.can_block_in("qdrant_client/local/async_qdrant_local.py", "info")
         yield
+
+
+@pytest.fixture(autouse=True)
+def silent_again() -> Iterator[None]:
+    """Take back what a test turned on at the logger `memora`."""
+    logger = logging.getLogger("memora")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture

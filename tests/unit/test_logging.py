@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,13 +10,9 @@ from memora._logging import enable_console
 
 
 @pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """Logger `memora`, left as it was found."""
-    logger = logging.getLogger("memora")
-    level, handlers = logger.level, list(logger.handlers)
-    yield logger
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
+def logger() -> logging.Logger:
+    """The library's logger; whatever a test adds to it is taken back."""
+    return logging.getLogger("memora")
 
 
 def test_lines_go_to_standard_error_once(logger, capsys):
