@@ -43,7 +43,7 @@ class ExtractionJob:
     agent_id: str | None = None
     status: JobStatus = JobStatus.PENDING
     params: dict[str, Any] = field(default_factory=dict[str, Any])
-    outputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    outputs: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     attempts: int = 0
     error: str | None = None
     lease_until: datetime | None = None

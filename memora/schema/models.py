@@ -87,11 +87,11 @@ class MessageBlock(Record):
     """
 
     role: str
-    content: str | None = None
+    content: str | None = Field(default=None, repr=False)
     msg_position: int
-    name: str | None = None
+    name: str | None = Field(default=None, repr=False)
     timestamp: datetime | None = None
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] | None = Field(default=None, repr=False)
 
     def as_message(self) -> dict[str, Any]:
         """Return the message in the shape in which callers pass it to save."""
@@ -193,8 +193,8 @@ class Interaction(Record):
     agent_id: str | None = None
     interaction_id: str
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    title: str | None = Field(default=None, repr=False)
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
     active: bool = True
     participants: list[str] = Field(default_factory=list[str])
     created_at: datetime
@@ -205,5 +205,5 @@ class Interaction(Record):
     content_hash: str = ""
     import_id: str | None = None
     process_id: str | None = None
-    messages: list[MessageBlock] | None = None
-    memories: list[Memory] | None = None
+    messages: list[MessageBlock] | None = Field(default=None, repr=False)
+    memories: list[Memory] | None = Field(default=None, repr=False)
