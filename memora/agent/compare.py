@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memora.agent.ports import Ports
+from memora.agent.threads import EACH, off_loop
 from memora.core import ranking
 from memora.core.hashing import content_hash
 from memora.core.placeholders import neutral
@@ -42,13 +43,18 @@ async def find_equal(
     Texts are equal up to case, spacing and punctuation. Memories of another agent count only when
     the scope names none.
     """
-    hashes = [content_hash(neutral(candidate.text)) for candidate in candidates]
+    size = sum(EACH + len(candidate.text) for candidate in candidates)
+    hashes = await off_loop(size, _hashes, candidates)
     known = await ports.graph.find_current_by_hash(scope, set(hashes)) if hashes else {}
     return {
         position: known[text_hash]
         for position, text_hash in enumerate(hashes)
         if text_hash in known
     }
+
+
+def _hashes(candidates: Sequence[Candidate]) -> list[str]:
+    return [content_hash(neutral(candidate.text)) for candidate in candidates]
 
 
 async def find_related(ports: Ports, scope: Scope, candidates: Sequence[Candidate]) -> Related:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from memora.agent.ports import Ports
+from memora.agent.threads import EACH, off_loop
 from memora.core import planning, versions
 from memora.errors import ConflictError, MemoryNotFoundError, MemoryUpdateError
 from memora.schema.direct import DeleteReceipt
@@ -37,7 +38,7 @@ async def update_memory(
             return None
         return _next_version(ports, scope, chain, head, text, author)
 
-    return await _changed(ports, scope, memory_id, change)
+    return await _changed(ports, scope, memory_id, change, len(text))
 
 
 async def revert_memory(ports: Ports, scope: Scope, memory_id: str, author: str | None) -> Memory:
@@ -108,13 +109,17 @@ def _next_version(
     return WritePlan(scope, now, memories=(write,))
 
 
-async def _changed(ports: Ports, scope: Scope, memory_id: str, change: _Change) -> Memory:
+async def _changed(
+    ports: Ports, scope: Scope, memory_id: str, change: _Change, new_size: int = 0
+) -> Memory:
     """Apply what `change` plans for the chain as it is; again if somebody was quicker."""
     for _attempt in range(_TRIES):
         chains = await ports.graph.read_chains(scope, [memory_id])
         if memory_id not in chains:
             raise MemoryNotFoundError(memory_id)
-        plan = change(chains[memory_id])
+        chain = chains[memory_id]
+        size = new_size + sum(EACH + len(version.memory) for version in chain)
+        plan = await off_loop(size, change, chain)
         if plan is not None:
             try:
                 await ports.graph.apply(plan)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from memora.agent import compare, extract
 from memora.agent.extract import CONTEXT_MESSAGES, Conversation, ExtractedItem
 from memora.agent.ports import Ports
+from memora.agent.threads import EACH, off_loop
 from memora.core import planning
 from memora.core.planning import Candidate, Decision, Verdict
 from memora.errors import (
@@ -69,11 +70,16 @@ async def find_buried(
     if not candidates:
         return frozenset()
     salt = await ports.graph.read_salt(scope)
-    marks = [planning.tombstones_of(candidate, salt) for candidate in candidates]
+    size = sum(EACH + len(candidate.text) for candidate in candidates)
+    marks = await off_loop(size, _marks, candidates, salt)
     found = await ports.graph.find_tombstones(scope, {mark for each in marks for mark in each})
     return frozenset(
         position for position, each in enumerate(marks) if each and found.issuperset(each)
     )
+
+
+def _marks(candidates: Sequence[Candidate], salt: str) -> list[tuple[str, ...]]:
+    return [planning.tombstones_of(candidate, salt) for candidate in candidates]
 
 
 async def resume(ports: Ports, org_id: str, job_id: str) -> bool:

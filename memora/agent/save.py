@@ -17,6 +17,7 @@ from memora.agent.extract import (
     worth_extracting,
 )
 from memora.agent.ports import Ports
+from memora.agent.threads import EACH, off_loop
 from memora.core import messages as transcripts
 from memora.core import planning
 from memora.core.hashing import body_hash
@@ -283,13 +284,14 @@ async def _plan(
         import_id=request.import_id,
         process_id=request.process_id,
     )
-    conversation = _conversation(request, write, job_id)
+    size = sum(EACH + len(message.content or "") for message in edit.append)
+    conversation = await off_loop(size, _conversation, request, write, job_id)
     planned: planning.Planned | None = None
     job: ExtractionJob | None = None
     if not worth_extracting(conversation):
         pass
     elif ports.extraction_model is None:
-        planned = await _verbatim(ports, request, conversation)
+        planned = await _verbatim(ports, request, conversation, size)
     else:
         job = _job(request, write, job_id, now)
     idempotency = None
@@ -321,15 +323,17 @@ def _conversation(request: SaveRequest, write: InteractionWrite, job_id: str) ->
 
 
 async def _verbatim(
-    ports: Ports, request: SaveRequest, conversation: Conversation
+    ports: Ports, request: SaveRequest, conversation: Conversation, size: int
 ) -> planning.Planned:
-    candidates = verbatim(conversation)
+    candidates = await off_loop(size, verbatim, conversation)
     scope = jobs.memory_scope(request.scope, across_agents=request.across_agents)
     equal, buried = await asyncio.gather(
         compare.find_equal(ports, scope, candidates),
         jobs.find_buried(ports, request.scope, candidates),
     )
-    return planning.build(
+    return await off_loop(
+        size,
+        planning.build,
         request.scope,
         candidates,
         compare.equal_or_new(candidates, equal),
