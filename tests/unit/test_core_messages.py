@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memora.core import messages as transcripts
-from memora.core.messages import changes, common_prefix, diff, parse_messages
+from memora.core.messages import (
+    KnownTranscript,
+    Transcript,
+    changes,
+    common_prefix,
+    diff,
+    parse_messages,
+)
 from memora.errors import InvalidInputError
 from memora.schema import validation
 from memora.schema.models import MessageBlock
@@ -350,3 +357,99 @@ def test_two_messages_are_not_one_longer_one(left: str, right: str) -> None:
 def test_the_empty_transcript_has_the_empty_hash() -> None:
     assert transcripts.EMPTY_HASH == ""
     assert parse_messages([message(1)], before="")[0] == parse_messages([message(1)])[0]
+
+
+# A transcript of which the beginning is known
+
+
+@quick
+@given(transcript, st.integers(0, 6), st.integers(0, 6))
+def test_b39_a_transcript_with_a_known_beginning_reads_like_any_other(
+    raw: list[dict[str, Any]], count: int, at: int
+) -> None:
+    known = Transcript(raw[:count]).known()
+    fresh, grown = Transcript(raw), Transcript([dict(m) for m in raw], known)
+    assert len(grown) == len(fresh) == len(raw)
+    assert grown.last_hash == fresh.last_hash
+    assert grown.tail(at) == fresh.tail(at) == parse_messages(raw)[at:]
+    assert grown.before(at, 2) == fresh.before(at, 2)
+    assert grown.known() == fresh.known()
+    hashes = ["", *(m.prefix_hash for m in parse_messages(raw)), "after the last"]
+    for position, prefix_hash in enumerate(hashes):
+        right = position <= len(raw)
+        assert grown.starts_with(position, prefix_hash) is fresh.starts_with(position, prefix_hash)
+        assert fresh.starts_with(position, prefix_hash) is right
+        assert not grown.starts_with(position, "other")
+    assert grown.messages() == fresh.messages() == parse_messages(raw)
+
+
+@quick
+@given(transcript, transcript)
+def test_what_was_known_of_another_conversation_changes_nothing(
+    raw: list[dict[str, Any]], other: list[dict[str, Any]]
+) -> None:
+    known = Transcript(other).known()
+    assert Transcript(raw, known).last_hash == Transcript(raw).last_hash
+    assert Transcript(raw, known).messages() == parse_messages(raw)
+
+
+def test_b39_a_known_beginning_is_not_parsed_again() -> None:
+    raw = [message(n) for n in range(1000)]
+    known = Transcript(raw).known()
+    assert known is not None
+    forged = KnownTranscript(known.count, "forged", known.fingerprint)
+    grown = Transcript([*raw, message(1000)], forged)
+    assert grown.tail(1000) == parse_messages([message(1000)], before="forged")
+
+
+ALIKE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"n": 1}, {"n": True}),
+    ({"n": 1}, {"n": 1.0}),
+    ({"n": 0.0}, {"n": -0.0}),
+    ({"n": [1, 2]}, {"n": (1, 2)}),
+    ({"n": "1"}, {"n": 1}),
+    ({"n": None}, {}),
+    ({"timestamp": "2026-01-01T00:00Z"}, {"timestamp": "2026-01-02T00:00Z"}),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), ALIKE)
+def test_only_what_is_byte_for_byte_the_same_is_known(
+    left: dict[str, Any], right: dict[str, Any]
+) -> None:
+    base = {"role": "user", "content": "x"}
+    one, other = Transcript([{**base, **left}]).known(), Transcript([{**base, **right}]).known()
+    assert one is not None
+    assert other is not None
+    assert one.fingerprint != other.fingerprint
+
+
+def test_what_cannot_be_remembered_is_parsed_each_time() -> None:
+    raw: list[Any] = [{"role": "user", "content": "x", "timestamp": T0}]
+    assert Transcript(raw).known() is None
+    blocks = [MessageBlock(role="user", content="x", msg_position=0)]
+    assert Transcript(blocks).known() is None
+    plain = Transcript([{"role": "user", "content": "x"}]).known()
+    assert Transcript(blocks, plain).last_hash == Transcript(raw, plain).last_hash
+
+
+@pytest.mark.parametrize("bad", [None, "text", {}, [5], [{"role": "robot"}]])
+def test_b70_a_malformed_transcript_is_refused_by_name(bad: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        Transcript(bad, field="messages")
+    assert caught.value.field.startswith("messages")
+
+
+def test_a_malformed_message_after_a_known_beginning_is_refused_by_position() -> None:
+    known = Transcript([message(0), message(1)]).known()
+    with pytest.raises(InvalidInputError) as caught:
+        Transcript([message(0), message(1), {"role": "robot"}], known)
+    assert caught.value.field == "interaction[2].role"
+
+
+def test_a_shorter_transcript_than_the_known_one_is_read_whole() -> None:
+    known = Transcript([message(0), message(1)]).known()
+    shorter = Transcript([message(0)], known)
+    assert shorter.messages() == parse_messages([message(0)])
+    assert Transcript([], known).last_hash == ""
+    assert Transcript([]).starts_with(0, "")

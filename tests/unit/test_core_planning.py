@@ -163,6 +163,25 @@ def test_b78_only_the_same_or_higher_trust_supersedes(new: str, old: str) -> Non
         assert planned.superseded == {}
 
 
+@pytest.mark.parametrize("new", ROLES)
+@pytest.mark.parametrize("old", ROLES)
+def test_b78_what_is_confirmed_on_better_authority_becomes_a_version(new: str, old: str) -> None:
+    known = version("old", 0, source_role=old)
+    planned = build([candidate(source_role=new)], [duplicate("old")], known)
+    if RANK[new] > RANK[old]:
+        (write,) = planned.memories
+        assert (write.replaces_head, write.source_role, planned.links) == ("old", new, ())
+    else:
+        assert [link.memory_id for link in planned.links] == ["old"]
+        assert planned.memories == ()
+
+
+def test_b78_another_agents_word_is_not_confirmed_within_one_agent() -> None:
+    known = version("old", 0, source_role="tool", agent_id="other")
+    planned = build([candidate()], [duplicate("old")], known, across_agents=False)
+    assert (planned.memories, [link.memory_id for link in planned.links]) == ((), ["old"])
+
+
 @pytest.mark.parametrize("agent_id", ["jenny", "other", None])
 @pytest.mark.parametrize("across", [True, False])
 def test_b78_another_agents_memory_is_superseded_only_across_agents(
