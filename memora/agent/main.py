@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from memora.agent import context, direct, jobs, preview, recall, save, search_qu
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
-from memora.errors import InvalidInputError
+from memora.errors import InvalidInputError, MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
@@ -132,7 +132,9 @@ class Memora:
         try:
             await self.setup()
         except BaseException:
-            await self.close()
+            # What went wrong is what the caller must see, not that closing failed after it.
+            with suppress(MemoraError):
+                await self.close()
             raise
         return self
 
