@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memora import errors
     from memora.agent.main import Memora
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
