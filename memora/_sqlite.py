@@ -34,7 +34,7 @@ Work = Callable[[sqlite3.Connection], T]
 _logger = logging.getLogger("memora")
 _told_about_version = False
 
-_BUSY_SECONDS = 10.0
+_BUSY_SECONDS = 10.0  # in `_commit_waiting` too, as milliseconds
 _BATCH = 64
 _CHECKPOINT_EVERY = 1000
 _RESET_RACE_FIXED = (3, 51, 3)
@@ -181,7 +181,7 @@ class SqliteStore:
 
     async def checkpoint(self) -> None:
         """Move everything into the database file and empty its log, as after an erasure."""
-        await asyncio.wrap_future(self._submit(self._try_checkpoint))
+        await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -232,11 +232,14 @@ class SqliteStore:
         self._writes += len(batch)
         if self._writes >= _CHECKPOINT_EVERY:
             self._writes = 0
-            self._try_checkpoint()
+            # Nobody waits here for a long read: there will be another time.
+            connection.execute("PRAGMA busy_timeout = 100")
+            self._try_checkpoint(connection)
+            connection.execute("PRAGMA busy_timeout = 10000")
 
-    def _try_checkpoint(self) -> None:
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
         try:
-            _checkpoint(self._opened())
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
@@ -259,10 +262,10 @@ class SqliteStore:
                 with _transaction(connection, durable=False):
                     self._prepare(connection)
             _tell_about_version()
-            self._connection = connection
-            stack.callback(self._try_checkpoint)
+            stack.callback(self._try_checkpoint, connection)
             if self._path is not None:
                 self._reader = stack.enter_context(_Reader(Path(target)))
+            self._connection = connection
             self._resources = stack.pop_all()
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
@@ -289,11 +292,8 @@ class SqliteStore:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
                 raise self._refused("a file that is not a database", latest) from error
             raise
-        if application_id != self._application_id and (application_id, version, tables) != (
-            0,
-            0,
-            0,
-        ):
+        is_new = (application_id, version, tables) == (0, 0, 0)
+        if application_id != self._application_id and not is_new:
             raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
         if version > latest:
             raise self._refused(f"schema {version}", latest)
@@ -306,10 +306,10 @@ class SqliteStore:
     def _close(self) -> None:
         if self._connection is None:
             return
-        with self._errors_translated():
-            self._resources.close()
         self._connection = None
         self._reader = None
+        with self._errors_translated():
+            self._resources.close()
 
     @contextmanager
     def _errors_translated(self) -> Generator[None]:
@@ -398,10 +398,6 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _scalar(connection: sqlite3.Connection, query: str) -> int:

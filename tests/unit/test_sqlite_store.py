@@ -549,6 +549,57 @@ async def test_the_log_is_emptied_from_time_to_time(store, path, monkeypatch):
     assert log.stat().st_size == 0
 
 
+async def test_emptying_the_log_does_not_wait_for_a_long_read(store, path, monkeypatch):
+    monkeypatch.setattr(_sqlite, "_CHECKPOINT_EVERY", 1)
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection):
+        found = names(connection)
+        started.set()
+        release.wait(5)
+        return found
+
+    reading = asyncio.create_task(store.read(slow))
+    await asyncio.to_thread(started.wait, 5)
+    for name in "ab":
+        await store.write(insert(name))
+    release.set()
+    assert await reading == []
+    await store.checkpoint()
+    assert path.with_name("store.db-wal").stat().st_size == 0
+    assert await store.read(names) == ["a", "b"]
+
+
+async def test_a_checkpoint_that_fails_is_logged(store, caplog):
+    await store.write(insert("a"))
+    denied = (sqlite3.SQLITE_DENY, sqlite3.SQLITE_OK)
+
+    def authorize(action, argument, *_):
+        return denied[0] if argument == "wal_checkpoint" else denied[1]
+
+    await store.write(lambda connection: connection.set_authorizer(authorize))
+    await store.checkpoint()
+    assert "no checkpoint" in caplog.text
+    await store.write(lambda connection: connection.set_authorizer(None))
+
+
+async def test_a_store_that_could_not_be_opened_can_be_tried_again(store, monkeypatch):
+    await store.close()
+
+    def fail(_self):
+        raise sqlite3.OperationalError("on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_sqlite._Reader, "_connect", fail)
+        with pytest.raises(GraphDBError):
+            await store.open()
+        with pytest.raises(GraphDBError, match="not open"):
+            await store.read(names)
+    await store.open()
+    await store.write(insert("a"))
+    assert await store.read(names) == ["a"]
+
+
 async def test_an_old_sqlite_is_told_once_per_process(package, monkeypatch, caplog):
     monkeypatch.setattr(_sqlite, "_told_about_version", False)
     monkeypatch.setattr(_sqlite.sqlite3, "sqlite_version_info", (3, 51, 2))
