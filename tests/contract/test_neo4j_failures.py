@@ -161,6 +161,16 @@ class TestNeo4jFailures(Neo4jFixtures, TenantFixtures):
         graph, org_id, user_id = tenant.graph, tenant.org_id, tenant.user_id
         assert await graph.find_user(tenant.scope) is None
         assert await graph.list_users(org_id, skip=0, limit=5) == []
+        # What is left of it is not shown, and the relay takes its vectors away.
+        assert await tenant.all_memories() == []
+        assert await graph.list_interactions(tenant.scope, skip=0, limit=5) == []
+        assert await graph.find_interaction(tenant.scope, "talk") is None
+        ids = [tenant.memory_id(name) for name in ("one", "two", "three", "four")]
+        assert await graph.read_memories(tenant.scope, ids) == []
+        assert await graph.resolve_memories(tenant.scope, ids, None) == {}
+        assert await graph.resolve_memories(tenant.scope, ids, tenant.at(9)) == {}
+        assert await graph.read_chains(tenant.scope, ids) == {}
+        assert await graph.read_index_documents(tenant.scope, ids) == []
         with pytest.raises(UserNotFoundError):
             await tenant.store("late")
         with pytest.raises(GraphDBConnectionError):

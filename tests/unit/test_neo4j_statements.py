@@ -244,7 +244,7 @@ async def test_b47_a_deleted_agent_keeps_its_memories_new_versions() -> None:
     assert "insert_memories" in sent(script)
 
 
-JOB_ROW = {"user_id": USER, "status": "running", "attempts": 1}
+JOB_ROW = {"user_id": USER, "attempts": 1}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ JOB_ROW = {"user_id": USER, "status": "running", "attempts": 1}
         ([JOB_ROW], None),
         ([], InteractionNotFoundError),
         ([JOB_ROW | {"user_id": "somebody"}], InteractionNotFoundError),
-        ([JOB_ROW | {"status": "done"}], ConflictError),
+        ([JOB_ROW | {"attempts": 0}], None),
         ([JOB_ROW | {"attempts": 2}], ConflictError),
     ],
 )
@@ -534,3 +534,22 @@ async def test_b83_an_erasure_that_somebody_else_finished_drops_nothing_twice() 
     counts = await graph_on(script).erase_user(SCOPE, NOW)
     assert counts.users == 0
     assert OUTBOX["enqueue"] not in [statement.query for statement in script.statements]
+
+
+async def test_a_record_that_is_deleted_while_it_is_read_is_gone() -> None:
+    class Deleting(ScriptedBolt):
+        async def execute(self, mode: str, function: Any, arguments: Any) -> Any:
+            half = {"org_id": ORG, "user_id": None}
+            rows = [] if self.runs else [{"user": half}]
+            self.answers = {USERS["find_user"]: rows}
+            return await super().execute(mode, function, arguments)
+
+    script = Deleting()
+    assert await graph_on(script).find_user(SCOPE) is None
+    assert len(script.runs) == 2
+
+
+async def test_a_record_that_stays_incomplete_is_a_typed_error() -> None:
+    script = ScriptedBolt({USERS["find_user"]: [{"user": {"org_id": ORG}}]})
+    with pytest.raises(GraphDBError, match="lacks"):
+        await graph_on(script).find_user(SCOPE)

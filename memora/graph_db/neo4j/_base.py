@@ -24,6 +24,9 @@ BACKEND = "neo4j"
 
 logger = logging.getLogger(PACKAGE)
 
+# How often a record is read that seems incomplete.
+_READS = 3
+
 # Codes that the driver does not retry although the same call may succeed later.
 _PASSING_CODES = (
     "Neo.ClientError.Transaction.TransactionTimedOut",
@@ -198,6 +201,25 @@ class Connection:
                 query, parameters, routing_="r", database_=self.database
             )
             return list(result.records)
+
+    async def read_records(
+        self, query: LiteralString, build: Callable[[Row], T], **parameters: Any
+    ) -> list[T]:
+        """Run one reading query, and build a record of each of its rows.
+
+        Reads take no locks: a node that is deleted while it is read may lack some of its
+        properties. Read again, it is gone.
+
+        Raises:
+            GraphDBError: It still lacks them.
+        """
+        for _attempt in range(_READS):
+            rows = await self.fetch(query, **parameters)
+            try:
+                return [build(row) for row in rows]
+            except (KeyError, TypeError, ValueError):
+                continue
+        raise GraphDBError(BACKEND, "a record lacks some of its properties")
 
     async def change(self, query: LiteralString, **parameters: Any) -> list[Row]:
         """Run one writing query in a transaction of its own."""

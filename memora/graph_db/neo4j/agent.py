@@ -9,6 +9,7 @@ from memora._queries import load
 from memora.errors import AgentNotFoundError, UserNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
+from memora.graph_db.neo4j.records import Row
 from memora.graph_db.neo4j.user import lock_organization, lock_user
 from memora.schema.models import Agent
 from memora.schema.scope import Scope
@@ -28,29 +29,32 @@ class AgentPart(Neo4jBase):
         )
         if not rows:
             raise AgentNotFoundError(agent_id)
-        return records.agent(rows[0]["agent"])
+        return _agent(rows[0])
 
     async def find_agent(self, org_id: str, agent_id: str) -> Agent | None:
-        rows = await self._connection.fetch(_Q["find_agent"], org_id=org_id, agent_id=agent_id)
-        return records.agent(rows[0]["agent"]) if rows else None
+        found = await self._connection.read_records(
+            _Q["find_agent"], _agent, org_id=org_id, agent_id=agent_id
+        )
+        return found[0] if found else None
 
     async def list_agents(
         self, org_id: str, *, user_id: str | None, skip: int, limit: int
     ) -> list[Agent]:
+        page = {"org_id": org_id, "skip": skip, "limit": limit}
         if user_id is None:
-            rows = await self._connection.fetch(
-                _Q["list_agents"], org_id=org_id, skip=skip, limit=limit
-            )
-        else:
-            rows = await self._connection.fetch(
-                _Q["list_agents_of_user"], org_id=org_id, user_id=user_id, skip=skip, limit=limit
-            )
-        return [records.agent(row["agent"]) for row in rows]
+            return await self._connection.read_records(_Q["list_agents"], _agent, **page)
+        return await self._connection.read_records(
+            _Q["list_agents_of_user"], _agent, user_id=user_id, **page
+        )
 
     async def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
         await self._connection.change(
             _Q["remove_agent"], org_id=org_id, agent_id=agent_id, now=records.micros(now)
         )
+
+
+def _agent(row: Row) -> Agent:
+    return records.agent(row["agent"])
 
 
 async def _put_agent(transaction: Transaction, agent: Agent) -> Agent:
@@ -67,4 +71,4 @@ async def _put_agent(transaction: Transaction, agent: Agent) -> Agent:
         user_id=agent.user_id,
         created_at=records.micros(agent.created_at),
     )
-    return records.agent(row["agent"])
+    return _agent(row)

@@ -14,6 +14,7 @@ from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._purge import purge
 from memora.graph_db.neo4j.apply import cut, owner
+from memora.graph_db.neo4j.records import Row
 from memora.graph_db.neo4j.user import lock_user
 from memora.schema.models import Interaction
 from memora.schema.scope import Scope
@@ -30,28 +31,27 @@ class InteractionPart(Neo4jBase):
     """Primitives on interactions and messages."""
 
     async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
-        rows = await self._connection.fetch(
-            _Q["find_interaction"], **owner(scope), id=interaction_id
+        found = await self._connection.read_records(
+            _Q["find_interaction"], _interaction, **owner(scope), id=interaction_id
         )
-        return records.interaction(rows[0]["interaction"]) if rows else None
+        return found[0] if found else None
 
     async def list_interactions(self, scope: Scope, *, skip: int, limit: int) -> list[Interaction]:
-        rows = await self._connection.fetch(
-            _Q["list_interactions"], **owner(scope), skip=skip, limit=limit
+        return await self._connection.read_records(
+            _Q["list_interactions"], _interaction, **owner(scope), skip=skip, limit=limit
         )
-        return [records.interaction(row["interaction"]) for row in rows]
 
     async def read_messages(
         self, scope: Scope, interaction_id: str, start: int, end: int | None
     ) -> list[StoredMessage]:
-        rows = await self._connection.fetch(
+        return await self._connection.read_records(
             _Q["read_messages"],
+            records.stored_message,
             **owner(scope),
             interaction_id=interaction_id,
             start=start,
             end=MESSAGES if end is None else end,
         )
-        return [records.stored_message(row["message"]) for row in rows]
 
     async def read_prefix_hashes(self, scope: Scope, interaction_id: str) -> list[str]:
         [row] = await self._connection.fetch(
@@ -74,6 +74,10 @@ class InteractionPart(Neo4jBase):
             memories += step.memories
             done = step.is_last
         return DeleteCounts(interactions=interactions, messages=messages, memories=memories)
+
+
+def _interaction(row: Row) -> Interaction:
+    return records.interaction(row["interaction"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from memora.errors import ConflictError, JobNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j.apply import owner
+from memora.graph_db.neo4j.records import Row
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.scope import Scope
 from memora.schema.write_plan import IdempotencyRecord
@@ -38,8 +39,10 @@ class JobPart(Neo4jBase):
         )
 
     async def find_job(self, org_id: str, job_id: str) -> ExtractionJob | None:
-        rows = await self._connection.fetch(_Q["find_job"], org_id=org_id, job_id=job_id)
-        return records.job(rows[0]["job"]) if rows else None
+        found = await self._connection.read_records(
+            _Q["find_job"], _job, org_id=org_id, job_id=job_id
+        )
+        return found[0] if found else None
 
     async def list_jobs(
         self,
@@ -50,19 +53,29 @@ class JobPart(Neo4jBase):
         skip: int = 0,
         limit: int = 1000,
     ) -> list[ExtractionJob]:
-        rows = await self._connection.fetch(
+        return await self._connection.read_records(
             _Q["list_jobs"],
+            _job,
             org_id=org_id,
             user_id=user_id,
             statuses=[status.value for status in statuses],
             skip=skip,
             limit=limit,
         )
-        return [records.job(row["job"]) for row in rows]
 
     async def find_idempotency(self, scope: Scope, key: str) -> IdempotencyRecord | None:
-        rows = await self._connection.fetch(_Q["find_idempotency"], **owner(scope), key=key)
-        return records.idempotency(rows[0]["record"]) if rows else None
+        found = await self._connection.read_records(
+            _Q["find_idempotency"], _idempotency, **owner(scope), key=key
+        )
+        return found[0] if found else None
+
+
+def _job(row: Row) -> ExtractionJob:
+    return records.job(row["job"])
+
+
+def _idempotency(row: Row) -> IdempotencyRecord:
+    return records.idempotency(row["record"])
 
 
 async def _save(transaction: Transaction, job: ExtractionJob) -> None:
@@ -85,4 +98,4 @@ async def _claim(
     row = await transaction.row(
         _Q["claim_job"], org_id=org_id, job_id=job_id, now=now, lease_until=lease_until
     )
-    return None if row is None else records.job(row["job"])
+    return None if row is None else _job(row)

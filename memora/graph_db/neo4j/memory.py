@@ -13,6 +13,7 @@ from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._purge import purge
 from memora.graph_db.neo4j.apply import owner
+from memora.graph_db.neo4j.records import Row
 from memora.graph_db.neo4j.user import lock_user
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -31,39 +32,41 @@ class MemoryPart(Neo4jBase):
 
     async def read_memories(self, scope: Scope, memory_ids: Sequence[str]) -> list[Memory]:
         wanted = list(dict.fromkeys(memory_ids))
-        rows = await self._connection.fetch(
-            _Q["read_memories"],
-            **owner(scope),
-            agent_id=scope.agent_id,
-            memory_ids=wanted,
+        found = dict(
+            await self._connection.read_records(
+                _Q["read_memories"],
+                _by_id,
+                **owner(scope),
+                agent_id=scope.agent_id,
+                memory_ids=wanted,
+            )
         )
-        found = {row["id"]: records.memory(row["memory"]) for row in rows}
         return [found[memory_id] for memory_id in wanted if memory_id in found]
 
     async def resolve_memories(
         self, scope: Scope, memory_ids: Sequence[str], as_of: datetime | None
     ) -> dict[str, Memory]:
         wanted = list(dict.fromkeys(memory_ids))
+        asked = {**owner(scope), "memory_ids": wanted}
         if as_of is None:
-            rows = await self._connection.fetch(
-                _Q["resolve_current"], **owner(scope), memory_ids=wanted
-            )
+            rows = await self._connection.read_records(_Q["resolve_current"], _by_id, **asked)
         else:
-            rows = await self._connection.fetch(
-                _Q["resolve_as_of"], **owner(scope), memory_ids=wanted, as_of=records.micros(as_of)
+            rows = await self._connection.read_records(
+                _Q["resolve_as_of"], _by_id, **asked, as_of=records.micros(as_of)
             )
-        found = {row["id"]: records.memory(row["memory"]) for row in rows}
+        found = dict(rows)
         return {memory_id: found[memory_id] for memory_id in wanted if memory_id in found}
 
     async def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         wanted = list(dict.fromkeys(memory_ids))
-        rows = await self._connection.fetch(_Q["read_chains"], **owner(scope), memory_ids=wanted)
+        rows = await self._connection.read_records(
+            _Q["read_chains"], _by_ids, **owner(scope), memory_ids=wanted
+        )
         chains: dict[str, list[Memory]] = {}
         named: dict[str, str] = {}
-        for row in rows:
-            version = records.memory(row["memory"])
+        for ids, version in rows:
             chains.setdefault(version.chain_id, []).append(version)
-            named.update(dict.fromkeys(row["ids"], version.chain_id))
+            named.update(dict.fromkeys(ids, version.chain_id))
         ordered = {chain_id: _newest_first(chain) for chain_id, chain in chains.items()}
         return {memory_id: ordered[named[memory_id]] for memory_id in wanted if memory_id in named}
 
@@ -85,8 +88,9 @@ class MemoryPart(Neo4jBase):
         else:
             query = _Q["list_memories"]
         at, memory_id = (_END, "") if listing.after is None else _place(listing.after)
-        rows = await self._connection.fetch(
+        return await self._connection.read_records(
             query,
+            _memory,
             **owner(scope),
             agent_id=listing.agent_id,
             interaction_id=listing.interaction_id,
@@ -97,18 +101,18 @@ class MemoryPart(Neo4jBase):
             skip=listing.skip,
             limit=listing.limit,
         )
-        return [records.memory(row["memory"]) for row in rows]
 
     async def find_current_by_hash(
         self, scope: Scope, content_hashes: Collection[str]
     ) -> dict[str, Memory]:
-        rows = await self._connection.fetch(
+        found = await self._connection.read_records(
             _Q["find_current_by_hash"],
+            _memory,
             **owner(scope),
             agent_id=scope.agent_id,
             hashes=sorted(set(content_hashes)),
         )
-        return {row["hash"]: records.memory(row["memory"]) for row in rows}
+        return {memory.content_hash: memory for memory in found}
 
     async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         rows = await self._connection.fetch(
@@ -127,6 +131,18 @@ class MemoryPart(Neo4jBase):
             purged = await self._connection.write(work)
             total += purged
         return DeleteCounts(memories=total)
+
+
+def _memory(row: Row) -> Memory:
+    return records.memory(row["memory"])
+
+
+def _by_id(row: Row) -> tuple[str, Memory]:
+    return row["id"], records.memory(row["memory"])
+
+
+def _by_ids(row: Row) -> tuple[list[str], Memory]:
+    return row["ids"], records.memory(row["memory"])
 
 
 async def _purge(

@@ -10,6 +10,7 @@ from memora.errors import GraphDBConnectionError, OrganizationNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import BACKEND, PACKAGE, Neo4jBase, logger
 from memora.graph_db.neo4j._erase import BATCH, Erasure, erase
+from memora.graph_db.neo4j.records import Row
 from memora.schema.models import Organization
 from memora.schema.write_plan import DeleteCounts, OutboxOp
 
@@ -28,6 +29,10 @@ _KINDS: dict[str, LiteralString] = {
 }
 
 
+def _organization(row: Row) -> Organization:
+    return records.organization(row["organization"])
+
+
 class OrganizationPart(Neo4jBase):
     """Primitives on organizations."""
 
@@ -40,7 +45,7 @@ class OrganizationPart(Neo4jBase):
         )
         if row["organization"].get("erasing"):
             raise GraphDBConnectionError(BACKEND, "an organization of this id is being erased")
-        return records.organization(row["organization"])
+        return _organization(row)
 
     async def rename_organization(self, org_id: str, name: str) -> Organization:
         rows = await self._connection.change(
@@ -48,15 +53,18 @@ class OrganizationPart(Neo4jBase):
         )
         if not rows:
             raise OrganizationNotFoundError(org_id)
-        return records.organization(rows[0]["organization"])
+        return _organization(rows[0])
 
     async def find_organization(self, org_id: str) -> Organization | None:
-        rows = await self._connection.fetch(_Q["find_organization"], org_id=org_id)
-        return records.organization(rows[0]["organization"]) if rows else None
+        found = await self._connection.read_records(
+            _Q["find_organization"], _organization, org_id=org_id
+        )
+        return found[0] if found else None
 
     async def list_organizations(self, *, skip: int, limit: int) -> list[Organization]:
-        rows = await self._connection.fetch(_Q["list_organizations"], skip=skip, limit=limit)
-        return [records.organization(row["organization"]) for row in rows]
+        return await self._connection.read_records(
+            _Q["list_organizations"], _organization, skip=skip, limit=limit
+        )
 
     async def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         if not await self._connection.change(_Q["mark_organization"], org_id=org_id):

@@ -67,8 +67,7 @@ class OutboxPart(Neo4jBase):
         return row["entries"]
 
     async def list_outbox(self, *, after: int = 0, limit: int = 1000) -> list[OutboxEntry]:
-        rows = await self._connection.fetch(_Q["list"], after=after, limit=limit)
-        return [records.outbox_entry(row["entry"], leased=False) for row in rows]
+        return await self._connection.read_records(_Q["list"], _listed, after=after, limit=limit)
 
     async def outbox_status(self) -> OutboxStatus:
         [row] = await self._connection.fetch(_Q["status"])
@@ -76,6 +75,10 @@ class OutboxPart(Neo4jBase):
 
     async def _in_turn(self, query: LiteralString, **parameters: Any) -> list[Row]:
         return await self._connection.write(partial(_in_turn, query=query, parameters=parameters))
+
+
+def _listed(row: Row) -> OutboxEntry:
+    return records.outbox_entry(row["entry"], leased=False)
 
 
 async def _in_turn(

@@ -12,6 +12,7 @@ from memora.errors import GraphDBConnectionError, OrganizationNotFoundError, Use
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import BACKEND, PACKAGE, Neo4jBase, Transaction, logger
 from memora.graph_db.neo4j._erase import Erasure, erase
+from memora.graph_db.neo4j.records import Row
 from memora.schema.models import User
 from memora.schema.scope import Scope
 from memora.schema.write_plan import DeleteCounts, OutboxOp
@@ -61,17 +62,18 @@ class UserPart(Neo4jBase):
         )
         if not rows:
             raise UserNotFoundError(scope.user_id)
-        return records.user(rows[0]["user"])
+        return _user(rows[0])
 
     async def find_user(self, scope: Scope) -> User | None:
-        rows = await self._connection.fetch(
-            _Q["find_user"], org_id=scope.org_id, user_id=scope.user_id
+        found = await self._connection.read_records(
+            _Q["find_user"], _user, org_id=scope.org_id, user_id=scope.user_id
         )
-        return records.user(rows[0]["user"]) if rows else None
+        return found[0] if found else None
 
     async def list_users(self, org_id: str, *, skip: int, limit: int) -> list[User]:
-        rows = await self._connection.fetch(_Q["list_users"], org_id=org_id, skip=skip, limit=limit)
-        return [records.user(row["user"]) for row in rows]
+        return await self._connection.read_records(
+            _Q["list_users"], _user, org_id=org_id, skip=skip, limit=limit
+        )
 
     async def read_names(
         self, org_id: str, user_ids: Collection[str], agent_ids: Collection[str]
@@ -107,6 +109,10 @@ class UserPart(Neo4jBase):
         )
 
 
+def _user(row: Row) -> User:
+    return records.user(row["user"])
+
+
 async def _put_user(transaction: Transaction, user: User, salt: str) -> User:
     await lock_organization(transaction, user.org_id)
     [row] = await transaction.rows(
@@ -119,4 +125,4 @@ async def _put_user(transaction: Transaction, user: User, salt: str) -> User:
     )
     if row["user"].get("erasing"):
         raise GraphDBConnectionError(BACKEND, "a user of this id is being erased")
-    return records.user(row["user"])
+    return _user(row)

@@ -25,7 +25,7 @@ RETURN a {.*} AS agent
 
 // name: list_agents
 MATCH (a:Agent)
-USING INDEX a:Agent(org_id, created_at, agent_id)
+USING INDEX SEEK a:Agent(org_id, created_at, agent_id)
 WHERE a.org_id = $org_id AND a.created_at IS NOT NULL AND a.agent_id IS NOT NULL
   AND a.deleted_at IS NULL
 RETURN a {.*} AS agent
@@ -35,7 +35,7 @@ SKIP $skip LIMIT $limit
 // name: list_agents_of_user
 // Personal agents of one user.
 MATCH (a:Agent)
-USING INDEX a:Agent(org_id, user_id, created_at, agent_id)
+USING INDEX SEEK a:Agent(org_id, user_id, created_at, agent_id)
 WHERE a.org_id = $org_id AND a.user_id = $user_id AND a.created_at IS NOT NULL
   AND a.agent_id IS NOT NULL AND a.deleted_at IS NULL
 RETURN a {.*} AS agent

@@ -38,10 +38,12 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
   COLLECT {
     UNWIND $chain_ids AS id
     MATCH (m:Memory {org_id: $org_id, user_id: $user_id, chain_id: id})
+    USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
     RETURN DISTINCT m.chain_id
   } AS known_chains,
   EXISTS {
     MATCH (t:Tombstone)
+    USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
     WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
   } AS has_tombstones
 
@@ -49,7 +51,7 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
 // Whoever claims or saves the job has done so before, or waits.
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
 SET j.lock = true
-RETURN j.user_id AS user_id, j.status AS status, j.attempts AS attempts
+RETURN j.user_id AS user_id, j.attempts AS attempts
 
 // name: find_tombstones
 // Asked only of users that have some.
@@ -76,7 +78,7 @@ SET i.message_count = $keep, i.content_hash = coalesce(last.prefix_hash, ''),
   i.revision = i.revision + 1
 WITH i
 MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
-USING INDEX s:Message(org_id, user_id, interaction_id, position)
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
 WHERE s.position >= $keep
 DETACH DELETE s
 RETURN count(*) AS deleted
@@ -84,6 +86,7 @@ RETURN count(*) AS deleted
 // name: lower_jobs
 // Unfinished extraction ends where the transcript was cut; a job with nothing left is done.
 MATCH (j:Job {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
+USING INDEX SEEK j:Job(org_id, user_id, interaction_id)
 WHERE j.end > $keep AND j.status <> 'done'
 SET j.end = CASE WHEN j.start > $keep THEN j.start ELSE $keep END,
   j.updated_at = CASE WHEN $now > j.updated_at THEN $now ELSE j.updated_at + 1 END

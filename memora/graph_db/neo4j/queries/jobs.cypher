@@ -31,7 +31,7 @@ RETURN j {.*} AS job
 
 // name: list_jobs
 MATCH (j:Job)
-USING INDEX j:Job(org_id, created_at, job_id)
+USING INDEX SEEK j:Job(org_id, created_at, job_id)
 WHERE j.org_id = $org_id AND j.created_at IS NOT NULL AND j.job_id IS NOT NULL
   AND ($user_id IS NULL OR j.user_id = $user_id)
   AND (size($statuses) = 0 OR j.status IN $statuses)

@@ -1,5 +1,8 @@
 // name: read_memories
-// Exactly these versions. Here and below sources are optional (B52), in a stated order (B27).
+// Exactly these versions. Here and below: a user that is being erased answers like a missing one
+// from the mark on, and sources are optional (B52), in a stated order (B27).
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
 UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
 WHERE $agent_id IS NULL OR m.agent_id = $agent_id
@@ -7,12 +10,15 @@ RETURN id, m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
 
 // name: resolve_current
 // The head of each id's chain; a chain without one answers nothing.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
 UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
 MATCH (head:Memory {org_id: $org_id, user_id: $user_id, head_of: m.chain_id})
@@ -20,123 +26,150 @@ RETURN id, head {.*,
   supersedes: head([(head)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (head)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
 
 // name: resolve_as_of
 // The version of each id's chain that was valid at that time.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
 UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
 MATCH (valid:Memory {org_id: $org_id, user_id: $user_id, chain_id: m.chain_id})
-USING INDEX valid:Memory(org_id, user_id, chain_id)
+USING INDEX SEEK valid:Memory(org_id, user_id, chain_id)
 WHERE valid.obtained_at <= $as_of
   AND (valid.superseded_at IS NULL OR $as_of < valid.superseded_at)
 RETURN id, valid {.*,
   supersedes: head([(valid)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (valid)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
 
 // name: read_chains
 // All versions of each id's chain, from any version on, older or newer (B53).
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
 UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
 WITH m.chain_id AS chain_id, collect(DISTINCT id) AS ids
 MATCH (v:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
-USING INDEX v:Memory(org_id, user_id, chain_id)
+USING INDEX SEEK v:Memory(org_id, user_id, chain_id)
 RETURN ids, v {.*,
   supersedes: head([(v)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (v)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
 
 // name: list_memories
 // A page from ($at, $id) downwards; `$live_at` given: without what is expired then, or archived.
-// Here and elsewhere an order names all keys of the index, so that the index gives it and nothing
-// is sorted; and CASE keeps the planner from reading a page in two parts.
-MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, obtained_at, memory_id)
-WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL
-  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
-  AND (NOT $current_only OR m.head_of IS NOT NULL)
-  AND ($live_at IS NULL
-    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m
-ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
-SKIP $skip LIMIT $limit
+// Here and elsewhere SEEK keeps the planner from scanning the index of all tenants, CASE from
+// reading a page in two parts, and an order that names all keys from sorting more than the page.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+CALL () {
+  MATCH (m:Memory)
+  USING INDEX SEEK m:Memory(org_id, user_id, obtained_at, memory_id)
+  WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at <= $at
+    AND m.memory_id IS NOT NULL
+    AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
+    AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($live_at IS NULL
+      OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+  WITH m
+  ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN m
+}
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
-ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
+ORDER BY m.obtained_at DESC, m.memory_id DESC
 
 // name: list_memories_of_agent
-MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, agent_id, obtained_at, memory_id)
-WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.agent_id = $agent_id
-  AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL
-  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
-  AND (NOT $current_only OR m.head_of IS NOT NULL)
-  AND ($live_at IS NULL
-    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m
-ORDER BY m.org_id DESC, m.user_id DESC, m.agent_id DESC, m.obtained_at DESC, m.memory_id DESC
-SKIP $skip LIMIT $limit
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+CALL () {
+  MATCH (m:Memory)
+  USING INDEX SEEK m:Memory(org_id, user_id, agent_id, obtained_at, memory_id)
+  WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.agent_id = $agent_id
+    AND m.obtained_at <= $at
+    AND m.memory_id IS NOT NULL
+    AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
+    AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($live_at IS NULL
+      OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+  WITH m
+  ORDER BY m.org_id DESC, m.user_id DESC, m.agent_id DESC, m.obtained_at DESC, m.memory_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN m
+}
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
-ORDER BY m.org_id DESC, m.user_id DESC, m.agent_id DESC, m.obtained_at DESC, m.memory_id DESC
+ORDER BY m.obtained_at DESC, m.memory_id DESC
 
 // name: list_memories_of_interaction
-MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, interaction_id, obtained_at, memory_id)
-WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.interaction_id = $interaction_id
-  AND m.obtained_at <= $at
-  AND m.memory_id IS NOT NULL
-  AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
-  AND ($agent_id IS NULL OR m.agent_id = $agent_id)
-  AND (NOT $current_only OR m.head_of IS NOT NULL)
-  AND ($live_at IS NULL
-    OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
-WITH m
-ORDER BY m.org_id DESC, m.user_id DESC, m.interaction_id DESC, m.obtained_at DESC,
-  m.memory_id DESC
-SKIP $skip LIMIT $limit
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+CALL () {
+  MATCH (m:Memory)
+  USING INDEX SEEK m:Memory(org_id, user_id, interaction_id, obtained_at, memory_id)
+  WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.interaction_id = $interaction_id
+    AND m.obtained_at <= $at
+    AND m.memory_id IS NOT NULL
+    AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
+    AND ($agent_id IS NULL OR m.agent_id = $agent_id)
+    AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($live_at IS NULL
+      OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+  WITH m
+  ORDER BY m.org_id DESC, m.user_id DESC, m.interaction_id DESC, m.obtained_at DESC,
+    m.memory_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN m
+}
 RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
-ORDER BY m.org_id DESC, m.user_id DESC, m.interaction_id DESC, m.obtained_at DESC,
-  m.memory_id DESC
+ORDER BY m.obtained_at DESC, m.memory_id DESC
 
 // name: find_current_by_hash
 // Heads only (B56); oldest first, so that a mapping keeps the newest of equal statements.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
 UNWIND $hashes AS hash
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, content_hash: hash})
-USING INDEX m:Memory(org_id, user_id, content_hash)
+USING INDEX SEEK m:Memory(org_id, user_id, content_hash)
 WHERE m.head_of IS NOT NULL AND ($agent_id IS NULL OR m.agent_id = $agent_id)
-RETURN hash, m {.*,
+RETURN m {.*,
   supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
   sources: COLLECT {
     MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN s {.*} ORDER BY s.interaction_id, s.position
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
   }
 } AS memory
 ORDER BY m.obtained_at, m.memory_id
@@ -149,7 +182,7 @@ RETURN t.mark AS mark
 // name: pick_memories
 // The next versions to purge when all of the user go.
 MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, memory_id)
+USING INDEX SEEK m:Memory(org_id, user_id, memory_id)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.memory_id IS NOT NULL
 RETURN m.memory_id AS memory_id
 LIMIT $batch
@@ -165,7 +198,7 @@ UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
 WITH DISTINCT m.chain_id AS chain_id
 MATCH (v:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
-USING INDEX v:Memory(org_id, user_id, chain_id)
+USING INDEX SEEK v:Memory(org_id, user_id, chain_id)
 RETURN chain_id, v.memory_id AS memory_id, v.successor_id AS successor_id
 
 // name: sources_of

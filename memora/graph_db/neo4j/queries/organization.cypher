@@ -33,7 +33,7 @@ RETURN o.org_id AS org_id
 // name: mark_users
 // Refuses new writes of all users; waits for those under way, which hold the user's lock.
 MATCH (u:User)
-USING INDEX u:User(org_id, user_id)
+USING INDEX SEEK u:User(org_id, user_id)
 WHERE u.org_id = $org_id AND u.user_id IS NOT NULL AND u.erasing IS NULL
 WITH u LIMIT $batch
 SET u.erasing = true
@@ -41,7 +41,7 @@ RETURN count(*) AS marked
 
 // name: erase_memories
 MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, memory_id)
+USING INDEX SEEK m:Memory(org_id, user_id, memory_id)
 WHERE m.org_id = $org_id AND m.user_id IS NOT NULL AND m.memory_id IS NOT NULL
 WITH m LIMIT $batch
 DETACH DELETE m
@@ -49,7 +49,7 @@ RETURN count(*) AS deleted
 
 // name: erase_messages
 MATCH (s:Message)
-USING INDEX s:Message(org_id, user_id, interaction_id, position)
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
 WHERE s.org_id = $org_id AND s.user_id IS NOT NULL AND s.interaction_id IS NOT NULL
   AND s.position IS NOT NULL
 WITH s LIMIT $batch
@@ -58,7 +58,7 @@ RETURN count(*) AS deleted
 
 // name: erase_interactions
 MATCH (i:Interaction)
-USING INDEX i:Interaction(org_id, user_id, interaction_id)
+USING INDEX SEEK i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id IS NOT NULL AND i.interaction_id IS NOT NULL
 WITH i LIMIT $batch
 DETACH DELETE i
@@ -66,7 +66,7 @@ RETURN count(*) AS deleted
 
 // name: erase_jobs
 MATCH (j:Job)
-USING INDEX j:Job(org_id, job_id)
+USING INDEX SEEK j:Job(org_id, job_id)
 WHERE j.org_id = $org_id AND j.job_id IS NOT NULL
 WITH j LIMIT $batch
 DETACH DELETE j
@@ -74,7 +74,7 @@ RETURN count(*) AS deleted
 
 // name: erase_keys
 MATCH (k:IdempotencyKey)
-USING INDEX k:IdempotencyKey(org_id, user_id, key)
+USING INDEX SEEK k:IdempotencyKey(org_id, user_id, key)
 WHERE k.org_id = $org_id AND k.user_id IS NOT NULL AND k.key IS NOT NULL
 WITH k LIMIT $batch
 DETACH DELETE k
@@ -82,7 +82,7 @@ RETURN count(*) AS deleted
 
 // name: erase_tombstones
 MATCH (t:Tombstone)
-USING INDEX t:Tombstone(org_id, user_id, mark)
+USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id IS NOT NULL AND t.mark IS NOT NULL
 WITH t LIMIT $batch
 DETACH DELETE t
@@ -90,7 +90,7 @@ RETURN count(*) AS deleted
 
 // name: erase_agents
 MATCH (a:Agent)
-USING INDEX a:Agent(org_id, agent_id)
+USING INDEX SEEK a:Agent(org_id, agent_id)
 WHERE a.org_id = $org_id AND a.agent_id IS NOT NULL
 WITH a LIMIT $batch
 DETACH DELETE a
@@ -98,7 +98,7 @@ RETURN count(*) AS deleted
 
 // name: erase_users
 MATCH (u:User)
-USING INDEX u:User(org_id, user_id)
+USING INDEX SEEK u:User(org_id, user_id)
 WHERE u.org_id = $org_id AND u.user_id IS NOT NULL
 WITH u LIMIT $batch
 DETACH DELETE u
@@ -107,7 +107,7 @@ RETURN count(*) AS deleted
 // name: erase_outbox
 // Under the lock of all claims, so that nobody leases what goes.
 MATCH (e:OutboxEntry)
-USING INDEX e:OutboxEntry(org_id, user_id, op, seq)
+USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
 WHERE e.org_id = $org_id AND e.user_id IS NOT NULL AND e.op IS NOT NULL AND e.seq IS NOT NULL
 WITH e LIMIT $batch
 DELETE e

@@ -19,22 +19,25 @@ RETURN claims.name AS name
 // Administration: entries of all tenants, in order, by index. What blocks an entry is looked up
 // by its owner: a lease of an earlier one, or an earlier drop in any state.
 MATCH (e:OutboxEntry)
-USING INDEX e:OutboxEntry(seq)
+USING INDEX SEEK e:OutboxEntry(seq)
 WHERE e.seq > 0 AND NOT e.dead AND e.not_before <= $now
   AND (e.lease_until IS NULL OR e.lease_until <= $now)
 WITH e ORDER BY e.seq
 WHERE NOT EXISTS {
     MATCH (leased:OutboxEntry)
+    USING INDEX SEEK leased:OutboxEntry(org_id, lease_until)
     WHERE leased.org_id = e.org_id AND leased.lease_until > $now AND leased.seq < e.seq
       AND (leased.user_id = e.user_id OR e.op = 'drop_organization')
   }
   AND NOT EXISTS {
     MATCH (drop:OutboxEntry)
+    USING INDEX SEEK drop:OutboxEntry(org_id, user_id, op, seq)
     WHERE drop.org_id = e.org_id AND drop.user_id = e.user_id AND drop.op = 'drop_user'
       AND drop.seq < e.seq
   }
   AND NOT EXISTS {
     MATCH (drop:OutboxEntry)
+    USING INDEX SEEK drop:OutboxEntry(org_id, user_id, op, seq)
     WHERE drop.org_id = e.org_id AND drop.user_id = '' AND drop.op = 'drop_organization'
       AND drop.seq < e.seq
   }
@@ -62,6 +65,7 @@ SET e.attempts = e.attempts + 1, e.error = $error, e.not_before = $not_before, e
 // name: retry
 // What waits for a later time, and what was given up, becomes due; the latter with all its tries.
 MATCH (e:OutboxEntry)
+USING INDEX SEEK e:OutboxEntry(seq)
 WHERE e.seq > 0
   AND (e.dead OR (e.not_before > $now AND (e.lease_until IS NULL OR e.lease_until <= $now)))
 SET e.not_before = $now, e.attempts = CASE WHEN e.dead THEN 0 ELSE e.attempts END, e.dead = false
@@ -69,7 +73,7 @@ RETURN count(*) AS entries
 
 // name: list
 MATCH (e:OutboxEntry)
-USING INDEX e:OutboxEntry(seq)
+USING INDEX SEEK e:OutboxEntry(seq)
 WHERE e.seq > $after
 RETURN e {.*} AS entry
 ORDER BY e.seq
@@ -77,6 +81,7 @@ LIMIT $limit
 
 // name: status
 MATCH (e:OutboxEntry)
+USING INDEX SEEK e:OutboxEntry(seq)
 WHERE e.seq > 0
 RETURN count(CASE WHEN e.dead THEN null ELSE 1 END) AS pending,
   count(CASE WHEN e.dead THEN 1 END) AS dead,

@@ -33,7 +33,7 @@ RETURN u {.*} AS user
 
 // name: list_users
 MATCH (u:User)
-USING INDEX u:User(org_id, created_at, user_id)
+USING INDEX SEEK u:User(org_id, created_at, user_id)
 WHERE u.org_id = $org_id AND u.created_at IS NOT NULL AND u.user_id IS NOT NULL
   AND u.erasing IS NULL
 RETURN u {.*} AS user
@@ -62,7 +62,7 @@ RETURN u.user_id AS user_id
 
 // name: erase_memories
 MATCH (m:Memory)
-USING INDEX m:Memory(org_id, user_id, memory_id)
+USING INDEX SEEK m:Memory(org_id, user_id, memory_id)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.memory_id IS NOT NULL
 WITH m LIMIT $batch
 DETACH DELETE m
@@ -70,7 +70,7 @@ RETURN count(*) AS deleted
 
 // name: erase_messages
 MATCH (s:Message)
-USING INDEX s:Message(org_id, user_id, interaction_id, position)
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
 WHERE s.org_id = $org_id AND s.user_id = $user_id AND s.interaction_id IS NOT NULL
   AND s.position IS NOT NULL
 WITH s LIMIT $batch
@@ -80,7 +80,7 @@ RETURN count(*) AS deleted
 // name: erase_interactions
 // B84: by index, not over messages: an interaction without messages goes too.
 MATCH (i:Interaction)
-USING INDEX i:Interaction(org_id, user_id, interaction_id)
+USING INDEX SEEK i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.interaction_id IS NOT NULL
 WITH i LIMIT $batch
 DETACH DELETE i
@@ -88,7 +88,7 @@ RETURN count(*) AS deleted
 
 // name: erase_jobs
 MATCH (j:Job)
-USING INDEX j:Job(org_id, user_id, interaction_id)
+USING INDEX SEEK j:Job(org_id, user_id, interaction_id)
 WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NULL
 WITH j LIMIT $batch
 DETACH DELETE j
@@ -96,7 +96,7 @@ RETURN count(*) AS deleted
 
 // name: erase_keys
 MATCH (k:IdempotencyKey)
-USING INDEX k:IdempotencyKey(org_id, user_id, key)
+USING INDEX SEEK k:IdempotencyKey(org_id, user_id, key)
 WHERE k.org_id = $org_id AND k.user_id = $user_id AND k.key IS NOT NULL
 WITH k LIMIT $batch
 DETACH DELETE k
@@ -104,7 +104,7 @@ RETURN count(*) AS deleted
 
 // name: erase_tombstones
 MATCH (t:Tombstone)
-USING INDEX t:Tombstone(org_id, user_id, mark)
+USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
 WITH t LIMIT $batch
 DETACH DELETE t
@@ -113,7 +113,7 @@ RETURN count(*) AS deleted
 // name: erase_agents
 // B85: personal agents go with their user.
 MATCH (a:Agent)
-USING INDEX a:Agent(org_id, user_id, created_at, agent_id)
+USING INDEX SEEK a:Agent(org_id, user_id, created_at, agent_id)
 WHERE a.org_id = $org_id AND a.user_id = $user_id AND a.created_at IS NOT NULL
   AND a.agent_id IS NOT NULL
 WITH a LIMIT $batch
@@ -123,7 +123,7 @@ RETURN count(*) AS deleted
 // name: erase_outbox
 // Under the lock of all claims, so that nobody leases what goes.
 MATCH (e:OutboxEntry)
-USING INDEX e:OutboxEntry(org_id, user_id, op, seq)
+USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
 WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.op IS NOT NULL AND e.seq IS NOT NULL
 WITH e LIMIT $batch
 DELETE e
