@@ -76,6 +76,12 @@ trees = st.recursive(
 names = st.sampled_from(["a", "b", "e\u0301", "\u00e9"])
 labels = st.lists(names, max_size=2)
 times = st.integers(-2, 2).map(lambda n: T0 + n * timedelta(microseconds=1))
+
+
+def made(fields: dict[str, Any]) -> Memory:
+    return memory(**fields)
+
+
 memories = st.fixed_dictionaries(
     {"obtained_at": times, "importance": st.sampled_from([0.0, 0.1, 0.3, 1.0])},
     optional={
@@ -83,7 +89,7 @@ memories = st.fixed_dictionaries(
         "entities": labels, "source_role": names, "process_id": names, "import_id": names,
         "archived": st.booleans(), "expires_at": times, "metadata": metadata,
     },
-).map(lambda fields: memory(**fields))  # fmt: skip
+).map(made)  # fmt: skip
 filters = st.fixed_dictionaries(
     {},
     optional={

@@ -311,7 +311,7 @@ def test_b73_what_names_an_unknown_memory_is_new(decision: Decision) -> None:
 @pytest.mark.parametrize("decision", [duplicate("old"), contradiction("old"), NEW])
 def test_b55_buried_candidates_leave_no_trace(decision: Decision) -> None:
     planned = build(
-        [candidate(1), candidate(2)], [decision, NEW], version("old", 0), buried={0: None}
+        [candidate(1), candidate(2)], [decision, NEW], version("old", 0), buried=[0]
     )
     assert [write.memory_id for write in planned.memories] == ["n2"]
     assert (planned.links, planned.superseded, planned.dropped) == ((), {}, (0,))
