@@ -23,7 +23,7 @@ REQUIREMENTS = [
     *chain.from_iterable(PROJECT["optional-dependencies"].values()),
 ]
 # Their errors come out of the client that needs them; nothing else of them is used.
-WITH_A_CLIENT = {"grpc": "qdrant-client", "httpx": "qdrant-client"}
+WITH_A_CLIENT = {"pydantic_core": "pydantic", "grpc": "qdrant-client", "httpx": "qdrant-client"}
 # What memora.testing needs is the extra `testing`, not a dependency.
 TESTING_ONLY = {"pytest", "pytest_asyncio", "hypothesis"}
 

@@ -195,10 +195,11 @@ TYPES_ONLY = {
     ),
 }
 
-# Third parties of the pure packages; everything else there is the standard library.
+# Third parties of the pure packages (pydantic's own core has the error type that its validators
+# raise); everything else there is the standard library.
 PURE = {
     "memora.errors": set[str](),
-    "memora.schema": {"pydantic"},
+    "memora.schema": {"pydantic", "pydantic_core"},
     "memora.core": {"pydantic", "numpy"},
     "memora.prompts": {"pydantic"},
 }
