@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from memora._background import BackgroundLoop
 from memora.agent.main import Memora as _Memora
+from memora.graph_db.outbox import BATCH
 from memora.schema.jobs import JobStatus
 from memora.schema.scope import MemorySearchScope
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from memora.errors import ConflictError
     from memora.graph_db.base import BaseGraphDB, Finding, MemoryListing, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
-    from memora.graph_db.outbox import DrainReport
+    from memora.graph_db.outbox import Applied, DrainReport
     from memora.llm_backends.base import BaseBackendLLM
     from memora.ops import doctor as doctoring
     from memora.ops import reindex as reindexing
@@ -320,12 +321,16 @@ class GraphDB:
         found = self._wrapped.get_associated_vector_db()
         return None if found is None else VectorDB(self._background, found)
 
-    def drain_outbox(self) -> DrainReport:
+    def drain_outbox(self, *, limit: int = BATCH, on_applied: Applied | None = None) -> DrainReport:
         """Bring the associated vector store up to date; without one, do nothing.
 
         A failing vector store is reported, not raised: its entries stay queued.
+
+        Args:
+            limit: Entries that are claimed together.
+            on_applied: Called with entries that were worked off.
         """
-        return self._background.run(self._wrapped.drain_outbox())
+        return self._background.run(self._wrapped.drain_outbox(limit=limit, on_applied=on_applied))
 
     def create_organization(self, org_name: str, *, org_id: str | None = None) -> Organization:
         """Create an organization.
@@ -654,7 +659,7 @@ class GraphDB:
     def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
     ) -> DeleteCounts:
-        """Delete an interaction with its messages, jobs, and memories obtained in it. Idempotent."""
+        """Delete an interaction with messages, jobs and memories obtained in it. Idempotent."""
         return self._background.run(
             self._wrapped.delete_user_interaction_and_its_memories(org_id, user_id, interaction_id)
         )
@@ -933,13 +938,14 @@ class GraphDB:
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the ended heads are as the plan
-        expects; then everything is written. Lowering the transcript lowers `end` of the
-        interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
-        validity changed, or that ended, is named in one `sync` entry. A memory with a tombstone
-        for every one of its sources is not written. `updated_at` is at least one microsecond
-        after the one before. May run twice: the second run finds the first one's work undone.
+        key decides whether this is a repetition; the job row exists where required, neither done
+        nor started again since; the interaction's revision, the versions' neighbours and the
+        ended heads are as the plan expects; then everything is written. Lowering the transcript
+        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
+        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
+        with a tombstone for every one of its sources is not written. `updated_at` is at least one
+        microsecond after the one before. May run twice: the second run finds the first one's work
+        undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;

@@ -23,7 +23,7 @@ from memora.errors import (
     OrganizationNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.outbox import DrainReport, drain
+from memora.graph_db.outbox import BATCH, Applied, DrainReport, drain
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -135,15 +135,23 @@ class BaseGraphDB(ABC):
         handle._vector_db = vector_db
         return handle
 
-    async def drain_outbox(self) -> DrainReport:
+    async def drain_outbox(
+        self, *, limit: int = BATCH, on_applied: Applied | None = None
+    ) -> DrainReport:
         """Bring the associated vector store up to date; without one, do nothing.
 
         A failing vector store is reported, not raised: its entries stay queued.
+
+        Args:
+            limit: Entries that are claimed together.
+            on_applied: Called with entries that were worked off.
         """
         if self._vector_db is None:
             return DrainReport()
         async with self._drain_lock:
-            return await drain(self, self._vector_db, self.clock.now())
+            return await drain(
+                self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
+            )
 
     # Organizations, users, agents
 
@@ -620,7 +628,7 @@ class BaseGraphDB(ABC):
     async def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
     ) -> DeleteCounts:
-        """Delete an interaction with its messages, jobs, and memories obtained in it. Idempotent."""
+        """Delete an interaction with messages, jobs and memories obtained in it. Idempotent."""
         scope = Scope(org_id, user_id)
         found = await self.find_interaction(scope, checked_id(interaction_id, "interaction_id"))
         if found is None:
@@ -976,13 +984,14 @@ class BaseGraphDB(ABC):
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the ended heads are as the plan
-        expects; then everything is written. Lowering the transcript lowers `end` of the
-        interaction's unfinished jobs (nothing left: done). Every memory that is inserted, whose
-        validity changed, or that ended, is named in one `sync` entry. A memory with a tombstone
-        for every one of its sources is not written. `updated_at` is at least one microsecond
-        after the one before. May run twice: the second run finds the first one's work undone.
+        key decides whether this is a repetition; the job row exists where required, neither done
+        nor started again since; the interaction's revision, the versions' neighbours and the
+        ended heads are as the plan expects; then everything is written. Lowering the transcript
+        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
+        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
+        with a tombstone for every one of its sources is not written. `updated_at` is at least one
+        microsecond after the one before. May run twice: the second run finds the first one's work
+        undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;

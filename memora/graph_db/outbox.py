@@ -8,7 +8,7 @@ vector of something that is gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -23,10 +23,13 @@ from memora.vector_db.base import BaseVectorDB
 _logger = logging.getLogger(__name__)
 
 BATCH = 256
+# Documents that are upserted together, about.
+UPSERT = 1000
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 10
 _BACKOFF_BASE = timedelta(seconds=1)
 _BACKOFF_MAX = timedelta(minutes=10)
+Applied = Callable[[Sequence[OutboxEntry]], None]
 
 
 class OutboxSource(Protocol):
@@ -66,7 +69,14 @@ class DrainReport:
     error: str | None = None
 
 
-async def drain(source: OutboxSource, vector: BaseVectorDB, now: datetime) -> DrainReport:
+async def drain(
+    source: OutboxSource,
+    vector: BaseVectorDB,
+    now: datetime,
+    *,
+    limit: int = BATCH,
+    on_applied: Applied | None = None,
+) -> DrainReport:
     """Apply all entries that are due, oldest first.
 
     A failure of the vector store is recorded with its entries and reported, not raised. When a
@@ -77,26 +87,35 @@ async def drain(source: OutboxSource, vector: BaseVectorDB, now: datetime) -> Dr
         source: The graph store.
         vector: The vector store.
         now: Current time.
+        limit: Entries that are claimed together.
+        on_applied: Called with entries that were worked off.
     """
     report = DrainReport()
+    told: Applied = on_applied or _nobody
     while True:
-        entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=BATCH)
+        entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=limit)
         if not entries:
             return report
         error = await _attempt(source, vector, entries, now)
         if error is None:
             report = replace(report, applied=report.applied + len(entries))
+            told(entries)
             continue
         alone = len(entries) > 1 and not isinstance(error, RetryableError)
         for part in [[entry] for entry in entries] if alone else [entries]:
             failure = await _attempt(source, vector, part, now) if alone else error
             if failure is None:
                 report = replace(report, applied=report.applied + len(part))
+                told(part)
                 continue
             await _record_failure(source, part, failure, now)
             report = replace(report, failed=report.failed + len(part), error=_reason(failure))
         if not alone:
             return report
+
+
+def _nobody(_entries: Sequence[OutboxEntry]) -> None:
+    """Nobody is told."""
 
 
 async def _attempt(
@@ -143,6 +162,9 @@ async def _sync(source: OutboxSource, vector: BaseVectorDB, entries: Sequence[Ou
         gone = ids.keys() - {document.memory_id for document in present}
         if gone:
             await vector.delete_memories(sorted(gone), scope.org_id, scope.user_id)
+        if len(documents) >= UPSERT:
+            await vector.upsert(documents)
+            documents = []
     if documents:
         await vector.upsert(documents)
 

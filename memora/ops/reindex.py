@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from memora.errors import VectorDBError
 from memora.graph_db.base import BaseGraphDB
 from memora.ops.doctor import every_user
-from memora.schema.index import IndexDocument
+from memora.schema.write_plan import OutboxEntry
 from memora.vector_db.base import BaseVectorDB
 
-BATCH = 500
+# Memories per outbox entry, and entries that are worked off together.
+CHUNK = 100
+ENTRIES = 16
 Progress = Callable[[int], None]
 
 
@@ -20,7 +23,8 @@ async def reindex(
 ) -> int:
     """Drop all vectors and make them again, with the store's own model; no language model is asked.
 
-    What is written meanwhile is in the outbox and follows after.
+    The work is put into the outbox before anything is dropped: a reindex that is interrupted goes
+    on with the next drain, and what is written or deleted meanwhile is seen as it is by then.
 
     Args:
         graph: The graph store.
@@ -29,29 +33,34 @@ async def reindex(
 
     Returns:
         How many memories were indexed.
+
+    Raises:
+        VectorDBError: The vector store failed; what is left stays in the outbox.
     """
-    await graph.outbox_status()  # a graph that cannot be read must not cost the vectors
+    await _enqueue_all(graph)
     await vector.clear()
     done = 0
-    batch: list[IndexDocument] = []
-    async for scope in every_user(graph):
-        async for document in graph.all_index_documents(scope):
-            batch.append(document)
-            if len(batch) == BATCH:
-                done = await _flush(vector, batch, done, on_progress)
-    return await _flush(vector, batch, done, on_progress)
 
+    def count(entries: Sequence[OutboxEntry]) -> None:
+        nonlocal done
+        done += sum(len(entry.memory_ids) for entry in entries)
+        if on_progress is not None:
+            on_progress(done)
 
-async def _flush(
-    vector: BaseVectorDB,
-    batch: list[IndexDocument],
-    done: int,
-    on_progress: Progress | None,
-) -> int:
-    if batch:
-        await vector.upsert(batch)
-    done += len(batch)
-    batch.clear()
-    if on_progress is not None:
-        on_progress(done)
+    handle = graph.with_vector_db(vector)
+    report = await handle.drain_outbox(limit=ENTRIES, on_applied=count)
+    if report.error is not None:
+        raise VectorDBError("reindex", f"{report.failed} outbox entries wait: {report.error}")
     return done
+
+
+async def _enqueue_all(graph: BaseGraphDB) -> None:
+    async for scope in every_user(graph):
+        chunk: list[str] = []
+        async for document in graph.all_index_documents(scope):
+            chunk.append(document.memory_id)
+            if len(chunk) == CHUNK:
+                await graph.enqueue_sync(scope, chunk, graph.clock.now())
+                chunk = []
+        if chunk:
+            await graph.enqueue_sync(scope, chunk, graph.clock.now())
