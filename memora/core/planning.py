@@ -223,13 +223,17 @@ def _chain(
 
 
 def _repeated(decision: Decision, candidate: Candidate, chain: Sequence[Memory]) -> Memory | None:
-    """Return the version that the candidate only repeats: one that held when it was said."""
-    if decision.verdict is not Verdict.DUPLICATE:
-        return None
+    """Return the version that the candidate only repeats: one that held when it was said.
+
+    What is archived or expired by then does not: a source there would be seen by nobody.
+    """
+    at = candidate.obtained_at
     for version in chain:
-        if version.memory_id == decision.existing_id:
-            ended = version.superseded_at
-            return version if ended is None or candidate.obtained_at <= ended else None
+        if decision.verdict is Verdict.DUPLICATE and version.memory_id == decision.existing_id:
+            ended, expires = version.superseded_at, version.expires_at
+            is_hidden = version.archived or (expires is not None and expires <= at)
+            is_over = (ended is not None and ended < at) or (is_hidden and version.obtained_at < at)
+            return None if is_over else version
     return None
 
 

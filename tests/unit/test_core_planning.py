@@ -118,6 +118,25 @@ def test_b80_a_duplicate_gives_its_sources_to_the_one_that_is_there() -> None:
     assert (link.memory_id, link.sources) == ("old", candidate().sources)
 
 
+HIDDEN: list[dict[str, Any]] = [{"archived": True}, {"expires_at": T0 + 5 * DAY}]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_is_said_again_after_it_was_archived_or_expired_is_shown_again(
+    hidden: dict[str, Any],
+) -> None:
+    known = version("old", 0, **hidden)
+    planned = build([candidate(day=9)], [duplicate("old")], known)
+    (write,) = planned.memories
+    assert (write.replaces_head, write.expires_at, planned.links) == ("old", None, ())
+
+
+def test_what_was_said_before_it_expired_or_was_obtained_is_a_source() -> None:
+    for known in (version("old", 0, expires_at=T0 + 20 * DAY), version("old", 9, archived=True)):
+        planned = build([candidate(day=9)], [duplicate("old")], known)
+        assert (planned.memories, [link.memory_id for link in planned.links]) == ((), ["old"])
+
+
 def test_a_contradiction_becomes_the_head() -> None:
     planned = build([candidate()], [contradiction("old")], version("old", 0))
     (write,) = planned.memories
@@ -310,9 +329,7 @@ def test_b73_what_names_an_unknown_memory_is_new(decision: Decision) -> None:
 
 @pytest.mark.parametrize("decision", [duplicate("old"), contradiction("old"), NEW])
 def test_b55_buried_candidates_leave_no_trace(decision: Decision) -> None:
-    planned = build(
-        [candidate(1), candidate(2)], [decision, NEW], version("old", 0), buried=[0]
-    )
+    planned = build([candidate(1), candidate(2)], [decision, NEW], version("old", 0), buried=[0])
     assert [write.memory_id for write in planned.memories] == ["n2"]
     assert (planned.links, planned.superseded, planned.dropped) == ((), {}, (0,))
 
