@@ -14,7 +14,6 @@ from blockbuster import blockbuster_ctx
 
 from memora.embeddings.hashing import HashingEmbedder
 from memora.testing.clocks import FrozenClock, SequentialIds
-from tests.servers import needs_of
 
 if TYPE_CHECKING:
     from memora import Memora
@@ -41,17 +40,12 @@ OpenMemora = Callable[..., Awaitable["Memora"]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a suite by their folder, before -m looks at marks.
-
-    Tests on the one live Neo4j go to one xdist worker: they drain each other's outbox entries.
-    """
+    """Mark the tests of a suite by their folder, before -m looks at marks."""
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         if folder in SUITES:
             item.add_marker(folder)
-        if "neo4j" in needs_of(item):
-            item.add_marker(pytest.mark.xdist_group("neo4j"))
 
 
 @pytest.fixture(autouse=True)
