@@ -67,14 +67,17 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._shard: Shard | None = None
         self._engine: ThreadPoolExecutor | None = None
         self._pid = 0
+        self._closed = False
         # Held while the shard changes, so that changes reach it in their order.
         self._changing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
 
     async def setup(self) -> None:
+        self._closed = False
         await self._to_the_end(self._setup())
 
     async def close(self) -> None:
+        self._closed = True
         if self._pid in {0, os.getpid()}:
             if self._running:
                 await asyncio.wait(self._running)
@@ -113,6 +116,9 @@ class EmbeddedVectorDB(BaseVectorDB):
         return await rows.scan(after, limit)
 
     async def clear(self) -> None:
+        if self._closed:
+            # Before the first setup it may: that is how a store changes its embedder.
+            raise VectorDBError("embedded", "the store is closed: call setup()")
         await self._to_the_end(self._clear())
 
     async def rewrite(self) -> None:

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from memora.errors import MemoraError, MemoryNotFoundError, MemoryUpdateError
+from memora.errors import MemoraError, MemoryNotFoundError, MemoryUpdateError, VectorDBError
 from memora.schema.models import Memory
 from tests.flows.conftest import DAY, MAY, World
 
@@ -195,3 +195,13 @@ async def test_a_reindex_without_a_graph_keeps_the_vectors(world: World) -> None
     with pytest.raises(MemoraError):
         await world.memora.reindex()
     assert len(await world.memora.vector_db.scan()) == 1
+
+
+async def test_a_closed_vector_store_cannot_be_cleared(world: World) -> None:
+    await world.save("I like tea.")
+    vectors = world.memora.vector_db
+    await vectors.close()
+    with pytest.raises(VectorDBError):
+        await vectors.clear()
+    await vectors.setup()
+    assert len(await vectors.scan()) == 1
