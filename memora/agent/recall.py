@@ -149,6 +149,8 @@ async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> 
         memories += ranking.restore_order(kept, part, known, explain=search.explain)
         if len(memories) >= search.limit:
             break
+    # Windows end anywhere in a row of equal scores.
+    memories.sort(key=lambda memory: (-(memory.score or 0.0), memory.memory_id))
     return memories[: search.limit]
 
 
