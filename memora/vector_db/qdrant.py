@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
@@ -54,13 +53,13 @@ class QdrantDB(BaseVectorDB):
     """Memories in a collection of a Qdrant server, 1.19 or newer.
 
     Args:
-        async_client: Stays the caller's, who closes it; `connect` opens a client of its own.
+        async_client: A client of a server, or one in local mode for tests.
         collection_name: The collection, made by `setup` and never by a write.
         embed_models_cache_dir: Not used; it is the embedder's business since 0.4.
         enable_logging: Print the library's log on standard error.
         embedder: None stands for the offline default.
         lexical: None stands for BM25 in English.
-        owns_client: `close` closes the client too.
+        owns_client: `close` closes the client too; otherwise who made it does.
 
     Example:
         ```python
@@ -89,21 +88,6 @@ class QdrantDB(BaseVectorDB):
             from memora._logging import enable_console  # noqa: PLC0415 - on request only
 
             enable_console()
-
-    @classmethod
-    async def connect(
-        cls,
-        url: str,
-        *,
-        api_key: str | None = None,
-        collection_name: str = COLLECTION,
-        embedder: BaseEmbedder | None = None,
-        lexical: SparseEncoder | None = None,
-    ) -> Self:
-        """Make a client for the server at `url`, which `close` closes; nothing is sent yet."""
-        # In a thread: the first import of the client takes a second.
-        client = await asyncio.to_thread(_client, url, api_key)
-        return cls(client, collection_name, embedder=embedder, lexical=lexical, owns_client=True)
 
     async def setup(self) -> None:
         wanted = await self._encoder.stamp()
@@ -316,13 +300,6 @@ class QdrantDB(BaseVectorDB):
                 wait=True,
                 ordering=models.WriteOrdering.STRONG,
             )
-
-
-def _client(url: str, api_key: str | None) -> AsyncQdrantClient:
-    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415 - when used
-
-    # `setup` checks the server's version, with an error instead of a warning.
-    return AsyncQdrantClient(url=url, api_key=api_key, check_compatibility=False)
 
 
 def _owner(document: EncodedDocument) -> tuple[str, str]:

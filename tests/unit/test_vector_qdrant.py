@@ -284,20 +284,23 @@ async def test_the_clients_owner_closes_it() -> None:
     await client.close()
 
 
-async def test_connect_opens_and_closes_a_client() -> None:
-    store = await QdrantDB.connect("http://127.0.0.1:9", embedder=HashingEmbedder(16))
+async def test_a_client_that_was_handed_over_is_closed() -> None:
+    store = QdrantDB(AsyncQdrantClient(":memory:"), owns_client=True, embedder=HashingEmbedder(16))
     assert store.collection_name == "memory_collection_v0_4"
+    await store.setup()
     await store.close()
     await store.close()
     with pytest.raises(VectorDBError):
-        await store.stamp()
+        await store.scan()
 
 
 async def test_an_unreachable_server_may_come_back() -> None:
-    store = await QdrantDB.connect("http://127.0.0.1:9", embedder=HashingEmbedder(16))
+    client = AsyncQdrantClient(url="http://127.0.0.1:9", check_compatibility=False)
+    store = QdrantDB(client, embedder=HashingEmbedder(16), owns_client=True)
     with pytest.raises(VectorDBConnectionError, match="ConnectError") as caught:
         await store.setup()
     assert isinstance(caught.value, RetryableError)
+    await store.close()
     await store.close()
 
 
