@@ -138,7 +138,10 @@ LAYERS = (
         "bootstrap", ("memora.bootstrap",), (*_PURE, "config", "agent", *PORTS, *ADAPTERS, *NAMES)
     ),
     # Entrypoints
-    Layer("sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap", "background")),
+    # Generated; what it takes from the ports are names and defaults of signatures.
+    Layer(
+        "sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap", "background", *PORTS)
+    ),
     Layer(
         "server",
         ("memora.server", "memora.server.*", "memora.mcp", "memora.mcp.*"),
@@ -179,20 +182,10 @@ UPWARD = {
 # Seen by type checkers only, for signatures.
 TYPES_ONLY = {
     ("memora.agent.main", "memora.config"),
-    *(
-        ("memora.sync", target)
-        for target in (
-            "memora.config",
-            "memora.core.filters",
-            "memora.embeddings.base",
-            "memora.graph_db.base",
-            "memora.graph_db.outbox",
-            "memora.llm_backends.base",
-            "memora.ops.doctor",
-            "memora.ops.reindex",
-            "memora.vector_db.base",
-        )
-    ),
+    ("memora.sync", "memora.config"),
+    ("memora.sync", "memora.core.filters"),
+    ("memora.sync", "memora.ops.doctor"),
+    ("memora.sync", "memora.ops.reindex"),
 }
 
 # Third parties of the pure packages (pydantic's own core has the error type that its validators
