@@ -103,9 +103,8 @@ class ScriptedBolt:
 
     Attributes:
         runs: Every run of every transaction function.
+        sessions: What each session was opened with.
     """
-
-    execute_query_bookmark_manager = None
 
     def __init__(
         self,
@@ -120,15 +119,18 @@ class ScriptedBolt:
         self.abort_at = abort_at
         self.error = error
         self.runs: list[Run] = []
+        self.sessions: list[dict[str, Any]] = []
         self.closed = 0
+        self.execute_query_bookmark_manager = object()
 
     @property
     def statements(self) -> list[Statement]:
         """Everything that was sent."""
         return [statement for run in self.runs for statement in run.statements]
 
-    def session(self, **_config: Any) -> _ScriptedSession:
+    def session(self, **config: Any) -> _ScriptedSession:
         """Open a session."""
+        self.sessions.append(config)
         return _ScriptedSession(self)
 
     async def execute_query(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from neo4j.exceptions import Neo4jError
 
 from memora import _queries
 from memora.embeddings import HashingEmbedder
@@ -121,9 +123,37 @@ async def test_setup_creates_what_is_missing_and_stamps_last() -> None:
     await graph_on(bolt).setup()
     queries = [statement.query for statement in bolt.statements]
     created = [name for name, query in INDEXES.items() if query in queries]
-    assert created == [name for name in INDEXES if name != "memora_user"]
+    assert sorted(created) == sorted(INDEXES.keys() - {"memora_user"})
     assert queries[-1] == SCHEMA["put_stamp"]
     assert bolt.statements[-1].parameters == {"version": schema.VERSION}
+
+
+class Racing(ScriptedBolt):
+    """Another setup creates an index just before ours does."""
+
+    wins = True
+
+    async def execute(self, mode: str, function: Any, arguments: Any) -> Any:
+        result = await super().execute(mode, function, arguments)
+        if self.statements[-1].query == INDEXES["memora_user"]:
+            if self.wins:
+                everything = [{"name": name} for name in INDEXES]
+                self.answers = {**self.answers, SCHEMA["existing"]: everything}
+            code = "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists"
+            raise Neo4jError._basic_hydrate(neo4j_code=code, message="there")
+        return result
+
+
+@pytest.mark.parametrize("wins", [True, False])
+async def test_b31_two_setups_at_once_both_succeed(wins: bool) -> None:
+    bolt = Racing(server("5.26.0").answers)
+    bolt.wins = wins
+    if wins:
+        await graph_on(bolt).setup()
+        assert bolt.statements[-1].query == SCHEMA["put_stamp"]
+        return
+    with pytest.raises(GraphDBError, match="AlreadyExists"):
+        await graph_on(bolt).setup()
 
 
 async def test_setup_of_a_complete_store_writes_nothing() -> None:

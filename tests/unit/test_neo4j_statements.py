@@ -134,6 +134,39 @@ async def test_b25_the_counter_of_the_outbox_is_locked_last() -> None:
     assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2"]
 
 
+async def test_b30_all_sessions_share_the_bookmarks_of_the_driver() -> None:
+    script = bolt()
+    graph = graph_on(script)
+    await graph.apply(full_plan())
+    await graph.enqueue_sync(SCOPE, ["m"], NOW)
+    managers = [session["bookmark_manager"] for session in script.sessions]
+    assert managers == [script.execute_query_bookmark_manager] * 2
+    assert {session["database"] for session in script.sessions} == {"neo4j"}
+
+
+async def test_b33_long_transcripts_are_sent_in_blocks() -> None:
+    long = parse_messages([{"role": "user", "content": str(n)} for n in range(450)])
+    many = tuple(memory(f"m{number}") for number in range(250))
+    script = bolt()
+    write = InteractionWrite("i", None, MessageEdit(0, long), NOW)
+    await graph_on(script).apply(WritePlan(SCOPE, NOW, interaction=write, memories=many))
+    assert sent(script) == [
+        "lock_and_look",
+        "create_interaction",
+        "append_messages",
+        "append_messages",
+        "insert_memories",
+        "insert_memories",
+        "enqueue",
+    ]
+    positions = [
+        message["position"]
+        for statement in script.statements[1:4]
+        for message in statement.parameters["messages"]
+    ]
+    assert positions == list(range(450))
+
+
 async def test_b13_a_function_that_runs_twice_sends_the_same_twice() -> None:
     script = bolt(times=2)
     await graph_on(script).apply(full_plan())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
@@ -24,6 +24,8 @@ BACKEND = "neo4j"
 
 logger = logging.getLogger(PACKAGE)
 
+# How many records are packed or built at a time: beyond that the event loop gets its turn (D10).
+BLOCK = 200
 # How often a record is read that seems incomplete.
 _READS = 3
 
@@ -37,6 +39,11 @@ _PASSING_CODES = (
 # A violated constraint names the node's label.
 _LABEL = re.compile(r"with label `(\w+)`")
 _RECORDS = {"IdempotencyKey": "idempotency_key"}
+
+
+def batched(items: Sequence[T], size: int = BLOCK) -> list[Sequence[T]]:
+    """Cut a list into blocks that do not hold up the event loop for long."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @contextmanager
@@ -215,10 +222,15 @@ class Connection:
         """
         for _attempt in range(_READS):
             rows = await self.fetch(query, **parameters)
+            records: list[T] = []
             try:
-                return [build(row) for row in rows]
+                for block in batched(rows):
+                    records += [build(row) for row in block]
+                    if len(records) < len(rows):
+                        await asyncio.sleep(0)
             except (KeyError, TypeError, ValueError):
                 continue
+            return records
         raise GraphDBError(BACKEND, "a record lacks some of its properties")
 
     async def change(self, query: LiteralString, **parameters: Any) -> list[Row]:

@@ -15,7 +15,7 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.graph_db.neo4j import records
-from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
+from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
@@ -208,14 +208,21 @@ async def _not_buried(
 async def _write_transcript(
     transaction: Transaction, plan: WritePlan, transcript: Transcript
 ) -> None:
-    nodes = {"interaction": transcript.properties, "messages": transcript.messages}
+    tenant, interaction = owner(plan.scope), transcript.properties
+    place = {**tenant, "interaction_id": transcript.interaction_id}
+    first, *others = batched(transcript.messages) or [[]]
     if transcript.is_new:
-        await transaction.rows(_Q["create_interaction"], **owner(plan.scope), **nodes)
-        return
-    place = {**owner(plan.scope), "interaction_id": transcript.interaction_id}
-    if transcript.cut_from is not None:
-        await cut(transaction, place, transcript.cut_from, micros(plan.now))
-    await transaction.rows(_Q["change_interaction"], **place, **nodes)
+        await transaction.rows(
+            _Q["create_interaction"], **tenant, interaction=interaction, messages=first
+        )
+    else:
+        if transcript.cut_from is not None:
+            await cut(transaction, place, transcript.cut_from, micros(plan.now))
+        await transaction.rows(
+            _Q["change_interaction"], **place, interaction=interaction, messages=first
+        )
+    for block in others:
+        await transaction.rows(_Q["append_messages"], **place, messages=block)
 
 
 async def cut(transaction: Transaction, place: dict[str, Any], keep: int, now: int) -> int:
@@ -240,13 +247,13 @@ async def _write_memories(
     if chains.stored:
         versions = [version.properties for version in chains.stored]
         await transaction.rows(_Q["change_versions"], **tenant, versions=versions)
-    if kept:
+    for block in batched(kept):
         memories = [
             {
                 "memory": _memory(plan, memory) | chains.versions[memory.memory_id].properties,
                 "sources": [_source(source) for source in memory.sources],
             }
-            for memory in kept
+            for memory in block
         ]
         await transaction.rows(_Q["insert_memories"], **tenant, memories=memories)
     if chains.links:

@@ -58,10 +58,9 @@ async def setup(connection: Connection) -> None:
     await _check_server(connection)
     stamp, has_legacy = await connection.read(_look)
     pending = pending_migrations(stamp, has_legacy=has_legacy)
-    existing = {row["name"] for row in await connection.fetch(_Q["existing"])}
-    missing = [name for name in _INDEXES if name not in existing]
+    missing = sorted(_INDEXES.keys() - await _existing(connection))
     for name in missing:
-        await connection.change(_INDEXES[name])
+        await _create(connection, name)
     if missing:
         await connection.fetch(_Q["await_indexes"])
     for version in pending:
@@ -85,6 +84,20 @@ async def _look(transaction: Transaction) -> tuple[int | None, bool]:
     stamp = await transaction.row(_Q["stamp"])
     legacy = await transaction.row(_Q["legacy"])
     return (stamp["version"] if stamp else None), bool(legacy and legacy["found"])
+
+
+async def _existing(connection: Connection) -> set[str]:
+    return {row["name"] for row in await connection.fetch(_Q["existing"])}
+
+
+async def _create(connection: Connection, name: str) -> None:
+    """Create a constraint or index, unless somebody who sets up at the same time was quicker."""
+    try:
+        await connection.change(_INDEXES[name])
+    except GraphDBError:
+        # `IF NOT EXISTS` does not hold against another transaction that is about to commit.
+        if name not in await _existing(connection):
+            raise
 
 
 async def _stamp(transaction: Transaction, version: int) -> None:

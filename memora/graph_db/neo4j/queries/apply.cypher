@@ -101,6 +101,13 @@ UNWIND $messages AS message
 CREATE (i)-[:HAS_MESSAGE]->(s:Message)
 SET s = message
 
+// name: append_messages
+// Further blocks of a long transcript.
+MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
+UNWIND $messages AS message
+CREATE (i)-[:HAS_MESSAGE]->(s:Message)
+SET s = message
+
 // name: change_versions
 // Stored neighbours first, so that no head or successor is there twice when the new ones come.
 UNWIND $versions AS version
