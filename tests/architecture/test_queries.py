@@ -131,6 +131,12 @@ def test_b01_every_query_of_a_tenant_names_the_organization() -> None:
     assert not bare, "\n".join(bare)
 
 
+def test_exempted_queries_exist() -> None:
+    known = {stem for stem, _ in files().values()}
+    known |= {f"{stem}.{name}" for stem, queries in files().values() for name in queries}
+    assert not NO_TENANT.keys() - known
+
+
 def names_organization(text: str) -> bool:
     """Whether a parameter, or a row of one, is the organization."""
     return bool(re.search(r"[$:]\w*org_id\b|\b\w+\.org_id\b", text))
