@@ -29,6 +29,8 @@ BLOCK = 200
 # How often a record is read that seems incomplete.
 _READS = 3
 
+# By name: driver 5 has no class for a connection pool that is exhausted.
+_PASSING_CLASSES = {"ServiceUnavailable", "SessionExpired", "ConnectionPoolError"}
 # Codes that the driver does not retry although the same call may succeed later.
 _PASSING_CODES = (
     "Neo.ClientError.Transaction.TransactionTimedOut",
@@ -75,12 +77,9 @@ def translated(error: Exception) -> MemoraError:
     """Return memora's error for one of the driver's."""
     from neo4j.exceptions import (  # noqa: PLC0415 - the driver is imported when used
         ConfigurationError,
-        ConnectionPoolError,
         ConstraintError,
         IncompleteCommit,
         Neo4jError,
-        ServiceUnavailable,
-        SessionExpired,
     )
 
     name = type(error).__name__
@@ -98,7 +97,7 @@ def translated(error: Exception) -> MemoraError:
         return (GraphDBConnectionError if passing else GraphDBError)(BACKEND, f"{name} ({code})")
     # What the driver says by itself names addresses and settings, but no stored value.
     reason = f"{name}: {error}".partition("\n")[0]
-    if isinstance(error, (ServiceUnavailable, SessionExpired, ConnectionPoolError)):
+    if _PASSING_CLASSES & {cls.__name__ for cls in type(error).__mro__}:
         return GraphDBConnectionError(BACKEND, reason)
     return GraphDBError(BACKEND, reason if isinstance(error, ConfigurationError) else name)
 
