@@ -938,8 +938,8 @@ class GraphDB:
         """Write a plan in one transaction, or nothing of it.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
-        key decides whether this is a repetition; the job row exists where required, neither done
-        nor started again since; the interaction's revision, the versions' neighbours and the
+        key decides whether this is a repetition; the job row exists where required, and was not
+        started again since; the interaction's revision, the versions' neighbours and the
         ended heads are as the plan expects; then everything is written. Lowering the transcript
         lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
         is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory

@@ -295,7 +295,7 @@ async def everything(memora: Memora, ids: Ids) -> list[Any]:
     ]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 async def test_b02_foreign_ids_answer_like_missing_ones(tenants: Tenants) -> None:
     memora, own, foreign = tenants.memora, tenants.own, tenants.foreign
     before = await everything(memora, foreign)

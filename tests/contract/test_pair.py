@@ -209,7 +209,7 @@ async def test_sqlite_with_local_qdrant_equals_the_embedded_pair(
 
 
 @pytest.mark.neo4j
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("vectors", ["qdrant", "embedded"])
 async def test_neo4j_equals_the_embedded_pair(
     tmp_path: Path, org_id: str, vectors: str, neo4j_server: Neo4jServer
