@@ -163,6 +163,15 @@ def test_an_engine_that_is_forgotten_ends_its_thread(tmp_path: Path) -> None:
     assert not thread.is_alive()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Hear SIGINT even where it is ignored, as in what a shell started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_call_and_nothing_else(tmp_path: Path) -> None:
     asked = threading.Event()
 
@@ -196,6 +205,7 @@ def test_an_interrupt_cancels_the_call_and_nothing_else(tmp_path: Path) -> None:
         assert job.status is JobStatus.PENDING
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_call_that_is_interrupted_before_it_begins_never_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
