@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
+from memora.schema.scope import Scope
 from memora.vector_db.base import BaseVectorDB
 
 
@@ -17,3 +19,20 @@ class Ports:
     vector: BaseVectorDB
     search_model: BaseBackendLLM | None = None
     extraction_model: BaseBackendLLM | None = None
+
+
+async def check_owner(graph: BaseGraphDB, scope: Scope) -> None:
+    """Check that user and agent of a call exist; of two that do not, the user is named.
+
+    Raises:
+        UserNotFoundError: There is no such user.
+        AgentNotFoundError: There is no such agent, or it belongs to another user.
+    """
+    answers = await asyncio.gather(
+        graph.get_user(scope.org_id, scope.user_id),
+        graph.get_agent_for(scope),
+        return_exceptions=True,
+    )
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from memora.agent import compare, extract, jobs
-from memora.agent.ports import Ports
+from memora.agent.ports import Ports, check_owner
 from memora.agent.save import SaveRequest
 from memora.core import messages as transcripts
 from memora.core import planning
@@ -24,10 +22,7 @@ async def preview(ports: Ports, request: SaveRequest) -> SavePreview:
         LLMError: The extraction model failed.
     """
     graph = ports.graph
-    await asyncio.gather(
-        graph.get_user(request.scope.org_id, request.scope.user_id),
-        graph.get_agent_for(request.scope),
-    )
+    await check_owner(graph, request.scope)
     hashes: list[str] = []
     interaction_id = "preview"
     if request.interaction_id is not None:

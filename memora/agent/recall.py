@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from memora.agent import search_queries
-from memora.agent.ports import Ports
+from memora.agent.ports import Ports, check_owner
 from memora.core import filters as filtering
 from memora.core import ranking
 from memora.core.chunking import estimated_tokens
@@ -76,12 +76,9 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
     loop = asyncio.get_running_loop()
     started = loop.time()
     preceding = search_queries.preceding_texts(request.preceding)
-    _user, _agent, queries = await asyncio.gather(
-        ports.graph.get_user(request.scope.org_id, request.scope.user_id),
-        ports.graph.get_agent_for(request.scope),
-        search_queries.for_message(
-            ports.search_model, request.message, preceding, request.now, request.deadline
-        ),
+    await check_owner(ports.graph, request.scope)
+    queries = await search_queries.for_message(
+        ports.search_model, request.message, preceding, request.now, request.deadline
     )
     found = await find(ports, replace(request.search, queries=queries))
     left = None if request.deadline is None else request.deadline - (loop.time() - started)

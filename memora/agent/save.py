@@ -16,7 +16,7 @@ from memora.agent.extract import (
     verbatim,
     worth_extracting,
 )
-from memora.agent.ports import Ports
+from memora.agent.ports import Ports, check_owner
 from memora.agent.threads import EACH, off_loop
 from memora.core import messages as transcripts
 from memora.core import planning
@@ -100,11 +100,8 @@ async def save(ports: Ports, request: SaveRequest, *, drain: bool = True) -> Sav
         ExtractionError: The transcript is stored, its memories are not; the job can be resumed.
     """
     graph = ports.graph
-    _user, _agent, stored = await asyncio.gather(
-        graph.get_user(request.scope.org_id, request.scope.user_id),
-        graph.get_agent_for(request.scope),
-        _find(ports, request),
-    )
+    await check_owner(graph, request.scope)
+    stored = await _find(ports, request)
     replayed = await _replay(ports, request)
     if replayed is not None:
         return replayed
