@@ -1,7 +1,7 @@
 """What one more exchange costs, by the length of the conversation it is appended to.
 
-Two ways: `apply`, where the caller knows the position (the graph port), and `save`, where the caller
-passes the whole transcript, which is parsed and hashed to find the common prefix.
+Two ways: `apply`, where the caller knows the position (the graph port), and `save`, where the
+caller passes the whole transcript, which is parsed and hashed to find the common prefix.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ HEADER = '''\
 Every call runs on an event loop in the background and blocks until it is done, whether the
 caller's thread has a loop of its own or not. Written by scripts/generate_sync.py, not by hand.
 """
-# ruff: noqa: E501, FBT001, FBT002 - signatures and docstrings are those of the async classes
+# ruff: noqa: FBT001, FBT002 - signatures and docstrings are those of the async classes
 
 from __future__ import annotations
 '''
