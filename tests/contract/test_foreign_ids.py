@@ -257,7 +257,9 @@ async def tenants(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         graph = SQLiteGraph(tmp_path / "graph.sqlite3", clock=FrozenClock())
     else:
         server: Neo4jServer = request.getfixturevalue("neo4j_server")
-        graph = Neo4jGraphInterface(server.uri, server.username, server.password, server.database)
+        graph = Neo4jGraphInterface(
+            server.uri, server.username, str(server.password), server.database
+        )
     model = ScriptedBackendLLM(lambda _call: OutageError())
     vectors = EmbeddedVectorDB(tmp_path / "vectors", embedder=HashingEmbedder())
     async with Memora(vectors, graph, None, model) as memora:

@@ -78,7 +78,7 @@ async def pair(
     else:
         assert server is not None
         graph_db = Neo4jGraphInterface(
-            server.uri, server.username, server.password, server.database, clock=clock, ids=ids
+            server.uri, server.username, str(server.password), server.database, clock=clock, ids=ids
         )
     vector_db: BaseVectorDB
     if vectors == "embedded":

@@ -94,6 +94,7 @@ def test_every_provider_is_built_from_the_environment(
     monkeypatch.setenv("MEMORA_EXTRACTION_MODEL", spec)
     memora = Memora.from_settings(None)
     model = memora._ports.extraction_model
+    assert model is not None
     assert isinstance(model, kind)
     assert model.model == spec.partition(":")[2]
 
