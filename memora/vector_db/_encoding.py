@@ -26,7 +26,7 @@ HIT_FIELDS = ("org_id", "user_id", "agent_id")
 # Engines cut ties at random, memora by id: so many hits more than asked for are fetched, and where
 # they all tie with the last one asked for, so many more.
 TIES = 16
-MANY_TIES = 1000
+MANY_TIES = 200
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
