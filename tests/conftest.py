@@ -71,6 +71,7 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         for function in detector.functions.values():
             function.can_block_in("<frozen importlib._bootstrap>", "_find_and_load")
             function.can_block_in("pytest_timeout.py", "timeout_sigalrm")
+            function.can_block_in("coverage/collector.py", "lock_data")
             function.can_block_in("qdrant_client/local/async_qdrant_local.py", "info")
         yield
 
