@@ -1,3 +1,3 @@
 """The root of the test configuration: options must be known before the tests are collected."""
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.reliability.scorecard"]
