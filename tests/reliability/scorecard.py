@@ -173,7 +173,7 @@ class _Collector:
 
     def _add_to_file(self, test: Row) -> None:
         name = test.test.partition("::")[0] + self._selected
-        counts = dict.fromkeys(OUTCOMES, 0)
+        counts: dict[str, Any] = dict.fromkeys(OUTCOMES, 0)
         row = self._rows.setdefault(name, Row(name, test.suite, counts=counts, of_file=True))
         row.seconds += test.seconds
         row.counts[test.outcome] += 1
