@@ -169,17 +169,22 @@ class Collections:
             with translated():
                 await self._client.delete_collection(self.name)
 
-    async def create_next(self, stamp: IndexStamp) -> Collection:
-        """Make a collection to be filled, still without indexes."""
+    def next(self, stamp: IndexStamp) -> Collection:
+        """Return a collection to be made and filled, under a name that nobody had before."""
         mark = Mark(**asdict(stamp), of=self.name, lease_until=self._lease(), unverified=True)
-        collection = Collection(f"{self.name}-{new_lease()[:12]}", mark, frozenset())
-        if not await self._create(collection.name, mark):
-            raise VectorDBError("qdrant", f"the collection {collection.name} exists")
-        return collection
+        return Collection(f"{self.name}-{new_lease()[:12]}", mark, frozenset())
+
+    async def create(self, collection: Collection) -> None:
+        """Make a collection, still without indexes."""
+        await self._create(collection.name, collection.mark)
 
     async def renew(self, collection: Collection) -> None:
         """Show that a collection is still being made."""
         await self._write_mark(collection.name, replace(collection.mark, lease_until=self._lease()))
+
+    async def end_lease(self, collection: Collection) -> None:
+        """Note that a collection is no longer being made."""
+        await self._write_mark(collection.name, replace(collection.mark, lease_until=None))
 
     async def mark_verified(self, collection: Collection) -> None:
         """Note that a collection was compared with the graph."""

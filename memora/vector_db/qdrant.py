@@ -297,7 +297,9 @@ class QdrantRebuild(Rebuild):
         in_use = None if found is None else found.name
         await self._check_alone(in_use)
         await self._collections.remove_leftovers(in_use)
-        self._collection = await self._collections.create_next(stamp)
+        # Known before it is made: whatever happens on the way, it can be removed.
+        self._collection = self._collections.next(stamp)
+        await self._collections.create(self._collection)
         # Of two that begin in the same moment, both see the other here: at most one goes on.
         await self._check_alone(in_use)
         await self._collections.create_indexes(self._collection)
@@ -317,7 +319,17 @@ class QdrantRebuild(Rebuild):
         return await self._points().scan(after, limit, self.encoder.model_id)
 
     async def commit(self) -> None:
+        committing = asyncio.ensure_future(self._commit())
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            # Whether the alias was changed must be known before anything is deleted.
+            await asyncio.wait([committing])
+            raise
+
+    async def _commit(self) -> None:
         name = self._points().name
+        before = await self._collections.find()
         try:
             await self._collections.put_into_use(name)
         except VectorDBError:
@@ -325,6 +337,8 @@ class QdrantRebuild(Rebuild):
             if not await self._is_in_use(name):
                 raise
         await self._adopt()
+        if before is not None:
+            await self._collections.remove([before])
         await self._collections.remove_leftovers(name)
 
     async def discard(self) -> None:
@@ -343,9 +357,10 @@ class QdrantRebuild(Rebuild):
 
     async def _adopt(self) -> None:
         collection = self._collection
-        await self._stop()
         if collection is not None:
             await self._adopt_in_store(self, collection)
+            await self._stop()
+            await self._collections.end_lease(collection)
 
     async def _stop(self) -> None:
         beat, self._beat, self._collection = self._beat, None, None
