@@ -16,7 +16,7 @@ from memora.schema.jobs import JobStatus
 from memora.schema.scope import MemorySearchScope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Any
@@ -1285,6 +1285,8 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
+            `embedded` or `from_settings` know all names.
 
     Example:
         ```python
@@ -1312,6 +1314,7 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         self._bind(
             _Memora(
@@ -1322,6 +1325,7 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                embedder_named=embedder_named,
             )
         )
 
@@ -1907,13 +1911,28 @@ class Memora:
         """Check the invariants of both stores, read-only."""
         return self._background.run(self._wrapped.doctor())
 
-    def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
-        """Make all vectors again from the graph; no language model is asked.
+    def reindex(
+        self,
+        on_progress: reindexing.Progress | None = None,
+        *,
+        embedder: BaseEmbedder | str | None = None,
+    ) -> int:
+        """Make all vectors again from the graph, also by another model; no language model is asked.
+
+        Recalls are answered by the old vectors until all new ones are there, and what is written
+        meanwhile is in both. Whatever ends this early leaves the old ones in use. For a store
+        that another embedder made, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.
+            embedder: The new model, or its name; None: the engine's own.
 
         Returns:
             How many memories were indexed.
+
+        Raises:
+            RebuildRunningError: Another reindex of this store is running.
+            EmbeddingError: The model failed.
+            VectorDBError: The vector store failed.
         """
-        return self._background.run(self._wrapped.reindex(on_progress))
+        return self._background.run(self._wrapped.reindex(on_progress, embedder=embedder))

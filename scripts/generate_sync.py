@@ -51,7 +51,15 @@ TWINS = (
     Twin("Memora", "memora.agent.main", "Memora"),
 )
 # A seam of the engine: it pairs stores, which callers do by constructing `Memora`.
-LEFT_OUT = {("GraphDB", "with_vector_db")}
+# The others are steps of a reindex, which has a verb of its own.
+LEFT_OUT = {
+    ("GraphDB", "with_vector_db"),
+    ("GraphDB", "without_drains"),
+    ("VectorDB", "begin_rebuild"),
+    ("VectorDB", "rebuilding"),
+    ("VectorDB", "is_unverified"),
+    ("VectorDB", "mark_verified"),
+}
 # What callers get instead of an object whose methods they would have to await.
 WRAPPED = {"BaseGraphDB": "GraphDB", "BaseVectorDB": "VectorDB", "BoundMemora": "BoundMemora"}
 ITERATORS = {"AsyncIterator": "Iterator"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +57,8 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
+            `embedded` or `from_settings` know all names.
 
     Example:
         ```python
@@ -84,6 +86,7 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         if enable_logging:
             enable_console()
@@ -91,6 +94,7 @@ class Memora:
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
+        self._embedder_named = embedder_named
 
     @classmethod
     def embedded(
@@ -167,7 +171,7 @@ class Memora:
         """
         await self._ports.graph.setup()
         await self._ports.vector.setup()
-        await self._ports.graph.drain_outbox()
+        await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
@@ -721,24 +725,56 @@ class Memora:
 
     async def drain_outbox(self) -> DrainReport:
         """Bring the vector store up to date with the graph; a failing one is reported."""
+        await reindexing.verify(self._ports.graph, self._ports.vector)
         return await self._ports.graph.drain_outbox()
 
     async def doctor(self) -> doctoring.Diagnosis:
         """Check the invariants of both stores, read-only."""
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
 
-    async def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
-        """Make all vectors again from the graph; no language model is asked.
+    async def reindex(
+        self,
+        on_progress: reindexing.Progress | None = None,
+        *,
+        embedder: BaseEmbedder | str | None = None,
+    ) -> int:
+        """Make all vectors again from the graph, also by another model; no language model is asked.
+
+        Recalls are answered by the old vectors until all new ones are there, and what is written
+        meanwhile is in both. Whatever ends this early leaves the old ones in use. For a store
+        that another embedder made, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.
+            embedder: The new model, or its name; None: the engine's own.
 
         Returns:
             How many memories were indexed.
+
+        Raises:
+            RebuildRunningError: Another reindex of this store is running.
+            EmbeddingError: The model failed.
+            VectorDBError: The vector store failed.
         """
-        done = await reindexing.reindex(self._ports.graph, self._ports.vector, on_progress)
+        made = self._embedder(embedder) if isinstance(embedder, str) else None
+        try:
+            done = await reindexing.reindex(
+                self._ports.graph,
+                self._ports.vector,
+                on_progress,
+                embedder=made if isinstance(embedder, str) else embedder,
+            )
+        except BaseException:
+            if made is not None:
+                await made.close()
+            raise
         await self._ports.graph.drain_outbox()
         return done
+
+    def _embedder(self, name: str) -> BaseEmbedder:
+        if self._embedder_named is None:
+            raise InvalidInputError("embedder", "an object, where the engine was made of stores")
+        return self._embedder_named(name)
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
         graph = self._ports.graph

@@ -68,7 +68,9 @@ app.command(
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
-app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
+app.command(
+    epilog="Example: memora reindex --path ./memory --embedder openai:text-embedding-3-small"
+)(upkeep.reindex)
 
 
 def main() -> None:

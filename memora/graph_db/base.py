@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
@@ -152,6 +153,12 @@ class BaseGraphDB(ABC):
             return await drain(
                 self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
             )
+
+    @asynccontextmanager
+    async def without_drains(self) -> AsyncGenerator[None]:
+        """Keep the outbox from being drained by this process for the length of the block."""
+        async with self._drain_lock:
+            yield
 
     # Organizations, users, agents
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
 
-from memora.errors import EmbeddingError, RetryableError, VectorDBError
+from memora.errors import EmbeddingError, RetryableError, SchemaVersionError, VectorDBError
 from memora.schema.index import IndexDocument
 from memora.schema.scope import Scope
 from memora.schema.write_plan import OutboxEntry, OutboxOp
@@ -30,6 +30,10 @@ MAX_ATTEMPTS = 10
 _BACKOFF_BASE = timedelta(seconds=1)
 _BACKOFF_MAX = timedelta(minutes=10)
 Applied = Callable[[Sequence[OutboxEntry]], None]
+# The last one: another process changed the model. Its vectors are its own, and so is what waits.
+Failure = VectorDBError | EmbeddingError | SchemaVersionError
+# What passes without anybody looking at the entry.
+_MAY_PASS = (RetryableError, SchemaVersionError)
 
 
 class OutboxSource(Protocol):
@@ -101,7 +105,7 @@ async def drain(
             report = replace(report, applied=report.applied + len(entries))
             told(entries)
             continue
-        alone = len(entries) > 1 and not isinstance(error, RetryableError)
+        alone = len(entries) > 1 and not isinstance(error, _MAY_PASS)
         for part in [[entry] for entry in entries] if alone else [entries]:
             failure = await _attempt(source, vector, part, now) if alone else error
             if failure is None:
@@ -120,11 +124,11 @@ def _nobody(_entries: Sequence[OutboxEntry]) -> None:
 
 async def _attempt(
     source: OutboxSource, vector: BaseVectorDB, entries: Sequence[OutboxEntry], now: datetime
-) -> VectorDBError | EmbeddingError | None:
+) -> Failure | None:
     """Apply and acknowledge entries, or return why the vector store could not."""
     try:
         await _apply(source, vector, entries)
-    except (VectorDBError, EmbeddingError) as error:
+    except (VectorDBError, EmbeddingError, SchemaVersionError) as error:
         return error
     for entry in await source.ack_outbox(entries):
         # Somebody else took the entry over while we were at it, and what we wrote may be older
@@ -172,14 +176,15 @@ async def _sync(source: OutboxSource, vector: BaseVectorDB, entries: Sequence[Ou
 async def _record_failure(
     source: OutboxSource,
     entries: Sequence[OutboxEntry],
-    error: VectorDBError | EmbeddingError,
+    error: Failure,
     now: datetime,
 ) -> None:
     """Put entries back with a growing pause; give up those that failed too often.
 
-    What may pass by itself (an outage) is never given up: it only waits longer.
+    What may pass by itself (an outage, a store that another process moved to another model) is
+    never given up: it only waits longer.
     """
-    may_pass = isinstance(error, RetryableError)
+    may_pass = isinstance(error, _MAY_PASS)
     for entry in entries:
         pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), _BACKOFF_MAX)
         dead = not may_pass and entry.attempts + 1 >= MAX_ATTEMPTS

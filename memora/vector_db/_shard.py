@@ -77,6 +77,8 @@ class Shard:
         change: Number of the last change that it has applied.
         flushed: Number of the last change that is certainly on disk.
         waiting: Points and removals that are not.
+        applied: Points that were written through this object; what they exceed the points that
+            are there by may still be readable in its files.
     """
 
     def __init__(self, shard: edge.EdgeShard, change: int) -> None:
@@ -84,6 +86,7 @@ class Shard:
         self.change = change
         self.flushed = change
         self.waiting = 0
+        self.applied = 0
 
     @classmethod
     def create(cls, path: Path, dimensions: int) -> Shard:
@@ -132,6 +135,7 @@ class Shard:
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
         self.change = upto
         self.waiting += len(points)
+        self.applied += len(points)
 
     def search(
         self,

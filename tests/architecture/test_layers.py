@@ -79,7 +79,11 @@ LAYERS = (
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),
     Layer("llm_backends.base", ("memora.llm_backends.base",), ("errors",)),
     Layer("rerankers.base", ("memora.rerankers.base",), ("errors",)),
-    Layer("vector_db.base", ("memora.vector_db.base",), _PURE),
+    Layer(
+        "vector_db.base",
+        ("memora.vector_db.base", "memora.vector_db.rebuild"),
+        (*_PURE, "embeddings.base"),
+    ),
     Layer("graph_db.outbox", ("memora.graph_db.outbox",), ("errors", "schema", "vector_db.base")),
     Layer(
         "graph_db.base", ("memora.graph_db.base",), (*_PURE, "vector_db.base", "graph_db.outbox")
