@@ -15,7 +15,7 @@ from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
-from memora.schema.models import Interaction, Memory
+from memora.schema.models import Interaction, Memory, SourceRole
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
@@ -367,7 +367,7 @@ def manual_version(
         memory_id: Id of the new version.
         text: Stored form of the statement.
         obtained_at: Its time.
-        author: Who made it.
+        author: Who made it; None: the application. That there is one tells it from what was said.
     """
     write = MemoryWrite(
         memory_id=memory_id,
@@ -387,7 +387,7 @@ def manual_version(
         source_role="api",
         external_id=memory.external_id,
         process_id=memory.process_id,
-        author=author,
+        author=author or SourceRole.API.value,
     )
     return placed(write, versions.place(chain, obtained_at))
 
