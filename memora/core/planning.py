@@ -186,7 +186,7 @@ def build(
         chains: All versions, newest first, by the id of each memory that a decision names.
         origin: Common fields.
         buried: Positions of candidates that must not come back (tombstones).
-        across_agents: Whether a memory of another agent may be superseded.
+        across_agents: Whether a memory of another agent may be superseded or gain a source.
     """
     memories: list[MemoryWrite] = []
     links: list[SourceLink] = []
@@ -197,6 +197,9 @@ def build(
             continue
         chain = _chain(decision, chains, grown)
         repeated = _repeated(decision, candidate, chain)
+        if repeated is not None and not across_agents and repeated.agent_id != origin.agent_id:
+            # A source more is a change too: what another agent obtained is left alone.
+            repeated = None
         place = _place(candidate, chain, origin, across_agents=across_agents)
         if repeated is not None and not _confirms(candidate, repeated, place):
             links.append(SourceLink(repeated.memory_id, candidate.sources))

@@ -74,8 +74,8 @@ class SourceSelector:
             InvalidInputError: The text is not of this form.
         """
         kinds = [kind.value for kind in SourceKind]
-        kind, colon, source_id = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if not colon or kind not in kinds:
+        kind, _colon, source_id = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if not source_id.strip() or kind not in kinds:
             shapes = ", ".join(f"{name}:ID" for name in kinds)
             got = kind_of(text) if not isinstance(text, str) else "another text"
             raise InvalidInputError(field, f"one of {shapes}", got=got)
