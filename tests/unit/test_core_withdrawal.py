@@ -187,7 +187,8 @@ def test_d12_what_came_from_the_source_alone_goes(case: str) -> None:
 @pytest.mark.parametrize("kind", [SourceKind.AGENT, SourceKind.IMPORT, SourceKind.PROCESS])
 def test_d12_of_its_own_conversation_a_version_knows_the_source_best(kind: SourceKind) -> None:
     selector = SourceSelector(kind, "evil")
-    by_evil, by_good = {selector.field: "evil"}, {selector.field: "good"}
+    by_evil: dict[str, Any] = {selector.field: "evil"}
+    by_good: dict[str, Any] = {selector.field: "good"}
     continued_by_evil = version(interaction_id="i", sources=(message("i", **by_good),), **by_evil)
     assert decide([continued_by_evil], selector).removed == ("m",)
     continued_by_good = version(interaction_id="i", sources=(message("i", **by_evil),), **by_good)
@@ -275,7 +276,8 @@ def test_a_selector_names_exactly_one_source() -> None:
         "agent:jenny",
     )
     assert SourceSelector.parse("import:a:b") == SourceSelector(SourceKind.IMPORT, "a:b")
-    for wrong in ({}, {"agent_id": "a", "import_id": "b"}):
+    several: list[dict[str, Any]] = [{}, {"agent_id": "a", "import_id": "b"}]
+    for wrong in several:
         with pytest.raises(InvalidInputError, match="exactly one of"):
             SourceSelector.of(**wrong)
     with pytest.raises(InvalidInputError, match="process_id"):
