@@ -158,13 +158,13 @@ async def test_d12_an_agent_or_a_process_is_taken_back_with_all_its_conversation
     await world.save("I like tea.")
     for text in ("I live on the moon.", "I eat stones."):
         await world.save(text, agent_id=world.agent_id, process_id="scraper")
-    for source in ({"agent_id": world.agent_id}, {"process_id": "scraper"}):
+    sources: list[dict[str, Any]] = [{"agent_id": world.agent_id}, {"process_id": "scraper"}]
+    for source in sources:
         found = await by(world, **source, current_only=True)
         assert [memory.memory for memory in found] == ["I eat stones.", "I live on the moon."]
         assert await by(world, **source, skip=1, limit=1) == found[1:]
-        trial = await world.memora.rollback_source(
-            world.org_id, world.user_id, **source, dry_run=True
-        )
+        rollback = world.memora.rollback_source
+        trial = await rollback(world.org_id, world.user_id, **{**source, "dry_run": True})
         assert sorted(trial.removed) == sorted(memory.memory_id for memory in found)
     user = world.memora.for_user(world.user_id, org_id=world.org_id)
     await user.rollback_source(process_id="scraper")
@@ -187,8 +187,9 @@ async def test_a_rollback_finishes_what_an_outage_of_the_vectors_left(world: Wor
 async def test_bad_input_is_refused_before_anything_is_written(world: World) -> None:
     evil = await world.save("I live on the moon.")
     owner = (world.org_id, world.user_id)
+    bad: list[dict[str, Any]] = [{}, {"agent_id": "a", "process_id": "b"}, {"import_id": ""}]
     for call in (world.memora.memories_by_source, world.memora.rollback_source):
-        for wrong in ({}, {"agent_id": "a", "process_id": "b"}, {"import_id": ""}):
+        for wrong in bad:
             with pytest.raises(InvalidInputError):
                 await call(*owner, **wrong)
         with pytest.raises(UserNotFoundError):
