@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from memora._logging import enable_console
-from memora.agent import context, direct, jobs, preview, recall, save, search_queries
+from memora.agent import context, direct, jobs, preview, recall, save, search_queries, sources
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
@@ -25,6 +25,7 @@ from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import MemorySearchScope, Scope, search_scope
+from memora.schema.sources import RollbackReceipt, SourceSelector
 from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_bool,
@@ -677,6 +678,104 @@ class Memora:
             MemoryNotFoundError: The user has no such memory.
         """
         return await self._ports.graph.get_user_memory_history(org_id, user_id, memory_id)
+
+    async def memories_by_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first; give exactly one source.
+
+        A memory comes from a source in which it was obtained, or of which it has a source message.
+        A version made by hand comes from its author. An unknown source has no memories.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            current_only: Without the versions that are history.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        selector = SourceSelector.of(
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+        )
+        skip, limit = checked_page(skip, limit)
+        return await sources.memories_by_source(
+            self._ports,
+            Scope(org_id, user_id),
+            selector,
+            current_only=checked_bool(current_only, "current_only"),
+            skip=skip,
+            limit=limit,
+        )
+
+    async def rollback_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in; give exactly one source.
+
+        Versions that came from it alone are removed with text and vectors, and what they had
+        superseded is current again. What another source states too, or somebody made by hand,
+        stays and only loses its links to the source's messages. Extractions of the source that
+        are not done are cancelled, and what it said is not extracted again from these messages.
+        The transcripts stay. An unknown source changes nothing; a repetition finishes what was
+        interrupted.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            author: Who asks for it; kept in the receipt.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        selector = SourceSelector.of(
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+        )
+        return await sources.rollback(
+            self._ports,
+            Scope(org_id, user_id),
+            selector,
+            author=_optional_name(author, "author"),
+            dry_run=checked_bool(dry_run, "dry_run"),
+        )
 
     async def list_jobs(
         self,

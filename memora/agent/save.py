@@ -342,6 +342,7 @@ async def _verbatim(
             process_id=request.process_id,
         ),
         buried,
+        across_agents=request.across_agents,
     )
 
 

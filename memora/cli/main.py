@@ -10,6 +10,7 @@ from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
 from memora.cli.commands import reading, upkeep, work
 from memora.cli.commands.demo import demo
+from memora.cli.commands.rollback import rollback
 
 app = typer.Typer(
     name="memora",
@@ -65,6 +66,10 @@ app.command(
 app.command(
     epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
 )(reading.interaction)
+app.command(
+    epilog="Example: memora rollback --by-source interaction:2024-01-new-year --dry-run "
+    "--path ./memory --org demo --user nora"
+)(rollback)
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)

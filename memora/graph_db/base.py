@@ -29,6 +29,7 @@ from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope
+from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
 from memora.schema.validation import (
@@ -963,6 +964,48 @@ class BaseGraphDB(ABC):
         In one transaction: chains are relinked by `core.versions.relink`, for every linked source
         message a tombstone (`core.hashing.tombstone` of salt, prefix hash, content hash) is left,
         and a `sync` entry names them.
+        """
+
+    @abstractmethod
+    async def list_source_memories(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
+    ) -> list[Memory]:
+        """Return a page of the user's memories that come from a source, newest first.
+
+        A source that is not the user's, or not there, has none. An agent in the scope does not
+        narrow.
+        """
+
+    @abstractmethod
+    async def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        """Take a source out of the user's memories, chain by chain, as if it had never been there.
+
+        Unfinished jobs of the source are closed first (`core.withdrawal.cancelled`), then every
+        chain is changed as `core.withdrawal.decide` says, in transactions of bounded size; each
+        also holds the tombstones of what it unlinks, if they are wanted, and a `sync` entry. A
+        repetition finds what is done and goes on. Transcripts stay.
+
+        Args:
+            scope: Owner.
+            selector: The source.
+            now: Store time.
+            leave_tombstones: Whether the same statements must not be extracted again from the
+                same messages.
+            dry_run: Write nothing, and return what would be done.
         """
 
     @abstractmethod

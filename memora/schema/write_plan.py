@@ -127,7 +127,7 @@ class MemoryWrite:
 class SourceLink:
     """An existing memory gains these sources (again linking one that is there changes nothing).
 
-    A memory that is gone in the meantime is skipped.
+    The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
     """
 
     memory_id: str

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = {
     "recall_memories_for_message": ("recall", "peanuts"),
     "memory_history": ("history", "{memory}"),
+    "memories_by_source": ("memories", "--by-source", "interaction:chat-1"),
+    "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
     "list_jobs": ("jobs",),
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),

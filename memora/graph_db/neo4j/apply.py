@@ -49,6 +49,8 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         chains.insert(memory)
     for end in plan.ends:
         chains.end(end)
+    for link in plan.links:
+        chains.check(link)
     if transcript is not None:
         await _write_transcript(transaction, plan, transcript)
     await _write_memories(transaction, plan, kept, chains)
@@ -107,6 +109,7 @@ def _interactions(plan: WritePlan) -> set[str]:
 
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
+    named |= {link.memory_id for link in plan.links}
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}

@@ -304,6 +304,8 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
         if memory.memory_id not in buried:
             synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
     for link in plan.links:
+        if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
+            raise _moved(link.memory_id, link.memory_id, None)
         _link_sources(connection, scope, link.memory_id, link.sources)
     for end in plan.ends:
         _end(connection, scope, end)

@@ -11,6 +11,7 @@ from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
 from memora.graph_db.sqlite.user import UserPart
+from memora.graph_db.sqlite.withdraw import WithdrawPart
 from memora.schema.scope import Scope
 from memora.schema.write_plan import IdempotencyRecord, WritePlan, WriteReceipt
 
@@ -24,6 +25,7 @@ class SQLiteGraph(
     JobPart,
     OutboxPart,
     InspectPart,
+    WithdrawPart,
 ):
     """A graph in one SQLite file, for one process at a time; no server.
 

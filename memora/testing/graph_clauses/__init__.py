@@ -15,4 +15,5 @@ pytest.register_assert_rewrite(
     f"{__name__}.plans",
     f"{__name__}.tenant",
     f"{__name__}.transcripts",
+    f"{__name__}.withdrawal",
 )

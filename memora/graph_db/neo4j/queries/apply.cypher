@@ -147,7 +147,7 @@ MATCH (next:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.successo
 CREATE (m)-[:SUPERSEDED_BY]->(next)
 
 // name: link_sources
-// A memory or message that is gone in the meantime is skipped; a link that is there stays one.
+// A message that is gone in the meantime is skipped; a link that is there stays one.
 UNWIND $links AS link
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.memory_id})
 MATCH (s:Message {

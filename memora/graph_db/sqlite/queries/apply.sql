@@ -119,7 +119,7 @@ VALUES (
 );
 
 -- name: link_source
--- Only where the message is still the one that was meant; a memory that is gone is skipped.
+-- Only where the message is still the one that was meant.
 INSERT INTO memory_source (org_id, memory_id, interaction_id, position)
 SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
 FROM interaction
