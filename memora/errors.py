@@ -17,6 +17,7 @@ MemoraError
 ├── VectorDBError ── VectorDBConnectionError
 ├── StoreLockedError
 ├── SchemaVersionError
+├── TransferError
 ├── MissingExtraError (also an ImportError)
 └── RetryableError  (base of every error that may pass when the call is made again)
 ```
@@ -339,6 +340,20 @@ class SchemaVersionError(MemoraError):
         self.found = found
         self.supported = supported
         super().__init__(f"{store}: found {found}, this memora reads {supported}")
+
+
+class TransferError(MemoraError):
+    """A file of an export or backup could not be written or read, or is not as it was written.
+
+    Attributes:
+        path: The file or directory.
+        reason: What happened, without stored text.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
 
 
 class MissingExtraError(MemoraError, ImportError):

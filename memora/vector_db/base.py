@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition
@@ -23,7 +25,15 @@ from memora.schema.validation import (
     checked_text,
 )
 
-__all__ = ["BaseVectorDB", "MemorySearchScope"]
+__all__ = ["BaseVectorDB", "MemorySearchScope", "PinnedStore"]
+
+
+class PinnedStore(Protocol):
+    """One state of a store that lies in a file, held while the store goes on."""
+
+    async def copy_to(self, path: Path) -> None:
+        """Write that state into a new file."""
+        ...
 
 
 class BaseVectorDB(ABC):
@@ -106,6 +116,27 @@ class BaseVectorDB(ABC):
     @abstractmethod
     async def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server. Vectors can always be made again.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds; the store must be empty.
+
+        Returns:
+            False: it stays empty, since the copy was made with another model, or, as here, the
+                store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     async def search_memories(
         self,

@@ -7,8 +7,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument, Encoder, check_stamp
 from memora.vector_db._rows import State, VectorRows
 from memora.vector_db._shard import Shard, engine
-from memora.vector_db.base import BaseVectorDB
+from memora.vector_db.base import BaseVectorDB, PinnedStore
 
 T = TypeVar("T")
 
@@ -120,6 +121,16 @@ class EmbeddedVectorDB(BaseVectorDB):
             # Before the first setup it may: that is how a store changes its embedder.
             raise VectorDBError("embedded", "the store is closed: call setup()")
         await self._to_the_end(self._clear())
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        # The rows are the store; a shard is filled from them.
+        rows, _ = self._opened()
+        async with rows.snapshot() as snapshot:
+            yield snapshot
+
+    async def replace_with(self, file: Path) -> bool:
+        return await self._to_the_end(self._replace_with(file))
 
     async def rewrite(self) -> None:
         """Fill a new shard from the rows and drop the old one, with all that was deleted from it.
@@ -234,6 +245,15 @@ class EmbeddedVectorDB(BaseVectorDB):
             await rows.reset(stamp)
             await self._replace_shard(stamp.dimensions)
         await rows.checkpoint()
+
+    async def _replace_with(self, file: Path) -> bool:
+        self._check_process()
+        stamp = await self._encoder.stamp()
+        async with self._changing:
+            rows, _ = self._opened()
+            is_taken = await rows.replace(file, stamp)
+            await self._replace_shard(stamp.dimensions)
+        return is_taken
 
     async def _rewrite_now(self) -> None:
         self._check_process()
