@@ -50,8 +50,17 @@ TWINS = (
     ),
     Twin("Memora", "memora.agent.main", "Memora"),
 )
-# A seam of the engine: it pairs stores, which callers do by constructing `Memora`.
-LEFT_OUT = {("GraphDB", "with_vector_db")}
+# Seams of the engine: pairing stores, which callers do by constructing `Memora`, and what exports
+# and backups are made of.
+LEFT_OUT = {
+    ("GraphDB", "with_vector_db"),
+    ("GraphDB", "pin_with_vectors"),
+    *(
+        (store, name)
+        for store in ("GraphDB", "VectorDB")
+        for name in ("dump_records", "load_records", "pin", "replace_with")
+    ),
+}
 # What callers get instead of an object whose methods they would have to await.
 WRAPPED = {"BaseGraphDB": "GraphDB", "BaseVectorDB": "VectorDB", "BoundMemora": "BoundMemora"}
 ITERATORS = {"AsyncIterator": "Iterator"}

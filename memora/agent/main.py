@@ -792,9 +792,7 @@ class Memora:
         Raises:
             TransferError: It is not empty, or cannot be written; nothing is left.
         """
-        from memora import __version__  # noqa: PLC0415 - the package imports this module
-
-        return await backing_up.backup(self._ports.graph, directory, __version__)
+        return await backing_up.backup(self._ports.graph, directory)
 
     async def restore(self, directory: str | Path) -> backing_up.RestoreReport:
         """Fill this store, which must be empty, from a backup, and check it.

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from memora.core.messages import EMPTY_HASH
 from memora.errors import InvalidInputError, SchemaVersionError
@@ -72,7 +71,7 @@ def decode(text: bytes, number: int) -> Line:
     try:
         return _LINE.validate_json(text)
     except ValidationError as error:
-        raise _invalid(error.errors(include_url=False, include_input=False)[0], number) from None
+        raise _invalid(error, number) from None
 
 
 def check_header(line: Line, file: str) -> None:
@@ -94,16 +93,17 @@ def at(number: int, field: str) -> str:
     return f"line {number}: {field}"
 
 
-def _invalid(details: ErrorDetails, number: int) -> InvalidInputError:
+def _invalid(error: ValidationError, number: int) -> InvalidInputError:
+    details = error.errors(include_url=False, include_input=False)[0]
     # The first part names the kind of record.
     path = details["loc"][1:] if details["loc"] else ()
     kind = details["type"]
     if kind.startswith("union_tag"):
         path = ("kind",)
     place = at(number, ".".join(str(part) for part in path) or "the line")
-    context = details.get("ctx", {})
-    if kind == "memora":
-        return InvalidInputError(place, context["allowed"], got=context["got"])
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInputError):
+        return InvalidInputError(place, cause.allowed, got=cause.got)
     return InvalidInputError(place, _ALLOWED.get(kind) or details["msg"].removeprefix(_PREFIX))
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -58,7 +59,7 @@ class RestoreReport:
     diagnosis: Diagnosis
 
 
-async def backup(graph: BaseGraphDB, directory: str | Path, version: str) -> BackupReport:
+async def backup(graph: BaseGraphDB, directory: str | Path) -> BackupReport:
     """Write one state of the stores into a directory, while they go on being used.
 
     Stores that lie in files are copied as they are; others are exported. The directory has its
@@ -67,7 +68,6 @@ async def backup(graph: BaseGraphDB, directory: str | Path, version: str) -> Bac
     Args:
         graph: The graph store, with its vector store.
         directory: A new or empty one.
-        version: Of memora, for the manifest.
 
     Raises:
         TransferError: It is not empty, or cannot be written; nothing is left.
@@ -77,7 +77,7 @@ async def backup(graph: BaseGraphDB, directory: str | Path, version: str) -> Bac
     try:
         now = graph.clock.now()
         kind = await _copy(graph, partial)
-        manifest = await asyncio.to_thread(_describe, partial, kind, now, version)
+        manifest = await asyncio.to_thread(_describe, partial, kind, now)
         await asyncio.to_thread(_end, partial, directory)
     finally:
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
@@ -148,12 +148,14 @@ def _begin(directory: Path) -> Path:
         )
 
 
-def _describe(partial: Path, kind: BackupKind, now: datetime, version: str) -> Manifest:
+def _describe(partial: Path, kind: BackupKind, now: datetime) -> Manifest:
     files: list[BackupFile] = []
     for name in sorted(_CONTENTS[kind]):
         size, sha256 = digest(partial / name)
         files.append(BackupFile(name=name, size=size, sha256=sha256))
-    manifest = Manifest(memora=version, kind=kind, created_at=now, files=tuple(files))
+    manifest = Manifest(
+        memora=version("memora-core"), kind=kind, created_at=now, files=tuple(files)
+    )
     file = NewFile(partial / MANIFEST)
     try:
         file.write(manifest.model_dump_json(indent=2).encode() + b"\n")

@@ -20,11 +20,11 @@ from pydantic import (
     Field,
     PlainSerializer,
 )
-from pydantic_core import PydanticCustomError
 
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+from memora.schema.times import parsed_time
 from memora.schema.validation import ROLES, checked_content, checked_id, checked_name, checked_share
 
 FORMAT = "memora-export"
@@ -33,21 +33,12 @@ VERSION = 1
 T = TypeVar("T")
 
 
-def _refused(allowed: str, got: str | None = None) -> PydanticCustomError:
-    """Return what a validator raises; whoever reads the file makes `InvalidInputError` of it."""
-    return PydanticCustomError("memora", "must be {allowed}", {"allowed": allowed, "got": got})
-
-
 def _as_it_is(check: Callable[[object, str], T]) -> AfterValidator:
     """Return a validator that refuses what the check refuses, or would change."""
 
     def validate(value: T) -> T:
-        try:
-            checked = check(value, "")
-        except InvalidInputError as error:
-            raise _refused(error.allowed, error.got) from None
-        if checked != value:
-            raise _refused("in Unicode's form NFC")
+        if check(value, "") != value:
+            raise InvalidInputError("", "in Unicode's form NFC")
         return value
 
     return AfterValidator(validate)
@@ -59,7 +50,7 @@ def _memory_id(value: str) -> str:
     except ValueError:
         known = None
     if known != value:
-        raise _refused("a UUID in lower case")
+        raise InvalidInputError("", "a UUID in lower case")
     return value
 
 
@@ -67,24 +58,21 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
-        raise _refused("a JSON object without NaN and infinities") from None
+        raise InvalidInputError("", "a JSON object without NaN and infinities") from None
     return value
 
 
 def _role(value: str) -> str:
     if value not in ROLES:
-        raise _refused(f"one of {', '.join(sorted(ROLES))}")
+        raise InvalidInputError("", f"one of {', '.join(sorted(ROLES))}")
     return value
 
 
 def _time(value: object) -> datetime:
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if not isinstance(time, datetime) or time.tzinfo is None:
-            raise _refused("an ISO 8601 time with its offset from UTC")
-        return time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise _refused("an ISO 8601 time of the years 1 to 9999") from None
+    time = parsed_time(value, "")
+    if isinstance(value, str) and datetime.fromisoformat(value).tzinfo is None:
+        raise InvalidInputError("", "a time with its offset from UTC")
+    return time
 
 
 def iso(time: datetime) -> str:

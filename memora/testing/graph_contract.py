@@ -20,6 +20,7 @@ from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
+from memora.testing.graph_clauses.transfer import TransferClauses
 
 
 class GraphContract(
@@ -31,5 +32,6 @@ class GraphContract(
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,
+    TransferClauses,
 ):
     """The whole contract; no clause may be skipped or overridden."""

@@ -145,6 +145,11 @@ RETURN count(*) AS loaded
 // name: load_memory
 UNWIND $rows AS row
 MATCH (u:User {org_id: $org_id, user_id: row.properties.user_id})
+WHERE row.properties.interaction_id IS NULL OR EXISTS {
+  MATCH (:Interaction {
+    org_id: $org_id, user_id: u.user_id, interaction_id: row.properties.interaction_id
+  })
+}
 CREATE (u)-[:HAS_MEMORY]->(m:Memory)
 SET m = row.properties
 WITH m, row
