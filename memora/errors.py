@@ -18,6 +18,7 @@ MemoraError
 │   └── VectorDBConnectionError, RebuildRunningError
 ├── StoreLockedError
 ├── SchemaVersionError
+├── TransferError
 ├── MissingExtraError (also an ImportError)
 └── RetryableError  (base of every error that may pass when the call is made again)
 ```
@@ -352,6 +353,20 @@ class SchemaVersionError(MemoraError):
         self.remedy = remedy
         way = "" if remedy is None else f"; {remedy}"
         super().__init__(f"{store}: found {found}, this memora reads {supported}{way}")
+
+
+class TransferError(MemoraError):
+    """A file of an export or backup could not be written or read, or is not as it was written.
+
+    Attributes:
+        path: The file or directory.
+        reason: What happened, without stored text.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
 
 
 class MissingExtraError(MemoraError, ImportError):

@@ -18,7 +18,10 @@ from memora.errors import InvalidInputError, MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
+from memora.ops import backup as backing_up
 from memora.ops import doctor as doctoring
+from memora.ops import export as exporting
+from memora.ops import importing
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.jobs import ExtractionJob, JobStatus
@@ -874,6 +877,70 @@ class Memora:
         if self._embedder_named is None:
             raise InvalidInputError("embedder", "an object, where the engine was made of stores")
         return self._embedder_named(name)
+
+    async def export_to(
+        self,
+        path: str | Path,
+        *,
+        org_id: str | None = None,
+        on_progress: exporting.Progress | None = None,
+    ) -> exporting.ExportReport:
+        """Write everything but the vectors into one file, which any pair of stores can import.
+
+        Args:
+            path: The file; one that is there is replaced, when the new one is complete.
+            org_id: Only this organization.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            TransferError: The file cannot be written; nothing of it is left.
+        """
+        return await exporting.export_to(self._ports.graph, path, org_id, on_progress)
+
+    async def import_from(
+        self, path: str | Path, *, on_progress: exporting.Progress | None = None
+    ) -> importing.ImportReport:
+        """Read the file of an export into this store, and make the vectors.
+
+        All of it is checked before anything is written. An import that was interrupted is
+        finished by the same call; one that is complete changes nothing.
+
+        Args:
+            path: The file.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            InvalidInputError: A line is malformed, or not in its place.
+            SchemaVersionError: The file is of a newer memora.
+            ConflictError: An organization of the file exists and did not come from it.
+            TransferError: The file cannot be read.
+        """
+        return await importing.import_from(self._ports.graph, path, on_progress)
+
+    async def backup(self, directory: str | Path) -> backing_up.BackupReport:
+        """Copy the stores into a directory, while they go on being used.
+
+        Args:
+            directory: A new or empty one; it has its name only when it is complete.
+
+        Raises:
+            TransferError: It is not empty, or cannot be written; nothing is left.
+        """
+        return await backing_up.backup(self._ports.graph, directory)
+
+    async def restore(self, directory: str | Path) -> backing_up.RestoreReport:
+        """Fill this store, which must be empty, from a backup, and check it.
+
+        Args:
+            directory: The backup.
+
+        Raises:
+            TransferError: The backup is damaged, or of another kind of store.
+            ConflictError: The store is not empty.
+            SchemaVersionError: The backup is newer than this memora.
+        """
+        return await backing_up.restore(self._ports.graph, self._ports.vector, directory)
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
         graph = self._ports.graph

@@ -6,9 +6,10 @@ import asyncio
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self, cast
 
 from memora.core import indexing, placeholders, planning
@@ -32,6 +33,7 @@ from memora.schema.scope import Scope
 from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
+from memora.schema.transfer import TransferRecord
 from memora.schema.validation import (
     checked_id,
     checked_name,
@@ -46,7 +48,7 @@ from memora.schema.write_plan import (
     WritePlan,
     WriteReceipt,
 )
-from memora.vector_db.base import BaseVectorDB
+from memora.vector_db.base import BaseVectorDB, PinnedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,22 @@ class BaseGraphDB(ABC):
         """Keep the outbox from being drained by this process for the length of the block."""
         async with self._drain_lock:
             yield
+
+    @asynccontextmanager
+    async def pin_with_vectors(self) -> AsyncGenerator[tuple[PinnedStore, PinnedStore] | None]:
+        """Hold one state of this store and its vector store, for a native copy; writes go on.
+
+        Vectors first, and no drain between the two: what the graph's state calls acknowledged is
+        in the vectors' state, and everything later waits in the graph's outbox. None: one of the
+        two lies on a server.
+        """
+        async with AsyncExitStack() as stack:
+            vectors = None
+            async with self._drain_lock:
+                if self._vector_db is not None:
+                    vectors = await stack.enter_async_context(self._vector_db.pin())
+                graph = await stack.enter_async_context(self.pin())
+            yield None if graph is None or vectors is None else (graph, vectors)
 
     # Organizations, users, agents
 
@@ -1167,6 +1185,48 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def outbox_status(self) -> OutboxStatus:
         """Return how far the vectors are behind."""
+
+    # Moving whole stores
+
+    @abstractmethod
+    def dump_records(self, org_id: str | None) -> AsyncGenerator[Sequence[TransferRecord]]:
+        """Yield everything of an organization (None: of all) but the outbox, in pages.
+
+        In the order of the records' `place`, from one state of each user at least; what is being
+        erased, or is not there, is left out. The iterator holds a transaction: close it
+        (`aclosing`) when it is not read to its end.
+        """
+
+    @abstractmethod
+    async def load_records(self, records: Sequence[TransferRecord], now: datetime) -> None:
+        """Insert records of one organization in one transaction, or none of them.
+
+        They come in the order of their `place`, over one or more calls. A `sync` entry names the
+        memories among them.
+
+        Raises:
+            ConflictError: One of them is there, or what it belongs to is not.
+        """
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server, and what copies it are the server's own tools.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds, in one transaction; the store must be empty.
+
+        Returns:
+            False, as here: the store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     @abstractmethod
     async def inspect(self) -> list[Finding]:

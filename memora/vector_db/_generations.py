@@ -132,6 +132,20 @@ class Generations:
             await self._replace_shard(rows, generation, stamp.dimensions)
         await rows.checkpoint()
 
+    async def replace(self, file: Path) -> bool:
+        """Become what a native copy holds; False: it is of another model, and nothing is left."""
+        self._check_not_closed()
+        stamp = await self.encoder.stamp()
+        async with self._changing:
+            if self.staged is not None:
+                raise RebuildRunningError("embedded")
+            rows, _ = self.opened()
+            is_taken = await rows.replace(file, stamp)
+            generation = (await rows.state()).generation
+            await self._replace_shard(rows, generation, stamp.dimensions)
+            await self._remove_leftovers(rows)
+        return is_taken
+
     async def rewrite(self) -> None:
         """Fill a new shard from the rows in use, and drop the old one."""
         async with self._changing:

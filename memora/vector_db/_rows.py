@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from memora._queries import load
 from memora._sqlite import SqliteStore
+from memora._sqlite_snapshot import Snapshot
 from memora.core.indexing import fingerprint
 from memora.embeddings.base import SparseVector
 from memora.errors import VectorDBConnectionError, VectorDBError
@@ -250,6 +252,18 @@ class VectorRows:
             connection.execute(_INDEX["set_stamp"], asdict(stamp))
 
         await self._store.write(work)
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Hold the present state."""
+        return self._store.snapshot()
+
+    async def replace(self, file: Path, stamp: IndexStamp) -> bool:
+        """Become the rows of a copy; empty and False when they were made with another model."""
+        await self._store.replace(file)
+        if (await self.state()).stamp == stamp:
+            return True
+        await self.reset(stamp)
+        return False
 
     async def scan(
         self, after: str | None, limit: int, generation: int | None = None

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition
@@ -26,7 +27,15 @@ from memora.schema.validation import (
 )
 from memora.vector_db.rebuild import Rebuild
 
-__all__ = ["BaseVectorDB", "MemorySearchScope"]
+__all__ = ["BaseVectorDB", "MemorySearchScope", "PinnedStore"]
+
+
+class PinnedStore(Protocol):
+    """One state of a store that lies in a file, held while the store goes on."""
+
+    async def copy_to(self, path: Path) -> None:
+        """Write that state into a new file."""
+        ...
 
 
 class BaseVectorDB(ABC):
@@ -145,6 +154,27 @@ class BaseVectorDB(ABC):
             yield staged
         finally:
             await staged.discard()
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server. Vectors can always be made again.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds; the store must be empty.
+
+        Returns:
+            False: it stays empty, since the copy was made with another model, or, as here, the
+                store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     async def search_memories(
         self,

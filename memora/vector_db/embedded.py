@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._generations import Generations, Staged
-from memora.vector_db.base import BaseVectorDB
+from memora.vector_db.base import BaseVectorDB, PinnedStore
 from memora.vector_db.rebuild import Rebuild
 
 
@@ -97,6 +98,16 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def clear(self) -> None:
         await self._generations.to_the_end(self._generations.clear())
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        # The rows are the store; a shard is filled from them.
+        rows, _ = self._generations.opened()
+        async with rows.snapshot() as snapshot:
+            yield snapshot
+
+    async def replace_with(self, file: Path) -> bool:
+        return await self._generations.to_the_end(self._generations.replace(file))
 
     async def rewrite(self) -> None:
         """Fill a new shard from the rows and drop the old one, with all that was deleted from it.

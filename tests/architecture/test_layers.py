@@ -73,7 +73,9 @@ LAYERS = (
     Layer("text", ("memora.text", "memora.text.*"), ("errors",)),
     Layer("prompts", ("memora.prompts", "memora.prompts.*"), ("schema",)),
     Layer("queries", ("memora._queries",), ("errors",)),
-    Layer("sqlite", ("memora._sqlite", "memora._process_lock"), ("errors",)),
+    Layer(
+        "sqlite", ("memora._sqlite", "memora._sqlite_snapshot", "memora._process_lock"), ("errors",)
+    ),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),
@@ -188,7 +190,10 @@ TYPES_ONLY = {
     ("memora.agent.main", "memora.config"),
     ("memora.sync", "memora.config"),
     ("memora.sync", "memora.core.filters"),
+    ("memora.sync", "memora.ops.backup"),
     ("memora.sync", "memora.ops.doctor"),
+    ("memora.sync", "memora.ops.export"),
+    ("memora.sync", "memora.ops.importing"),
     ("memora.sync", "memora.ops.reindex"),
 }
 

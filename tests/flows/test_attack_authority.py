@@ -140,10 +140,8 @@ async def test_d12_no_verdict_of_a_model_reaches_across_agents(
             [{"role": "user", "content": text}],
             update_across_agents=across,
         )
-        if by == "other":
-            (theirs,) = await world.memories()
-    (unchanged,) = [m for m in await world.memories() if m.memory_id == theirs.memory_id]
-    assert unchanged == theirs
+    agents = {memory.memory: memory.agent_id for memory in await world.memories()}
+    assert agents["Jake is allergic to nuts"] == "other"
     assert await world.current() == ["Jake can eat nuts", "Jake is allergic to nuts"]
     assert (await world.memora.doctor()).clean
 
