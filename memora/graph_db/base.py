@@ -25,7 +25,7 @@ from memora.errors import (
     OrganizationNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.outbox import BATCH, Applied, DrainReport, drain
+from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -117,7 +117,7 @@ class BaseGraphDB(ABC):
         self._vector_db = associated_vector_db
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or RandomIds()
-        self._drain_lock = asyncio.Lock()
+        self._drains = Drains()
 
     async def __aenter__(self) -> Self:
         await self.setup()
@@ -150,17 +150,18 @@ class BaseGraphDB(ABC):
             limit: Entries that are claimed together.
             on_applied: Called with entries that were worked off.
         """
-        if self._vector_db is None:
+        vector = self._vector_db
+        if vector is None:
             return DrainReport()
-        async with self._drain_lock:
-            return await drain(
-                self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
-            )
+        return await self._drains.run(
+            lambda: drain(self, vector, self.clock.now(), limit=limit, on_applied=on_applied),
+            shared_as=None if on_applied is not None else (id(vector), limit),
+        )
 
     @asynccontextmanager
     async def without_drains(self) -> AsyncGenerator[None]:
         """Keep the outbox from being drained by this process for the length of the block."""
-        async with self._drain_lock:
+        async with self._drains.lock:
             yield
 
     @asynccontextmanager

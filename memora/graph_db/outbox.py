@@ -7,8 +7,9 @@ vector of something that is gone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -71,6 +72,39 @@ class DrainReport:
     applied: int = 0
     failed: int = 0
     error: str | None = None
+
+
+class Drains:
+    """The drains of one store in this process: one at a time, and none that was waited for.
+
+    Of callers that come at the same time, the first of the next drain works for all: it begins
+    after their commits, so it sees all their entries.
+    """
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._begun = 0
+        self._last: tuple[object, DrainReport] = (None, DrainReport())
+
+    async def run(
+        self, drain: Callable[[], Awaitable[DrainReport]], *, shared_as: object
+    ) -> DrainReport:
+        """Run a drain, or return the report of an equal one that began after this call.
+
+        Args:
+            drain: Starts it.
+            shared_as: Drains of equal value do the same; None: nobody else's will do.
+        """
+        before = self._begun
+        async with self.lock:
+            key, report = self._last
+            if self._begun > before and shared_as is not None and key == shared_as:
+                return report
+            self._begun += 1
+            self._last = (None, report)
+            report = await drain()
+            self._last = (shared_as, report)
+            return report
 
 
 async def drain(

@@ -23,6 +23,7 @@ from memora.errors import (
     SchemaVersionError,
     VectorDBError,
 )
+from memora.graph_db.outbox import Drains
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.scope import Scope
 from memora.testing.clocks import FrozenClock, SequentialIds
@@ -351,7 +352,7 @@ async def two(
     await first.setup()
     # Its own drain lock, as in another process.
     second = Memora(QdrantDB(client, "m", embedder=old(), clock=clock), graph)
-    second.graph._drain_lock = asyncio.Lock()
+    second.graph._drains = Drains()
     await second.setup()
     try:
         yield first, second
