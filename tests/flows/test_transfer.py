@@ -396,7 +396,7 @@ async def test_a_line_without_end_is_not_read_to_it(
 
 
 async def test_a_missing_file_is_named(target: Memora, tmp_path: Path) -> None:
-    with pytest.raises(TransferError, match="nothing.jsonl: No such file"):
+    with pytest.raises(TransferError, match=r"nothing\.jsonl: No such file"):
         await target.import_from(tmp_path / "nothing.jsonl")
 
 
@@ -455,9 +455,9 @@ async def test_an_import_goes_on_wherever_it_stopped(
     source: Memora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After every number of batches that may have been written: the rest comes, once."""
-    monkeypatch.setattr(importing, "_BATCH", 11)
+    monkeypatch.setattr(importing, "_BATCH", 23)
     report = await source.export_to(tmp_path / "x")
-    batches = -(-report.records.total // 11)
+    batches = -(-report.records.total // 23)
     original = SQLiteGraph.load_records
     for stop in range(batches):
         async with embedded(tmp_path / f"target-{stop}") as memora:
@@ -475,7 +475,7 @@ async def test_an_import_goes_on_wherever_it_stopped(
                 with pytest.raises(GraphDBError, match="on purpose"):
                     await memora.import_from(tmp_path / "x")
             finished = await memora.import_from(tmp_path / "x")
-            assert finished.resumed == 11 * stop
+            assert finished.resumed == 23 * stop
             assert await exported(memora, tmp_path) == (tmp_path / "x").read_bytes()
             assert (await memora.doctor()).clean
 
