@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from memora.core.messages import EMPTY_HASH
 from memora.errors import InvalidInputError, SchemaVersionError
@@ -26,6 +26,7 @@ from memora.schema.transfer import (
     OrganizationRecord,
     TransferRecord,
     UserRecord,
+    iso,
 )
 
 Line = Header | TransferRecord | End
@@ -36,7 +37,6 @@ _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind
 _ALLOWED = {
     "missing": "given",
     "extra_forbidden": "one of the fields of the format",
-    "json_invalid": "one JSON object",
     "model_type": "one JSON object",
     "model_attributes_type": "one JSON object",
     "dict_type": "a JSON object",
@@ -49,7 +49,8 @@ _PREFIX = "Input should be "
 def encode(line: Line) -> bytes:
     """Return a line of the file: equal records give equal bytes, on every store."""
     text = json.dumps(
-        line.model_dump(mode="json"),
+        dict(line),
+        default=_plain,
         ensure_ascii=False,
         allow_nan=False,
         sort_keys=True,
@@ -69,9 +70,18 @@ def decode(text: bytes, number: int) -> Line:
         InvalidInputError: It is none; the error names line and field, and quotes nothing.
     """
     try:
-        return _LINE.validate_json(text)
+        given = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise InvalidInputError(at(number, "the line"), "one JSON object") from None
+    try:
+        return _LINE.validate_python(given)
     except ValidationError as error:
         raise _invalid(error, number) from None
+
+
+def _plain(value: object) -> Any:
+    """Return what JSON has no word for: times, and parts of records."""
+    return iso(value) if isinstance(value, datetime) else dict(cast("BaseModel", value))
 
 
 def check_header(line: Line, file: str) -> None:

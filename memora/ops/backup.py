@@ -118,6 +118,8 @@ async def restore(graph: BaseGraphDB, vector: BaseVectorDB, directory: str | Pat
         indexed = (await import_from(graph, directory / EXPORT, alone=True)).records.memories
     else:
         indexed = await _replace(graph, vector, directory)
+    # Entries that waited for another try, or were given up, may find everything well here.
+    await graph.retry_outbox(graph.clock.now())
     await graph.drain_outbox()
     return RestoreReport(directory, manifest.kind, indexed, await diagnose(graph, vector))
 

@@ -56,9 +56,9 @@ def _memory_id(value: str) -> str:
 
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
-        raise InvalidInputError("", "a JSON object without NaN and infinities") from None
+        raise InvalidInputError("", "a JSON object of valid Unicode, without NaN") from None
     return value
 
 
@@ -91,6 +91,9 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 Share = Annotated[float, _as_it_is(checked_share)]
 Role = Annotated[str, AfterValidator(_role)]
 Time = Annotated[datetime, BeforeValidator(_time), PlainSerializer(iso, when_used="json")]
+# Lists in the file.
+Ids = Annotated[tuple[Id, ...], Field(strict=False)]
+Names = Annotated[tuple[Name, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
@@ -130,7 +133,7 @@ class OrganizationRecord(_Record):
     @classmethod
     def of(cls, organization: Organization) -> OrganizationRecord:
         """Return the record of a stored organization."""
-        return cls.model_construct(**organization.model_dump())
+        return cls.model_construct(**dict(organization))
 
 
 class UserRecord(_Record):
@@ -157,7 +160,7 @@ class UserRecord(_Record):
     @classmethod
     def of(cls, user: User, salt: str) -> UserRecord:
         """Return the record of a stored user."""
-        return cls.model_construct(**user.model_dump(), salt=salt)
+        return cls.model_construct(**dict(user), salt=salt)
 
 
 class AgentRecord(_Record):
@@ -183,7 +186,7 @@ class AgentRecord(_Record):
     @classmethod
     def of(cls, agent: Agent, deleted_at: datetime | None) -> AgentRecord:
         """Return the record of a stored agent."""
-        return cls.model_construct(**agent.model_dump(), deleted_at=deleted_at)
+        return cls.model_construct(**dict(agent), deleted_at=deleted_at)
 
 
 class InteractionRecord(_Record):
@@ -200,7 +203,7 @@ class InteractionRecord(_Record):
     title: Name | None = None
     metadata: JsonObject
     active: bool = True
-    participants: tuple[Id, ...]
+    participants: Ids
     created_at: Time
     updated_at: Time
     last_activity_at: Time
@@ -218,8 +221,9 @@ class InteractionRecord(_Record):
     @classmethod
     def of(cls, interaction: Interaction) -> InteractionRecord:
         """Return the record of a stored interaction."""
-        fields = interaction.model_dump(exclude={"messages", "memories", "participants"})
-        return cls.model_construct(**fields, participants=tuple(interaction.participants))
+        fields = {name: value for name, value in interaction if name in cls.model_fields}
+        fields["participants"] = tuple(interaction.participants)
+        return cls.model_construct(**fields)
 
 
 class MessageRecord(_Record):
@@ -250,7 +254,7 @@ class MessageRecord(_Record):
     ) -> MessageRecord:
         """Return the record of a stored message."""
         return cls.model_construct(
-            **message.model_dump(exclude={"msg_position"}),
+            **{name: value for name, value in message if name in cls.model_fields},
             org_id=org_id,
             user_id=user_id,
             interaction_id=interaction_id,
@@ -285,11 +289,11 @@ class MemoryRecord(_Record):
     obtained_at: Time
     recorded_at: Time
     text: Stored
-    sources: tuple[MessageSource, ...] = ()
+    sources: Annotated[tuple[MessageSource, ...], Field(strict=False)] = ()
     memory_type: Name
     importance: Share
-    tags: tuple[Name, ...] = ()
-    entities: tuple[Name, ...] = ()
+    tags: Names = ()
+    entities: Names = ()
     metadata: JsonObject
     expires_at: Time | None = None
     pinned: bool = False
@@ -317,18 +321,17 @@ class MemoryRecord(_Record):
             memory: With placeholders in its text.
             sources: Interaction and position of its messages, in this order.
         """
-        lists = {"tags", "entities"}
-        fields = memory.model_dump(exclude={"memory", "message_sources", "supersedes", *lists})
-        return cls.model_construct(
-            **fields,
-            text=memory.memory,
-            tags=tuple(memory.tags),
-            entities=tuple(memory.entities),
-            sources=tuple(
+        fields = {name: value for name, value in memory if name in cls.model_fields}
+        fields |= {
+            "text": memory.memory,
+            "tags": tuple(memory.tags),
+            "entities": tuple(memory.entities),
+            "sources": tuple(
                 MessageSource.model_construct(interaction_id=interaction_id, position=position)
                 for interaction_id, position in sources
             ),
-        )
+        }
+        return cls.model_construct(**fields)
 
 
 class TombstoneRecord(_Record):
@@ -412,11 +415,6 @@ class JobRecord(_Record):
             created_at=job.created_at,
             updated_at=job.updated_at,
         )
-
-    def job(self) -> ExtractionJob:
-        """Return the job."""
-        fields = self.model_dump(exclude={"kind", "status"})
-        return ExtractionJob(**fields, status=JobStatus(self.status))
 
 
 TransferRecord: TypeAlias = (

@@ -211,7 +211,7 @@ async def _link(transaction: Transaction, org_id: str, memories: Sequence[Memory
     await transaction.rows(_Q["link_successors"], org_id=org_id, rows=rows)
     await transaction.rows(_Q["link_predecessors"], org_id=org_id, rows=rows)
     sources = [
-        {"user_id": each.user_id, "memory_id": each.memory_id, **source.model_dump()}
+        {"user_id": each.user_id, "memory_id": each.memory_id, **dict(source)}
         for each in memories
         for source in each.sources
     ]
@@ -221,8 +221,8 @@ async def _link(transaction: Transaction, org_id: str, memories: Sequence[Memory
 
 def _properties(record: TransferRecord) -> dict[str, Any]:
     """Return what a record's node gets."""
-    fields = record.model_dump(exclude={"kind", "sources", "superseded_by"})
-    properties = {name: _stored(value) for name, value in fields.items()}
+    others = {"kind", "sources", "superseded_by"}
+    properties = {name: _stored(value) for name, value in record if name not in others}
     if isinstance(record, MemoryRecord):
         properties["successor_id"] = record.superseded_by
         properties["head_of"] = record.chain_id if record.superseded_at is None else None

@@ -204,15 +204,13 @@ def _load(connection: sqlite3.Connection, given: Sequence[TransferRecord], now: 
 def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:
     place = {"org_id": record.org_id, "user_id": record.user_id, "memory_id": record.memory_id}
     return all(
-        change(connection, _LOAD_SOURCE, **place, **source.model_dump())
-        for source in record.sources
+        change(connection, _LOAD_SOURCE, **place, **dict(source)) for source in record.sources
     )
 
 
 def _fields(record: TransferRecord) -> dict[str, Any]:
     """Return the parameters of the statement that inserts a record."""
-    fields = record.model_dump(exclude={"kind", "sources"})
-    return {name: _stored(value) for name, value in fields.items()}
+    return {name: _stored(value) for name, value in record if name not in {"kind", "sources"}}
 
 
 def _stored(value: object) -> object:
