@@ -20,7 +20,6 @@ from memora import Memora
 from memora.core.ids import derived_memory_id
 from memora.errors import ExtractionError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
-from memora.schema.models import Memory
 from memora.schema.scope import Scope
 from memora.testing.clocks import FrozenClock
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM
@@ -307,91 +306,69 @@ OPERATIONS: tuple[Operation, ...] = (
 # What is there
 
 
-def _moment(at: datetime | None) -> str | None:
-    """What the operation stamped counts as one moment: a repetition is later than the first try."""
-    if at is None:
-        return None
-    return "now" if at >= NOW else at.isoformat()
-
-
-def _chain_of(memories: list[Memory]) -> list[list[Any]]:
-    """Return a chain from its oldest version, without the ids that chance or order gave it."""
-    by_id = {memory.memory_id: memory for memory in memories}
-    [current] = [m for m in memories if m.supersedes not in by_id]
-    ordered: list[Memory] = []
-    while current is not None:
-        ordered.append(current)
-        current = by_id.get(current.superseded_by or "")
-    assert len(ordered) == len(memories)
-    return [
-        [
-            memory.memory,
-            memory.memory_type,
-            memory.source_role,
-            memory.agent_id,
-            memory.interaction_id,
-            memory.author,
-            _moment(memory.obtained_at),
-            _moment(memory.superseded_at),
-            sorted((source.msg_position, source.content) for source in memory.message_sources),
-        ]
-        for memory in ordered
-    ]
-
-
-async def _user_state(graph: BaseGraphDB, scope: Scope) -> dict[str, Any]:
-    interactions: list[Any] = []
-    for stored in await graph.list_interactions(scope, skip=0, limit=1000):
-        messages = await graph.read_messages(scope, stored.interaction_id, 0, None)
-        interactions.append(
-            [
-                stored.interaction_id if stored.external_id is None else stored.external_id,
-                stored.agent_id,
-                stored.revision,
-                stored.participants,
-                [(item.message.role, item.message.content) for item in messages],
-                stored.content_hash,
-            ]
-        )
-    ids = [
-        memory.memory_id
-        for memory in await graph.list_memories(scope, MemoryListing(current_only=False))
-    ]
-    chains: dict[str, list[Memory]] = {}
-    for memory in await graph.read_memories(scope, ids):
-        chains.setdefault(memory.chain_id, []).append(memory)
-    return {
-        "interactions": sorted(interactions, key=repr),
-        "chains": sorted(map(_chain_of, chains.values()), key=repr),
-        "jobs": sorted(
-            (job.job_id, job.status.value, job.start, job.end)
-            for job in await graph.list_jobs(scope.org_id, user_id=scope.user_id)
-        ),
-    }
-
-
-async def state(world: World) -> dict[str, Any]:
-    """Return everything a user can see of the store, and how often each thing is there."""
-    graph = world.graph
-    found: dict[str, Any] = {}
-    for organization in await graph.list_organizations(skip=0, limit=100):
-        org_id = organization.org_id
-        users = await graph.list_users(org_id, skip=0, limit=100)
-        found[org_id] = {
-            "name": organization.org_name,
-            "agents": [
-                (agent.agent_id, agent.agent_label, agent.user_id)
-                for agent in await graph.list_agents(org_id, user_id=None, skip=0, limit=100)
-            ],
-            "users": {
-                user.user_id: [user.user_name, await _user_state(graph, Scope(org_id, user.user_id))]
-                for user in users
-            },
+def state(folder: Path) -> dict[str, Any]:
+    """Return everything that is stored, and how often, without ids and times that chance gave."""
+    with closing(sqlite3.connect(folder / GRAPH)) as connection:
+        connection.row_factory = sqlite3.Row
+        found: dict[str, Any] = {
+            name: [tuple(row) for row in connection.execute(query)]
+            for name, query in _EQUAL_ROWS.items()
         }
-    vectors = await world.memora.vector_db.scan(limit=1000)
-    found["vectors"] = sorted((vector.user_id, vector.text_hash) for vector in vectors)
-    with closing(sqlite3.connect(world.folder / GRAPH)) as connection:
-        for table in ("idempotency", "tombstone"):
-            [count] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-            found[table] = count
+        rows = connection.execute("SELECT * FROM memory ORDER BY rowid").fetchall()
+        sources: dict[str, list[tuple[str, int]]] = {}
+        for memory_id, *source in connection.execute(_SOURCES):
+            sources.setdefault(memory_id, []).append(tuple(source))
+    chains: dict[str, list[sqlite3.Row]] = {}
+    for row in rows:
+        chains.setdefault(row["chain_id"], []).append(row)
+    found["chains"] = sorted((_chain(chain, sources) for chain in chains.values()), key=repr)
+    with closing(sqlite3.connect(folder / "vectors" / "vectors.sqlite3")) as connection:
+        found["vectors"] = connection.execute(_VECTORS).fetchall()
     return found
+
+
+# Of what an operation writes, the times are left out: a repetition is later than the first try.
+_EQUAL_ROWS = {
+    "organizations": "SELECT org_id, org_name FROM organization ORDER BY 1",
+    "users": "SELECT org_id, user_id, user_name FROM user ORDER BY 1, 2",
+    "agents": "SELECT org_id, agent_id, agent_label, user_id, deleted_at IS NULL FROM agent "
+    "ORDER BY 1, 2",
+    "interactions": "SELECT org_id, interaction_id, user_id, agent_id, external_id, title, "
+    "metadata, participants, revision, message_count, content_hash FROM interaction ORDER BY 1, 2",
+    "messages": "SELECT org_id, interaction_id, position, prefix_hash, role, content FROM message "
+    "ORDER BY 1, 2, 3",
+    "tombstones": "SELECT * FROM tombstone ORDER BY 1, 2, 3",
+    "keys": "SELECT org_id, user_id, key, body_hash FROM idempotency ORDER BY 1, 2, 3",
+    "jobs": "SELECT org_id, user_id, job_id, status, start_position, end_position FROM job "
+    "ORDER BY 1, 2, 3",
+    "outbox": "SELECT op, org_id, user_id, memory_ids FROM outbox ORDER BY seq",
+}
+_SOURCES = "SELECT memory_id, interaction_id, position FROM memory_source ORDER BY 1, 2, 3"
+_VECTORS = "SELECT org_id, user_id, text_hash FROM vector ORDER BY 1, 2, 3"
+_OF_A_VERSION = ("org_id", "user_id", "text", "memory_type", "source_role", "agent_id")
+_OF_A_VERSION += ("interaction_id", "author", "content_hash")
+
+
+def _chain(
+    versions: list[sqlite3.Row], sources: dict[str, list[tuple[str, int]]]
+) -> list[tuple[Any, ...]]:
+    """Return a chain from its oldest version on."""
+    by_id = {row["memory_id"]: row for row in versions}
+    [oldest] = by_id.keys() - {row["successor_id"] for row in versions}
+    ordered: list[tuple[Any, ...]] = []
+    current: sqlite3.Row | None = by_id[oldest]
+    while current is not None:
+        plain = tuple(current[name] for name in _OF_A_VERSION)
+        times = (_moment(current["obtained_at"]), _moment(current["superseded_at"]))
+        ordered.append((*plain, *times, sources.get(current["memory_id"], [])))
+        current = by_id.get(current["successor_id"])
+    assert len(ordered) == len(versions), "versions that no link leads to"
+    return ordered
+
+
+def _moment(micros: int | None) -> int | str | None:
+    """What the operation stamped counts as one moment."""
+    return "now" if micros is not None and micros >= _NOW else micros
+
+
+_NOW = int(NOW.timestamp() * 1_000_000)

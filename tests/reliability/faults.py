@@ -230,7 +230,7 @@ class _Steps(Awaitable[T]):
             error = None
             try:
                 yield future
-            except BaseException as raised:  # noqa: BLE001 - it belongs to the coroutine
+            except BaseException as raised:
                 error = raised
 
 
