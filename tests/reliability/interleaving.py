@@ -77,14 +77,15 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return super().run_in_executor(self._default if executor is None else executor, func, *args)
 
     def _run_once(self) -> None:
-        if not self._ready:  # type: ignore[attr-defined]
-            self._choose()
+        # Some work wakes nobody: a commit that another one has done along with its own.
+        while not self._ready and self._choose():  # type: ignore[attr-defined]
+            pass
         super()._run_once()  # type: ignore[misc]
 
-    def _choose(self) -> None:
+    def _choose(self) -> bool:
         busy = [executor for executor in self.executors if executor.waiting]
         if not busy and not self._parked:
-            return
+            return False
         chosen = self.rng.randrange(len(busy) + len(self._parked))
         if chosen < len(busy):
             busy[chosen].step()
@@ -92,6 +93,7 @@ class SteppedLoop(asyncio.SelectorEventLoop):
             future = self._parked.pop(chosen - len(busy))
             if not future.done():
                 future.set_result(None)
+        return True
 
 
 @contextmanager

@@ -70,10 +70,10 @@ def _common(one: Transcript, other: Transcript) -> int:
 def _written(call: Call, begun: State, state: State) -> tuple[Answer, State]:
     """Return what a save answers that began at one state and writes at another."""
     if state is None:
-        if call.expected is not None:
+        # Who saw it, be it only when it tried to create it, looks for that one, and it is gone.
+        if call.answer is Answer.MISSING or call.expected is not None or begun is not None:
             return Answer.MISSING, state
-        # Who saw it at the beginning looks for that one, and it is gone.
-        return (Answer.DONE, Stored(1, call.messages)) if begun is None else (Answer.MISSING, state)
+        return Answer.DONE, Stored(1, call.messages)
     if call.expected is not None and call.expected != state.revision:
         return Answer.CONFLICT, state
     kept = _common(state.messages, call.messages)
@@ -107,13 +107,20 @@ def _steps(
         yield "over", None
     elif progress == "":
         yield ("begun", state), state
-        if state is None and call.answer is Answer.MISSING and not call.creates:
-            yield "over", state
     else:
         assert isinstance(progress, tuple)
         answer, after = _written(call, progress[1], state)
         if call.answer in {answer, Answer.UNKNOWN}:
             yield "over", after
+
+
+def _window(call: Call, progress: _Begun | str) -> tuple[int, int]:
+    """Return between which moments the call's next step lies."""
+    if call.kind != "save":
+        return call.called, call.returned
+    if progress == "":
+        return call.called, call.returned if call.began is None else call.began
+    return call.called if call.writing is None else call.writing, call.returned
 
 
 def linearizable(history: Sequence[Call], initial: State = None) -> bool:
@@ -128,9 +135,10 @@ def linearizable(history: Sequence[Call], initial: State = None) -> bool:
         if all(history[i].answer is Answer.UNKNOWN for i in left):
             return True
         # Nothing may come before what had returned when it was called.
-        horizon = min(history[i].returned for i in left if history[i].answer is not Answer.UNKNOWN)
+        windows = {i: _window(history[i], progress[i]) for i in left}
+        horizon = min(windows[i][1] for i in left if history[i].answer is not Answer.UNKNOWN)
         for i in left:
-            if history[i].called > horizon:
+            if windows[i][0] > horizon:
                 continue
             for now, after in _steps(history[i], progress[i], state):
                 if search((*progress[:i], now, *progress[i + 1 :]), after):

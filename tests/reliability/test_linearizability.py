@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
-from collections.abc import Awaitable
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +22,24 @@ from typing import Any
 import pytest
 
 from memora import Memora
+from memora.core.ids import RandomIds
 from memora.errors import (
     ConflictError,
     GraphDBConnectionError,
     InteractionNotFoundError,
     InvalidInputError,
+    MemoryUpdateError,
 )
+from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
+from memora.schema.models import Interaction, Memory
+from memora.schema.scope import Scope
 from memora.schema.write_plan import WritePlan, WriteReceipt
+from memora.sync import Memora as SyncMemora
+from tests.neo4j_server.process import Neo4jServer
 from tests.reliability.interleaving import SteppedLoop, pausing, stepped
+from tests.reliability.kit import assert_clean
 from tests.reliability.linearizability import Answer, Call, Stored, Transcript, linearizable
 from tests.reliability.rows_index import RowsIndex
 from tests.reliability.scorecard import Score
@@ -34,7 +48,9 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R3")]
 
 HISTORIES = 5000
 MANY = 200_000
-ON_DISK = 300
+ON_DISK = 150
+MEMORY_PROGRAMS = 200
+ROOT = Path(__file__).resolve().parents[2]
 # Programs that share one store, so that opening it costs nothing.
 SHARED = 250
 
@@ -97,9 +113,9 @@ GOOD = {
 BAD = {
     "B24: two appends to one base, both acknowledged, one lost": [
         call(0, 1, "save", "a"),
-        call(2, 5, "save", "a", "b"),
-        call(3, 6, "save", "a", "c"),
-        call(7, 8, "read", "a", "c", revision=3),
+        call(2, 8, "save", "a", "b", began=4, writing=6),
+        call(3, 9, "save", "a", "c", began=5, writing=7),
+        call(10, 11, "read", "a", "c", revision=3),
     ],
     "two saves on one revision, both acknowledged": [
         call(0, 1, "save", "a"),
@@ -173,13 +189,43 @@ def test_b24_the_checker_rejects(name: str) -> None:
 # Programs
 
 
-class Forgetful(SQLiteGraph):
+@dataclass
+class Probe:
+    """When a save had read, and when it had not written yet."""
+
+    moments: itertools.count[int]
+    began: int | None = None
+    writing: int | None = None
+
+
+PROBE: ContextVar[Probe | None] = ContextVar("probe", default=None)
+
+
+class Probing(BaseGraphDB):
     """A store whose answer to a write is lost now and then, before or after it was written."""
 
     rng: random.Random
     loses = 0.0
 
+    async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
+        found = await super().find_interaction(scope, interaction_id)
+        self._has_read()
+        return found
+
+    async def read_prefix_hashes(self, scope: Scope, interaction_id: str) -> list[str]:
+        found = await super().read_prefix_hashes(scope, interaction_id)
+        self._has_read()
+        return found
+
+    def _has_read(self) -> None:
+        probe = PROBE.get()
+        if probe is not None and probe.writing is None:
+            probe.began = next(probe.moments)
+
     async def apply(self, plan: WritePlan) -> WriteReceipt:
+        probe = PROBE.get()
+        if probe is not None:
+            probe.writing = next(probe.moments)
         lost = self.rng.random() < self.loses
         if lost and self.rng.random() < 0.5:
             raise GraphDBConnectionError("sqlite", "not written")
@@ -187,6 +233,10 @@ class Forgetful(SQLiteGraph):
         if lost:
             raise GraphDBConnectionError("sqlite", "written, but who knows")
         return receipt
+
+
+class Forgetful(Probing, SQLiteGraph):
+    """The embedded one."""
 
 
 @dataclass
@@ -204,6 +254,8 @@ class Program:
     async def record(self, shape: Call, work: Awaitable[Any]) -> Any:
         """Make a call, and note how it ended."""
         called = next(self.moments)
+        probe = Probe(self.moments)
+        PROBE.set(probe)
         found: Any = None
         try:
             found = await work
@@ -216,7 +268,16 @@ class Program:
         else:
             answer = Answer.DONE
         returned = next(self.moments)
-        self.history.append(replace(shape, called=called, returned=returned, answer=answer))
+        self.history.append(
+            replace(
+                shape,
+                called=called,
+                returned=returned,
+                answer=answer,
+                began=probe.began,
+                writing=probe.writing,
+            )
+        )
         return found
 
     async def save(self, messages: Transcript, expected: int | None = None) -> None:
@@ -273,8 +334,8 @@ class Program:
             await self.save(("m",))
         known = await self.read()
         clients = self.rng.randint(2, 4)
-        steps = 3 if clients == 2 else 2
-        await asyncio.gather(*(self.client(known, steps) for _ in range(clients)))
+        steps = [self.rng.randint(1, 2) for _ in range(clients)]
+        await asyncio.gather(*(self.client(known, each) for each in steps))
         await self.read()
 
 
@@ -313,3 +374,202 @@ def test_b24_b25_b26_interleavings_on_one_interaction_are_linearizable(
             work = histories(loop, graph, tmp_path / f"vectors-{where}-{start}", seed, numbers)
             calls = loop.run_until_complete(work)
         score("R3", histories=len(numbers), calls=calls, violations=0, seed=seed)
+
+
+# Memories
+
+
+@dataclass
+class Corner:
+    """One user on a store that is shared by many programs."""
+
+    memora: Memora
+    user_id: str
+
+    async def remember(self, text: str, **options: Any) -> None:
+        await self.memora.save_or_update_interaction_and_memories(
+            "acme", self.user_id, interaction=[{"role": "user", "content": text}], **options
+        )
+
+    async def current(self) -> list[Memory]:
+        return await self.memora.graph.get_all_user_memories("acme", self.user_id)
+
+
+async def on_each(
+    loop: SteppedLoop,
+    graph: SQLiteGraph,
+    vectors: Path,
+    numbers: range,
+    program: Callable[[Corner, random.Random], Awaitable[None]],
+) -> None:
+    """Run a program once per number, each time for a user of its own and in another order."""
+    async with Memora(RowsIndex(vectors), graph) as memora:
+        for number in numbers:
+            user = memora.for_user(f"user-{number}", org_id="acme")
+            await user.ensure()
+            loop.rng = random.Random(f"{number} order")
+            loop.is_stepping = True
+            await program(Corner(memora, f"user-{number}"), random.Random(number))
+            loop.is_stepping = False
+        await assert_clean(memora)
+
+
+async def correct_at_once(corner: Corner, rng: random.Random) -> None:
+    """Correct, retract and revert one statement at the same time: one chain, one head at most."""
+    await corner.remember("I like tea")
+    [first] = await corner.current()
+    memora, owner = corner.memora, ("acme", corner.user_id, first.memory_id)
+    texts = [f"I like drink {number}" for number in range(rng.randint(2, 3))]
+    calls: list[Awaitable[Any]] = [memora.update_memory(*owner, text) for text in texts]
+    ends = rng.random() < 0.3
+    if ends:
+        calls.append(memora.retract_memory(*owner))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    unexpected = [o for o in outcomes if isinstance(o, BaseException)]
+    # Who comes after the end is told so.
+    assert all(isinstance(each, MemoryUpdateError) for each in unexpected), outcomes
+    assert ends or not unexpected
+    history = await memora.memory_history(*owner)
+    written = [text for text, o in zip(texts, outcomes, strict=False) if isinstance(o, Memory)]
+    assert sorted(version.memory for version in history) == sorted(["I like tea", *written])
+    heads = [version for version in history if version.is_current]
+    assert len(heads) == (0 if ends else 1)
+
+
+async def say_at_once(corner: Corner, rng: random.Random) -> None:
+    """Save the same statements in several conversations, while one of them is corrected."""
+    texts = ["I like tea", "I have a dog"]
+    calls = [corner.remember(rng.choice(texts)) for _ in range(rng.randint(2, 4))]
+    if rng.random() < 0.5:
+        await corner.remember(texts[0])
+        [first] = await corner.current()
+        owner = ("acme", corner.user_id, first.memory_id)
+        calls.append(corner.memora.update_memory(*owner, "I like coffee"))  # type: ignore[arg-type]
+    await asyncio.gather(*calls)
+    current = [memory.memory for memory in await corner.current()]
+    assert len(current) == len(set(current)), current
+
+
+async def delete_while_updating(corner: Corner, rng: random.Random) -> None:
+    """Delete a conversation while it grows: nothing of it is left, or it was made again."""
+    memora = corner.memora
+    await corner.remember("I like tea", external_id="talk")
+    grown = [{"role": "user", "content": text} for text in ("I like tea", "I have a dog")]
+    outcomes = await asyncio.gather(
+        memora.save_or_update_interaction_and_memories(
+            "acme", corner.user_id, interaction=grown, external_id="talk"
+        ),
+        memora.graph.delete_user_interaction_and_its_memories("acme", corner.user_id, "talk"),
+        return_exceptions=True,
+    )
+    assert not isinstance(outcomes[1], BaseException)
+    assert not isinstance(outcomes[0], BaseException) or isinstance(
+        outcomes[0], (InteractionNotFoundError, ConflictError)
+    )
+    left = await memora.graph.find_interaction(Scope("acme", corner.user_id), "talk")
+    said = {memory.memory for memory in await corner.current()}
+    assert said == (set() if left is None else {"I like tea", "I have a dog"})
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(correct_at_once, id="b28-one-head"),
+        pytest.param(say_at_once, id="b28-one-memory"),
+        pytest.param(delete_while_updating, id="b17-delete"),
+    ],
+)
+def test_b28_b17_interleavings_on_memories(
+    tmp_path: Path,
+    program: Callable[[Corner, random.Random], Awaitable[None]],
+    seed: int,
+    nightly: bool,
+    score: Score,
+) -> None:
+    total = 20 * MEMORY_PROGRAMS if nightly else MEMORY_PROGRAMS
+    numbers = range(seed, seed + total)
+    with stepped(seed) as loop:
+        graph = pausing(SQLiteGraph)(None)
+        loop.run_until_complete(on_each(loop, graph, tmp_path / "v", numbers, program))
+    score("R3", programs=total, violations=0, seed=seed)
+
+
+# Threads and processes
+
+
+def test_b28_threads_of_one_process_share_a_store_that_another_one_is_refused(
+    tmp_path: Path, nightly: bool, score: Score
+) -> None:
+    path, rounds = tmp_path / "store", 100 if nightly else 12
+    command = [sys.executable, "-m", "tests.reliability.intruder", str(path), str(os.getpid())]
+    with SyncMemora.embedded(path, embedder="hashing") as memora:
+        memora.for_user("jake", org_id="acme").ensure()
+        memora.graph.create_interaction("acme", "jake", external_id="shared")
+
+        def work(thread: int) -> int:
+            conflicts = 0
+            for number in range(rounds):
+                text = f"thread {thread} says {number}"
+                while True:
+                    known = memora.graph.get_interaction("acme", "jake", "shared")
+                    said = [message.as_message() for message in known.messages]
+                    try:
+                        memora.save_or_update_interaction_and_memories(
+                            "acme",
+                            "jake",
+                            interaction=[*said, {"role": "user", "content": text}],
+                            interaction_id="shared",
+                            expected_revision=known.revision,
+                            idempotency_key=text,
+                        )
+                    except ConflictError:
+                        conflicts += 1
+                        continue
+                    break
+            return conflicts
+
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as intruder:
+            with ThreadPoolExecutor(4) as threads:
+                conflicts = sum(threads.map(work, range(4)))
+            assert intruder.stdout is not None
+            refused = int(intruder.stdout.read())
+            assert intruder.wait() == 0
+        said = {m.content for m in memora.graph.get_interaction("acme", "jake", "shared").messages}
+        assert said == {f"thread {t} says {n}" for t in range(4) for n in range(rounds)}
+        assert memora.doctor().clean
+    assert refused > 0
+    score("R3", thread_saves=4 * rounds, conflicts=conflicts, refused=refused, violations=0)
+
+
+# The same on a server
+
+
+@pytest.mark.neo4j
+async def test_b25_b26_histories_on_neo4j_are_linearizable(
+    neo4j_server: Neo4jServer, tmp_path: Path, seed: int, nightly: bool, score: Score
+) -> None:
+    """Here the server's locks decide, so the order is not repeatable; the check is the same."""
+
+    class Probed(Probing, Neo4jGraphInterface):
+        pass
+
+    graph = Probed(
+        neo4j_server.uri,
+        neo4j_server.username,
+        str(neo4j_server.password),
+        neo4j_server.database,
+    )
+    graph.rng = random.Random(f"{seed} answers")
+    org_id = f"lin-{RandomIds().short()}"
+    total, calls = 500 if nightly else 60, 0
+    async with Memora(RowsIndex(tmp_path / "vectors"), graph) as memora:
+        await memora.for_user("jake", org_id=org_id).ensure()
+        for number in range(total):
+            program = Program(memora, org_id, f"talk-{number}", random.Random(f"{seed} {number}"))
+            graph.loses = 0.15 if number % 3 == 0 else 0.0
+            await program.play()
+            assert linearizable(program.history), (number, program.history)
+            calls += len(program.history)
+        graph.loses = 0.0
+        await memora.graph.delete_organization(org_id)
+    score("R3", neo4j_histories=total, calls=calls, violations=0, seed=seed)
