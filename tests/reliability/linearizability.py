@@ -120,7 +120,10 @@ def _window(call: Call, progress: _Begun | str) -> tuple[int, int]:
         return call.called, call.returned
     if progress == "":
         return call.called, call.returned if call.began is None else call.began
-    return call.called if call.writing is None else call.writing, call.returned
+    # The interaction that a save had found may have been gone before it tried to write.
+    if call.writing is None or call.answer is Answer.MISSING:
+        return call.called, call.returned
+    return call.writing, call.returned
 
 
 def linearizable(history: Sequence[Call], initial: State = None) -> bool:
