@@ -476,3 +476,30 @@ async def test_b65_updated_at_never_goes_back(world: World) -> None:
     assert second.updated_at > first.updated_at
     assert second.created_at == first.created_at == MAY
     assert second.last_activity_at == MAY
+
+
+@pytest.mark.parametrize("with_model", [False, True], ids=["verbatim", "model"])
+async def test_b28_concurrent_saves_of_one_statement_make_one_memory(
+    worlds: Worlds, with_model: bool
+) -> None:
+    """Whoever is second finds the first one's memory when it plans again, without another call."""
+    model = ScriptedBackendLLM(extracting("[[user]] likes tea"))
+    world = await worlds.open(extraction=model if with_model else None)
+    await asyncio.gather(*(world.save("I like tea") for _ in range(6)))
+    [memory] = await world.memories()
+    read = await world.memora.graph.get_user_memory("acme", "jake", memory.memory_id)
+    assert len(read.message_sources) == 6
+    assert len(model.asked_for("MemoryExtractionResponse")) == (6 if with_model else 0)
+
+
+async def test_b28_a_memory_conflict_is_planned_again_also_under_an_expected_revision(
+    worlds: Worlds,
+) -> None:
+    """The caller's revision still holds, so it is not the caller's conflict."""
+    world = await worlds.open()
+    first, second = await world.save("a"), await world.save("b")
+    await asyncio.gather(
+        world.save("a", "I like tea", interaction_id=first, expected_revision=1),
+        world.save("b", "I like tea", interaction_id=second, expected_revision=1),
+    )
+    assert await world.current() == ["I like tea", "a", "b"]

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/reliability/"
 # Suites that live where they belong; of these the card has a row per file.
 ELSEWHERE = {"tests/contract/": "R14", "tests/docs/": "R15"}
+# Where tests count; those of the second folder start real processes.
+COUNTED = (SUITE, "tests/e2e/")
 FILE = ROOT / ".cache" / "scorecard.json"
 PROPERTY = "score"
 # The worst first, but for a skipped one beside others: a file of which something ran has run.
@@ -121,7 +123,7 @@ def pytest_runtest_makereport(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Remember where a test is, for those that are skipped before they can say it."""
     for item in items:
-        if item.nodeid.startswith(SUITE):
+        if item.nodeid.startswith(COUNTED):
             suites = [mark.args[0] for mark in item.iter_markers("suite")]
             item.user_properties.append((PROPERTY, {"suite": suites[0] if suites else ""}))
 
@@ -137,7 +139,7 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         suite = next((ELSEWHERE[f] for f in ELSEWHERE if report.nodeid.startswith(f)), "")
-        if report.nodeid.startswith(SUITE):
+        if report.nodeid.startswith(COUNTED):
             row = self._rows.setdefault(report.nodeid, Row(report.nodeid))
         elif suite:
             row = self._of_files.setdefault(report.nodeid, Row(report.nodeid, suite))
