@@ -2113,9 +2113,8 @@ class Memora:
     ) -> int:
         """Make all vectors again from the graph, also by another model; no language model is asked.
 
-        Recalls are answered by the old vectors until all new ones are there, and what is written
-        meanwhile is in both. Whatever ends this early leaves the old ones in use. For a store
-        that another embedder made, set up the graph alone before.
+        Recalls are answered by the old vectors until all new ones are there; whatever ends this
+        early leaves them in use. For a store of another embedder, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.

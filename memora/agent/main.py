@@ -10,7 +10,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from memora._logging import enable_console
-from memora.agent import context, direct, jobs, preview, recall, save, search_queries, sources
+from memora.agent import (
+    context,
+    direct,
+    jobs,
+    preview,
+    recall,
+    reindex,
+    save,
+    search_queries,
+    sources,
+)
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
@@ -842,9 +852,8 @@ class Memora:
     ) -> int:
         """Make all vectors again from the graph, also by another model; no language model is asked.
 
-        Recalls are answered by the old vectors until all new ones are there, and what is written
-        meanwhile is in both. Whatever ends this early leaves the old ones in use. For a store
-        that another embedder made, set up the graph alone before.
+        Recalls are answered by the old vectors until all new ones are there; whatever ends this
+        early leaves them in use. For a store of another embedder, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.
@@ -858,25 +867,7 @@ class Memora:
             EmbeddingError: The model failed.
             VectorDBError: The vector store failed.
         """
-        made = self._embedder(embedder) if isinstance(embedder, str) else None
-        try:
-            done = await reindexing.reindex(
-                self._ports.graph,
-                self._ports.vector,
-                on_progress,
-                embedder=made if isinstance(embedder, str) else embedder,
-            )
-        except BaseException:
-            if made is not None:
-                await made.close()
-            raise
-        await self._ports.graph.drain_outbox()
-        return done
-
-    def _embedder(self, name: str) -> BaseEmbedder:
-        if self._embedder_named is None:
-            raise InvalidInputError("embedder", "an object, where the engine was made of stores")
-        return self._embedder_named(name)
+        return await reindex.reindex(self._ports, on_progress, embedder, self._embedder_named)
 
     async def export_to(
         self,
