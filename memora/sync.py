@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
+    from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
         DeleteCounts,
@@ -288,6 +289,52 @@ class BoundMemora:
     def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""
         return self._background.run(self._wrapped.memory_history(memory_id))
+
+    def memories_by_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first."""
+        return self._background.run(
+            self._wrapped.memories_by_source(
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                current_only=current_only,
+                skip=skip,
+                limit=limit,
+            )
+        )
+
+    def rollback_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in."""
+        return self._background.run(
+            self._wrapped.rollback_source(
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                author=author,
+                dry_run=dry_run,
+            )
+        )
 
     def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""
@@ -912,6 +959,50 @@ class GraphDB:
         and a `sync` entry names them.
         """
         return self._background.run(self._wrapped.purge_memories(scope, memory_ids, now))
+
+    def list_source_memories(
+        self, scope: Scope, selector: SourceSelector, *, current_only: bool, skip: int, limit: int
+    ) -> list[Memory]:
+        """Return a page of the user's memories that come from a source, newest first.
+
+        A source that is not the user's, or not there, has none. An agent in the scope does not
+        narrow.
+        """
+        return self._background.run(
+            self._wrapped.list_source_memories(
+                scope, selector, current_only=current_only, skip=skip, limit=limit
+            )
+        )
+
+    def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        """Take a source out of the user's memories, chain by chain, as if it had never been there.
+
+        Unfinished jobs of the source are closed first (`core.withdrawal.cancelled`), then every
+        chain is changed as `core.withdrawal.decide` says, in transactions of bounded size; each
+        also holds the tombstones of what it unlinks, if they are wanted, and a `sync` entry. A
+        repetition finds what is done and goes on. Transcripts stay.
+
+        Args:
+            scope: Owner.
+            selector: The source.
+            now: Store time.
+            leave_tombstones: Whether the same statements must not be extracted again from the
+                same messages.
+            dry_run: Write nothing, and return what would be done.
+        """
+        return self._background.run(
+            self._wrapped.withdraw(
+                scope, selector, now, leave_tombstones=leave_tombstones, dry_run=dry_run
+            )
+        )
 
     def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
@@ -1861,6 +1952,101 @@ class Memora:
             MemoryNotFoundError: The user has no such memory.
         """
         return self._background.run(self._wrapped.memory_history(org_id, user_id, memory_id))
+
+    def memories_by_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first; give exactly one source.
+
+        A memory comes from a source in which it was obtained, or of which it has a source message.
+        A version made by hand comes from its author. An unknown source has no memories.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            current_only: Without the versions that are history.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.memories_by_source(
+                org_id,
+                user_id,
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                current_only=current_only,
+                skip=skip,
+                limit=limit,
+            )
+        )
+
+    def rollback_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in; give exactly one source.
+
+        Versions that came from it alone are removed with text and vectors, and what they had
+        superseded is current again. What another source states too, or somebody made by hand,
+        stays and only loses its links to the source's messages. Extractions of the source that
+        are not done are cancelled, and what it said is not extracted again from these messages.
+        The transcripts stay. An unknown source changes nothing; a repetition finishes what was
+        interrupted.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            author: Who asks for it; kept in the receipt.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.rollback_source(
+                org_id,
+                user_id,
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                author=author,
+                dry_run=dry_run,
+            )
+        )
 
     def list_jobs(
         self,
