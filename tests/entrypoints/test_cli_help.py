@@ -34,6 +34,7 @@ def test_these_are_the_commands() -> None:
         "memories",
         "history",
         "interaction",
+        "rollback",
         "jobs",
         "jobs resume",
         "outbox",

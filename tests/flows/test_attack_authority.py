@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from memora.schema.models import Memory
 from memora.testing.fakes import Answer, Call, ScriptedBackendLLM
 from tests.flows.conftest import World, Worlds
 
@@ -130,18 +131,23 @@ async def test_d12_no_verdict_of_a_model_reaches_across_agents(
     model = Obedient()
     world = await worlds.open(extraction=ScriptedBackendLLM(model))
     await world.memora.graph.create_agent(world.org_id, "Other", agent_id="other")
-    for text, by, across in ((NUTS, "other", True), (NO_NUTS, agent, False)):
-        model.verdict = verdict
+    model.verdict = verdict
+
+    async def says(text: str, by: str | None) -> list[Memory]:
         model.finds = [found(text, 0)]
         await world.memora.save_or_update_interaction_and_memories(
             world.org_id,
             world.user_id,
             by,
             [{"role": "user", "content": text}],
-            update_across_agents=across,
+            update_across_agents=False,
         )
-    agents = {memory.memory: memory.agent_id for memory in await world.memories()}
-    assert agents["Jake is allergic to nuts"] == "other"
+        return await world.memories()
+
+    (theirs,) = await says(NUTS, "other")
+    await says(NO_NUTS, agent)
+    (unchanged,) = [m for m in await world.memories() if m.memory_id == theirs.memory_id]
+    assert unchanged == theirs
     assert await world.current() == ["Jake can eat nuts", "Jake is allergic to nuts"]
     assert (await world.memora.doctor()).clean
 

@@ -127,9 +127,11 @@ async def test_b28_what_was_built_on_a_version_that_is_taken_back_is_planned_aga
         while not slow.calls:
             await asyncio.sleep(0)
         gate.set()
+        gate.clear()  # the next question waits again
         while len(slow.calls) < 2:
             await asyncio.sleep(0)
         await world.memora.rollback_source(world.org_id, world.user_id, interaction_id=evil)
+        gate.set()
         await saving
         assert await world.current() == ["Jake lives in Rome"]
         assert (await world.memora.doctor()).clean
