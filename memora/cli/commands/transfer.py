@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,6 @@ from memora.cli.boundary import NEGATIVE
 from memora.cli.options import JsonOption, PathOption
 from memora.cli.output import console, emit_json, print_notes
 from memora.cli.session import run
-from memora.ops.export import Progress as Told
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file.")]
 DirectoryArgument = Annotated[
@@ -105,7 +104,7 @@ def restore(
 
 
 @contextmanager
-def _counting(what: str, *, quiet: bool) -> Generator[Told]:
+def _counting(what: str, *, quiet: bool) -> Generator[Callable[[int], None]]:
     """Show how many records are done, where somebody looks."""
     err = console(stderr=True)
     columns = (
