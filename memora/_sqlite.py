@@ -318,7 +318,7 @@ class SqliteStore:
                 )
                 self._submit(lambda: self._opened().backup(connection)).result()
                 return connection
-            connection = connect_to_read(self._path.resolve())
+            connection = connect_to_read(self._path)
             connection.execute("BEGIN")
             # A transaction's state is that of its first look.
             _scalar(connection, "SELECT count(*) FROM sqlite_master")
@@ -439,7 +439,7 @@ class _Reader:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a connection that cannot write."""
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro",
+        f"{path.resolve().as_uri()}?mode=ro",
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         cached_statements=256,
