@@ -280,6 +280,11 @@ class SqliteStore:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
 
+    def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
+        # What a snapshot holds cannot be moved; waiting for it would only be waiting.
+        if not self._snapshots:
+            self._try_checkpoint(connection)
+
     def _open(self) -> None:
         if self._connection is not None:
             return
@@ -293,7 +298,7 @@ class SqliteStore:
             _configure(connection)
             self._bring_up_to_date(connection)
             _tell_about_version()
-            stack.callback(self._try_checkpoint, connection)
+            stack.callback(self._checkpoint_at_end, connection)
             if self._path is not None:
                 self._reader = stack.enter_context(_Reader(Path(target)))
             self._connection = connection
