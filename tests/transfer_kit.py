@@ -173,7 +173,7 @@ TIME = "2024-02-03T04:05:06.000007Z"
 LATER = "2024-03-03T04:05:06Z"
 
 
-def organization(org_id: str = "full", **fields: Any) -> bytes:
+def organization(org_id: object = "full", **fields: Any) -> bytes:
     """Return the line of an organization."""
     known = {"org_id": org_id, "org_name": "Full", "created_at": TIME}
     return line("organization", **(known | fields))

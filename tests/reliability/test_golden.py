@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
@@ -163,7 +163,7 @@ def contents(path: Path) -> tuple[str, ...]:
         return (*map(str, stamps), *database.iterdump())
 
 
-def crash_at(statement: int, work: Callable[[], Awaitable[None]]) -> int:
+def crash_at(statement: int, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run work in a child that dies before its n-th statement; return the child's exit code."""
     with warnings.catch_warnings():
         # The child opens its own database and threads, and does nothing else.

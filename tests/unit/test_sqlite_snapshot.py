@@ -194,7 +194,9 @@ async def test_a_write_beside_a_replacement_comes_before_or_after_it(store, copy
     assert await store.read(names) in (["copied"], ["after", "copied"])
 
 
-def test_a_process_that_dies_in_a_replacement_leaves_the_old_or_the_new(tmp_path, package):
+def test_a_process_that_dies_in_a_replacement_leaves_the_old_or_the_new(
+    tmp_path, package, monkeypatch
+):
     """The whole replacement is one transaction of the store."""
 
     async def make():
@@ -209,7 +211,7 @@ def test_a_process_that_dies_in_a_replacement_leaves_the_old_or_the_new(tmp_path
         store = SqliteStore(tmp_path / "x.db", application_id=APPLICATION_ID, migrations=package)
         await store.open()
         await store.write(insert("mine"))
-        store._bring_up_to_date = lambda _connection: os._exit(9)
+        monkeypatch.setattr(store, "_bring_up_to_date", lambda _connection: os._exit(9))
         await store.replace(tmp_path / "copy.db")
 
     async def look():
