@@ -280,6 +280,11 @@ class SqliteStore:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
 
+    def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
+        # What a snapshot holds cannot be moved; waiting for it would only be waiting.
+        if not self._snapshots:
+            self._try_checkpoint(connection)
+
     def _open(self) -> None:
         if self._connection is not None:
             return
@@ -293,7 +298,7 @@ class SqliteStore:
             _configure(connection)
             self._bring_up_to_date(connection)
             _tell_about_version()
-            stack.callback(self._try_checkpoint, connection)
+            stack.callback(self._checkpoint_at_end, connection)
             if self._path is not None:
                 self._reader = stack.enter_context(_Reader(Path(target)))
             self._connection = connection
@@ -318,7 +323,7 @@ class SqliteStore:
                 )
                 self._submit(lambda: self._opened().backup(connection)).result()
                 return connection
-            connection = connect_to_read(self._path.resolve())
+            connection = connect_to_read(self._path)
             connection.execute("BEGIN")
             # A transaction's state is that of its first look.
             _scalar(connection, "SELECT count(*) FROM sqlite_master")
@@ -439,7 +444,7 @@ class _Reader:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a connection that cannot write."""
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro",
+        f"{path.resolve().as_uri()}?mode=ro",
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         cached_statements=256,

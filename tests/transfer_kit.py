@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,7 +92,7 @@ async def on_servers(server: Neo4jServer) -> AsyncIterator[Memora]:
         await client.close()
 
 
-async def furnish(memora: Memora, org_id: str = "acme") -> None:
+async def furnish(memora: Memora, org_id: str = "acme", *, texts: Sequence[str] = TEXTS) -> None:
     """Live in a store for a while: everything that leaves a record has happened."""
     graph = memora.graph
     await graph.create_organization("Acme, Inc.", org_id=org_id)
@@ -147,7 +147,7 @@ async def furnish(memora: Memora, org_id: str = "acme") -> None:
     await memora.save_or_update_interaction_and_memories(
         org_id,
         "\uff21\U0001f600",
-        interaction=[{"role": "user", "content": text} for text in TEXTS],
+        interaction=[{"role": "user", "content": text} for text in texts],
         title=NAMES[1],
     )
     await graph.create_interaction(org_id, "ann", external_id="empty")
@@ -173,7 +173,7 @@ TIME = "2024-02-03T04:05:06.000007Z"
 LATER = "2024-03-03T04:05:06Z"
 
 
-def organization(org_id: str = "full", **fields: Any) -> bytes:
+def organization(org_id: object = "full", **fields: Any) -> bytes:
     """Return the line of an organization."""
     known = {"org_id": org_id, "org_name": "Full", "created_at": TIME}
     return line("organization", **(known | fields))

@@ -8,7 +8,7 @@ import typer
 
 from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
-from memora.cli.commands import reading, upkeep, work
+from memora.cli.commands import reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
 from memora.cli.commands.rollback import rollback
 
@@ -76,6 +76,12 @@ app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
 app.command(
     epilog="Example: memora reindex --path ./memory --embedder openai:text-embedding-3-small"
 )(upkeep.reindex)
+app.command(epilog="Example: memora export acme.jsonl --path ./memory --org acme")(transfer.export)
+app.command(name="import", epilog="Example: memora import acme.jsonl --path ./other")(
+    transfer.import_file
+)
+app.command(epilog="Example: memora backup ./monday --path ./memory")(transfer.backup)
+app.command(epilog="Example: memora restore ./monday --path ./restored")(transfer.restore)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from memora.errors import SchemaVersionError, TransferError
+from memora.errors import MemoraError, SchemaVersionError, TransferError
 from memora.graph_db.base import BaseGraphDB
 from memora.ops._files import NewFile, digest, sync_directory, translated
 from memora.ops.doctor import Diagnosis, diagnose
@@ -133,7 +133,11 @@ async def _replace(graph: BaseGraphDB, vector: BaseVectorDB, directory: Path) ->
         raise not_empty(organization.org_id)
     # The graph comes last: as long as it is empty, the call can be made again.
     is_taken = await vector.replace_with(directory / VECTORS)
-    await graph.replace_with(directory / GRAPH)
+    try:
+        await graph.replace_with(directory / GRAPH)
+    except MemoraError:
+        await vector.clear()
+        raise
     return 0 if is_taken else await reindex(graph, vector)
 
 

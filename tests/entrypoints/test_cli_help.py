@@ -42,6 +42,10 @@ def test_these_are_the_commands() -> None:
         "outbox retry",
         "doctor",
         "reindex",
+        "export",
+        "import",
+        "backup",
+        "restore",
     }
 
 

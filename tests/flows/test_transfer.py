@@ -337,9 +337,12 @@ async def test_a_full_disk_leaves_the_old_export(
 async def test_a_cancelled_export_leaves_nothing(source: Memora, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    task: asyncio.Task[Any] = asyncio.create_task(
-        source.export_to(folder / "x", on_progress=lambda _count: task.cancel())
-    )
+    task: asyncio.Task[Any]
+
+    def cancel(_count: int) -> None:
+        task.cancel()
+
+    task = asyncio.create_task(source.export_to(folder / "x", on_progress=cancel))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert list(folder.iterdir()) == []
