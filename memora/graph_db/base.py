@@ -48,7 +48,6 @@ from memora.schema.write_plan import (
 )
 from memora.vector_db.base import BaseVectorDB
 
-
 # How often an interaction is read that others change meanwhile.
 _READS = 8
 
