@@ -28,17 +28,13 @@ pytestmark = [
 ]
 
 
-def save_and_die(path: Path, first: int, rng: random.Random, *, with_model: bool) -> int | None:
-    """Let a process save from step `first` on, and kill it; return the last acknowledged step."""
-    command = [sys.executable, "-m", "tests.e2e.saver", str(path), str(first)]
+def save_and_die(command: list[str], rng: random.Random) -> int | None:
+    """Let a process save, and kill it; return the last acknowledged step."""
     wanted = rng.choice([0, 1, 2, 5, 10, 20])
     pause = rng.uniform(0, 0.03) if wanted else rng.uniform(0, 0.6)
     last: int | None = None
     with subprocess.Popen(
-        [*command, *(["model"] if with_model else [])],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for _acknowledgement in range(wanted):
@@ -108,7 +104,8 @@ def test_b35_killed_saves_lose_nothing_and_repeat_nothing(
     last = -1
     rounds = MANY_ROUNDS if nightly else ROUNDS
     for number in range(rounds):
-        acknowledged = save_and_die(path, last + 1, rng, with_model=with_model)
+        command = ["tests.e2e.saver", str(path), str(last + 1), *["model"] * with_model]
+        acknowledged = save_and_die(command, rng)
         last = last if acknowledged is None else acknowledged
         if path.exists():
             check(path, last, with_model=with_model)

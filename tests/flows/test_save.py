@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -503,3 +504,26 @@ async def test_b28_a_memory_conflict_is_planned_again_also_under_an_expected_rev
         world.save("b", "I like tea", interaction_id=second, expected_revision=1),
     )
     assert await world.current() == ["I like tea", "a", "b"]
+
+
+async def test_b27_an_interaction_comes_with_the_messages_of_its_revision(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes after the interaction was found and before its messages are read."""
+    interaction_id = await world.save("a")
+    graph = world.memora.graph
+    read_messages = graph.read_messages
+
+    async def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        await world.save("a", "b", interaction_id=interaction_id)
+        return await read_messages(*arguments)
+
+    for read_all in (False, True):
+        monkeypatch.setattr(graph, "read_messages", interrupted)
+        if read_all:
+            [found] = await graph.get_all_user_interactions("acme", "jake", with_messages=True)
+        else:
+            found = await graph.get_interaction("acme", "jake", interaction_id)
+        assert (found.revision, found.message_count) == (2, 4)
+        assert len(found.messages or []) == 4

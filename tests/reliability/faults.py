@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest import mock
 
 from memora.errors import LLMConnectionError, VectorDBConnectionError, VectorDBError
@@ -166,7 +166,9 @@ def watched(store: type[T], port: type[Any], injector: Injector) -> type[T]:
     names = sorted(port.__abstractmethods__ - {"close"})
     title = "graph" if issubclass(port, BaseGraphDB) else "vectors"
     methods = {name: _watched(f"{title}.{name}", getattr(store, name)) for name in names}
-    return type(f"Watched{store.__name__}", (store,), {**methods, "injector": injector})
+    return cast(
+        "type[T]", type(f"Watched{store.__name__}", (store,), {**methods, "injector": injector})
+    )
 
 
 def watched_graph(injector: Injector) -> type[SQLiteGraph]:

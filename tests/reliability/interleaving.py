@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest import mock
 
 from memora.graph_db.base import BaseGraphDB
@@ -128,4 +128,4 @@ def pausing(graph: type[T]) -> type[T]:
     """Return a subclass whose primitives wait until the loop chooses them."""
     names = BaseGraphDB.__abstractmethods__ - {"close", "setup"}
     methods = {name: _pausing(getattr(graph, name)) for name in sorted(names)}
-    return type(f"Pausing{graph.__name__}", (graph,), methods)
+    return cast("type[T]", type(f"Pausing{graph.__name__}", (graph,), methods))

@@ -512,7 +512,7 @@ def test_b28_threads_of_one_process_share_a_store_that_another_one_is_refused(
                 text = f"thread {thread} says {number}"
                 while True:
                     known = memora.graph.get_interaction("acme", "jake", "shared")
-                    said = [message.as_message() for message in known.messages]
+                    said = [message.as_message() for message in known.messages or []]
                     try:
                         memora.save_or_update_interaction_and_memories(
                             "acme",
@@ -534,7 +534,8 @@ def test_b28_threads_of_one_process_share_a_store_that_another_one_is_refused(
             assert intruder.stdout is not None
             refused = int(intruder.stdout.read())
             assert intruder.wait() == 0
-        said = {m.content for m in memora.graph.get_interaction("acme", "jake", "shared").messages}
+        shared = memora.graph.get_interaction("acme", "jake", "shared")
+        said = {message.content for message in shared.messages or []}
         assert said == {f"thread {t} says {n}" for t in range(4) for n in range(rounds)}
         assert memora.doctor().clean
     assert refused > 0
