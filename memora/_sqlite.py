@@ -179,9 +179,22 @@ class SqliteStore:
         self._submit(self._commit_waiting)
         return await _settled(waiting.future)
 
-    async def checkpoint(self) -> None:
-        """Move everything into the database file and empty its log, as after an erasure."""
-        await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+    async def checkpoint(self) -> bool:
+        """Move everything into the database file and empty its log, as after an erasure.
+
+        Returns:
+            Whether the log is empty: somebody who reads for long keeps it.
+        """
+        return await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+
+    async def scrub(self) -> bool:
+        """Empty the log and the page caches: both may hold what was deleted.
+
+        Returns:
+            Whether the log is empty.
+        """
+        await self.read(_shrink)
+        return await asyncio.wrap_future(self._submit(self._scrub))
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -237,12 +250,20 @@ class SqliteStore:
             self._try_checkpoint(connection)
             connection.execute("PRAGMA busy_timeout = 10000")
 
-    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _scrub(self) -> bool:
+        connection = self._opened()
+        with self._errors_translated():
+            _shrink(connection)
+        return self._try_checkpoint(connection)
+
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> bool:
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, *_pages = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
+            return False
+        return not busy
 
     def _open(self) -> None:
         if self._connection is not None:
@@ -398,6 +419,10 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA shrink_memory")
 
 
 def _scalar(connection: sqlite3.Connection, query: str) -> int:

@@ -6,7 +6,7 @@ what it expects to find, and either all of it is written or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -253,10 +253,23 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """What a delete removed from the graph."""
+    """Records by kind: what a delete removed from the graph, or what `count_records` found."""
 
     interactions: int = 0
     messages: int = 0
     memories: int = 0
     agents: int = 0
     users: int = 0
+    jobs: int = 0
+    idempotency_keys: int = 0
+    tombstones: int = 0
+    outbox_entries: int = 0
+    organizations: int = 0
+
+    def __add__(self, other: DeleteCounts) -> DeleteCounts:
+        return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def total(self) -> int:
+        """The sum over all kinds."""
+        return sum(astuple(self))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
-from memora.errors import StoreLockedError, VectorDBError
+from memora.errors import StoreLockedError, VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument, Encoder, check_stamp
@@ -111,6 +111,11 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def remove_organization(self, org_id: str) -> None:
         await self._to_the_end(self._remove_tenant(OrganizationScope(org_id)))
 
+    async def count(self, scope: SearchScope) -> int:
+        rows, shard = self._opened()
+        # The shard follows the rows; what only one of them has is there all the same.
+        return max(await rows.count_of(scope), await self._in_engine(shard.count, scope))
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         rows, _ = self._opened()
         return await rows.scan(after, limit)
@@ -191,6 +196,7 @@ class EmbeddedVectorDB(BaseVectorDB):
                 self._shard = shard
                 await self._catch_up()
                 if await self._in_engine(shard.count) == await rows.count():
+                    await self._remove_other_shards(rows)
                     return
                 reason = "its number of points is wrong"
             except StoreLockedError:
@@ -218,13 +224,18 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
         self._check_process()
+        self._encoder.forget()
         async with self._changing:
             rows, shard = self._opened()
             removed, must_rewrite = await rows.remove_tenant(scope)
             await self._delete(shard, removed)
             if must_rewrite:
                 await self._rewrite()
-        await rows.checkpoint()
+            else:
+                # A rewrite that was interrupted may have left the old shard beside the new one.
+                await self._remove_other_shards(rows)
+        if not await rows.scrub():
+            raise VectorDBConnectionError("embedded", "a long read keeps what was deleted")
 
     async def _clear(self) -> None:
         self._check_process()
@@ -233,7 +244,7 @@ class EmbeddedVectorDB(BaseVectorDB):
             rows = await self._open_rows()
             await rows.reset(stamp)
             await self._replace_shard(stamp.dimensions)
-        await rows.checkpoint()
+        await rows.scrub()
 
     async def _rewrite_now(self) -> None:
         self._check_process()
@@ -262,7 +273,12 @@ class EmbeddedVectorDB(BaseVectorDB):
         old, self._shard = self._shard, new
         if old is not None:
             await self._in_engine(old.close)
-        await self._in_engine(_remove_others, self._folder(), number)
+        await self._remove_other_shards(rows)
+
+    async def _remove_other_shards(self, rows: VectorRows) -> None:
+        number = (await rows.state()).shard
+        if number is not None:
+            await self._in_engine(_remove_others, self._folder(), number)
 
     async def _catch_up(self) -> None:
         """Bring the shard to the rows' state; the lock is held."""
@@ -333,7 +349,12 @@ def _free_number(folder: Path) -> int:
 def _remove_others(folder: Path, number: int) -> None:
     for path in _shards(folder):
         if path.name != str(number):
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                # It may hold what was erased: whoever erases must hear of it.
+                reason = f"an old index stays in {path}: {error.strerror}"
+                raise VectorDBConnectionError("embedded", reason) from error
 
 
 def _is_worth_compacting(state: State, count: int) -> bool:

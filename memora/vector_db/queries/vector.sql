@@ -26,3 +26,9 @@ DELETE FROM vector WHERE org_id = :org_id AND user_id = :user_id RETURNING memor
 
 -- name: remove_organization
 DELETE FROM vector WHERE org_id = :org_id RETURNING memory_id;
+
+-- name: count_user
+SELECT count(*) FROM vector WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: count_organization
+SELECT count(*) FROM vector WHERE org_id = :org_id;
