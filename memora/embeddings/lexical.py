@@ -48,7 +48,7 @@ class LexicalEncoder:
 
     def forget(self) -> None:
         """Drop the words that are kept for their stems."""
-        self._stemmer.stem.cache_clear()
+        self._stemmer.forget()
         _index.cache_clear()
 
     def terms(self, text: str) -> list[str]:

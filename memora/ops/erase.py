@@ -108,6 +108,7 @@ async def erase(graph: BaseGraphDB, vector: BaseVectorDB, scope: SearchScope) ->
         await handle.drain_outbox()
         left, vectors = await graph.count_records(scope), await _count(vector, scope)
     scrubbed = await graph.scrub()
+    vector.forget_texts()
     reason = _reason(left, vectors, scrubbed=scrubbed)
     user_id = scope.user_id if isinstance(scope, Scope) else None
     salt = graph.ids.short()

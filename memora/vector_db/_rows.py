@@ -96,6 +96,10 @@ class VectorRows:
         """Close the file."""
         await self._store.close()
 
+    async def checkpoint(self) -> None:
+        """Empty SQLite's log, which may hold what was deleted."""
+        await self._store.checkpoint()
+
     async def scrub(self) -> bool:
         """Empty SQLite's log and caches, which may hold what was erased; False: it could not."""
         return await self._store.scrub()

@@ -120,6 +120,9 @@ class BaseVectorDB(ABC):
                 return found
             after = page[-1].memory_id
 
+    def forget_texts(self) -> None:  # noqa: B027 - not every store keeps any
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+
     @abstractmethod
     async def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""

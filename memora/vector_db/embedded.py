@@ -116,6 +116,9 @@ class EmbeddedVectorDB(BaseVectorDB):
         # The shard follows the rows; what only one of them has is there all the same.
         return max(await rows.count_of(scope), await self._in_engine(shard.count, scope))
 
+    def forget_texts(self) -> None:
+        self._encoder.forget()
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         rows, _ = self._opened()
         return await rows.scan(after, limit)
@@ -214,6 +217,7 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def _remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         rows, _ = self._opened()
         await self._reach(await rows.remove(scope, memory_ids))
+        await rows.checkpoint()
 
     async def _reach(self, change: int) -> None:
         async with self._changing:
@@ -224,7 +228,7 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
         self._check_process()
-        self._encoder.forget()
+        self.forget_texts()
         async with self._changing:
             rows, shard = self._opened()
             removed, must_rewrite = await rows.remove_tenant(scope)

@@ -161,11 +161,11 @@ class QdrantDB(BaseVectorDB):
             )
 
     async def remove_user(self, org_id: str, user_id: str) -> None:
-        self._encoder.forget()
+        self.forget_texts()
         await self._delete(_tenant(Scope(org_id, user_id)))
 
     async def remove_organization(self, org_id: str) -> None:
-        self._encoder.forget()
+        self.forget_texts()
         await self._delete(_tenant(OrganizationScope(org_id)))
 
     async def count(self, scope: SearchScope) -> int:
@@ -174,6 +174,9 @@ class QdrantDB(BaseVectorDB):
                 self.collection_name, count_filter=_tenant(scope), exact=True
             )
         return found.count
+
+    def forget_texts(self) -> None:
+        self._encoder.forget()
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         model_id = self._stamp_of(await self._info()).model_id

@@ -82,5 +82,5 @@ class OrganizationPart(Neo4jBase):
             {"org_id": org_id},
         )
         counts = await erase(self._connection, erasure, records.micros(now))
-        logger.info("erased organization %s", org_id)
+        logger.info("erased an organization")
         return counts

@@ -99,7 +99,7 @@ class UserPart(Neo4jBase):
             _Q["lock_user"], _KINDS, _Q["erase_user"], "users", OutboxOp.DROP_USER, dict(owner)
         )
         counts = await erase(self._connection, erasure, records.micros(now))
-        logger.info("erased user %s of organization %s", scope.user_id, scope.org_id)
+        logger.info("erased a user of organization %s", scope.org_id)
         return counts
 
 

@@ -110,7 +110,9 @@ class InteractionPart(SQLiteBase):
                 jobs += change(connection, _DELETE_JOBS, **ids)
                 interactions += change(connection, _DELETE, **ids)
 
-        return await self._store.write(work)
+        counts = await self._store.write(work)
+        await self._store.checkpoint()
+        return counts
 
 
 def _purge_obtained_in(
