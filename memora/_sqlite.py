@@ -239,7 +239,7 @@ class SqliteStore:
                 write.future.set_exception(error)
             return
         for write in batch:
-            if isinstance(write.error, sqlite3.Error):
+            if isinstance(write.error, sqlite3.Error | UnicodeEncodeError):
                 write.error = self._translated(write.error)
             write.settle()
         self._writes += len(batch)
@@ -338,9 +338,14 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except UnicodeEncodeError as error:
+            # Not chained: the error carries the text.
+            raise self._translated(error) from None
 
-    def _translated(self, error: sqlite3.Error) -> MemoraError:
+    def _translated(self, error: sqlite3.Error | UnicodeEncodeError) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
+        if isinstance(error, UnicodeEncodeError):
+            return self._error(self._backend, "a text that is not valid Unicode")
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _MAY_PASS:
             return self._connection_error(self._backend, _MAY_PASS[code])

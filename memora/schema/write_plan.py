@@ -25,11 +25,11 @@ class NewMessage:
     """
 
     role: str
-    content: str | None
+    content: str | None = field(repr=False)
     prefix_hash: str
-    name: str | None = None
+    name: str | None = field(default=None, repr=False)
     timestamp: datetime | None = None
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class InteractionWrite:
     at: datetime
     agent_id: str | None = None
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] | None = None
+    title: str | None = field(default=None, repr=False)
+    metadata: dict[str, Any] | None = field(default=None, repr=False)
     import_id: str | None = None
     process_id: str | None = None
 
@@ -96,7 +96,7 @@ class MemoryWrite:
     """
 
     memory_id: str
-    text: str
+    text: str = field(repr=False)
     obtained_at: datetime
     chain_id: str
     content_hash: str
@@ -105,9 +105,9 @@ class MemoryWrite:
     sources: tuple[SourceRef, ...] = ()
     memory_type: str = "fact"
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     expires_at: datetime | None = None
     pinned: bool = False
     source_role: str = "user"
@@ -115,7 +115,7 @@ class MemoryWrite:
     external_id: str | None = None
     import_id: str | None = None
     process_id: str | None = None
-    author: str | None = None
+    author: str | None = field(default=None, repr=False)
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
     successor_id: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from memora.core.indexing import TEXT_RECIPE, payload
@@ -41,7 +41,7 @@ class EncodedDocument:
     user_id: str
     dense: NDArray[np.float32]
     lexical: SparseVector
-    payload: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,7 +288,7 @@ def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
     for condition in conditions:
         fields = KEYWORD_FIELDS if isinstance(condition, AnyOf) else NUMBER_FIELDS
         if condition.field not in fields:
-            raise InvalidInputError("conditions", f"on {', '.join(fields)}", got=condition.field)
+            raise InvalidInputError("conditions", f"on {', '.join(fields)}")
     return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 

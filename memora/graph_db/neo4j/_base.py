@@ -95,8 +95,9 @@ def translated(error: Exception) -> MemoraError:
         code = error.code or "no code"
         passing = error.is_retryable() or code.startswith(_PASSING_CODES)
         return (GraphDBConnectionError if passing else GraphDBError)(BACKEND, f"{name} ({code})")
-    # What the driver says by itself names addresses and settings, but no stored value.
-    reason = f"{name}: {error}".partition("\n")[0]
+    # What the driver says by itself names addresses and settings, but no stored value; where it
+    # quotes the whole URI, there may be a password in it.
+    reason = f"{name}: {error}".partition("\n")[0].partition(" Given URI")[0]
     if _PASSING_CLASSES & {cls.__name__ for cls in type(error).__mro__}:
         return GraphDBConnectionError(BACKEND, reason)
     return GraphDBError(BACKEND, reason if isinstance(error, ConfigurationError) else name)
