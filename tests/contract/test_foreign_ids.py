@@ -82,6 +82,8 @@ FACADE: dict[str, Call] = {
     "delete_memory": lambda m, i: m.delete_memory(i.org_id, i.user_id, i.memory_id),
     "memory_history": lambda m, i: m.memory_history(i.org_id, i.user_id, i.memory_id),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
+    "erase_user": lambda m, i: m.erase_user(i.org_id, i.user_id),
+    "erase_organization": lambda m, i: m.erase_organization(i.org_id),
     "resume_job": lambda m, i: m.resume_job(i.org_id, i.job_id),
 }
 
@@ -204,6 +206,7 @@ OWN_RIGHT = {
     ("graph", "get_all_org_agents", "org_id"),
     ("graph", "list_jobs", "org_id"),
     ("facade", "list_jobs", "org_id"),
+    ("facade", "erase_organization", "org_id"),
     ("vectors", "delete_all_organization_memories", "org_id"),
 }
 TABLES = {"facade": FACADE, "graph": GRAPH, "vectors": VECTORS}
