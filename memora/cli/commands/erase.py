@@ -66,10 +66,15 @@ def erase(
 def _confirm(org: str, user: str | None, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise typer.BadParameter("say --yes: there is nobody to ask")
     subject = f"organization {org!r} with all its users" if user is None else f"user {user!r}"
     typer.confirm(f"Erase {printable(subject)} for good?", abort=True, err=True)
+
+
+def is_terminal() -> bool:
+    """Tell whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 @contextmanager
