@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from memora.ops.erase import ErasureReceipt
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope

@@ -22,6 +22,7 @@ from memora.ops import doctor as doctoring
 from memora.ops import erase as erasing
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
@@ -731,7 +732,7 @@ class Memora:
         """Bring the vector store up to date with the graph; a failing one is reported."""
         return await self._ports.graph.drain_outbox()
 
-    async def erase_user(self, org_id: str, user_id: str) -> erasing.ErasureReceipt:
+    async def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
         """Erase a user with everything that belongs to it, and look whether anything is left.
 
         Repeating the call finishes an erasure that was interrupted, or that had to leave the
@@ -742,11 +743,11 @@ class Memora:
         """
         return await self._erase(Scope(org_id, user_id))
 
-    async def erase_organization(self, org_id: str) -> erasing.ErasureReceipt:
+    async def erase_organization(self, org_id: str) -> ErasureReceipt:
         """Erase an organization with all its users and agents; see `erase_user`."""
         return await self._erase(OrganizationScope(org_id))
 
-    async def _erase(self, scope: SearchScope) -> erasing.ErasureReceipt:
+    async def _erase(self, scope: SearchScope) -> ErasureReceipt:
         receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
         self._transcripts.forget(scope)
         return receipt

@@ -2,81 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any
-
-from memora.core.hashing import exact_hash
 from memora.errors import VectorDBError
 from memora.graph_db.base import BaseGraphDB
+from memora.schema.erasure import ErasureReceipt, GraphErasure, VectorErasure, subject_hash_of
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.write_plan import DeleteCounts
 from memora.vector_db.base import BaseVectorDB
-
-
-@dataclass(frozen=True, slots=True)
-class GraphErasure:
-    """What an erasure did in the graph store.
-
-    Attributes:
-        erased: Records that this call deleted. After an interrupted call: the rest.
-        left: Records that a search found afterwards, outbox entries included.
-        scrubbed: Whether the store's own files were cleaned of deleted records too.
-    """
-
-    erased: DeleteCounts
-    left: DeleteCounts
-    scrubbed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class VectorErasure:
-    """What an erasure did in the vector store.
-
-    Attributes:
-        reachable: Whether it could be asked; if not, the drop waits in the outbox.
-        erased: Vectors that are gone; None when that could not be counted.
-        left: Vectors that a search found afterwards; None when it could not be asked.
-    """
-
-    reachable: bool
-    erased: int | None
-    left: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ErasureReceipt:
-    """What was erased, and what a search in both stores found afterwards.
-
-    It names nobody: who knows the ids can check with `concerns` whom it is about.
-
-    Attributes:
-        subject: `user` or `organization`.
-        subject_hash: Hash of the ids with the salt.
-        salt: Random text of this receipt.
-        started_at, finished_at: Store times.
-        complete: Whether nothing is left.
-        reason: What is left to do, in words, when it is not complete.
-    """
-
-    subject: str
-    subject_hash: str
-    salt: str
-    started_at: datetime
-    finished_at: datetime
-    graph: GraphErasure
-    vectors: VectorErasure
-    complete: bool
-    reason: str | None
-
-    def concerns(self, org_id: str, user_id: str | None = None) -> bool:
-        """Tell whether it is about this user, or, without one, about this organization."""
-        return self.subject_hash == _subject_hash(self.salt, org_id, user_id)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values, to be kept."""
-        times = {name: getattr(self, name).isoformat() for name in ("started_at", "finished_at")}
-        return asdict(self) | times
 
 
 async def erase(graph: BaseGraphDB, vector: BaseVectorDB, scope: SearchScope) -> ErasureReceipt:
@@ -114,7 +45,7 @@ async def erase(graph: BaseGraphDB, vector: BaseVectorDB, scope: SearchScope) ->
     salt = graph.ids.short()
     return ErasureReceipt(
         subject="organization" if user_id is None else "user",
-        subject_hash=_subject_hash(salt, scope.org_id, user_id),
+        subject_hash=subject_hash_of(salt, scope.org_id, user_id),
         salt=salt,
         started_at=started,
         finished_at=graph.clock.now(),
@@ -146,7 +77,3 @@ def _reason(left: DeleteCounts, vectors: int | None, *, scrubbed: bool) -> str |
     if not scrubbed:
         return "a long read keeps deleted records in the store's log; repeat the erasure"
     return None
-
-
-def _subject_hash(salt: str, org_id: str, user_id: str | None) -> str:
-    return exact_hash(salt, org_id, *([] if user_id is None else [user_id]))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 from memora import Memora
 from memora.core.hashing import content_hash
@@ -261,7 +261,7 @@ def die(*_args: Any, **_options: Any) -> Any:
 def _die_in_the_transaction() -> None:
     change = sqlite_user.change
 
-    def until_messages(connection: Any, query: str, **params: Any) -> int:
+    def until_messages(connection: Any, query: LiteralString, **params: Any) -> int:
         if query is sqlite_user._DELETE_MESSAGES:
             die()
         return change(connection, query, **params)

@@ -28,7 +28,7 @@ from memora.core.messages import parse_messages
 from memora.embeddings import HashingEmbedder, hashing, lexical
 from memora.errors import MemoraError, NotFoundError, UserNotFoundError
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
-from memora.ops.erase import ErasureReceipt
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.scope import OrganizationScope, Scope
 from memora.schema.write_plan import (
     DeleteCounts,
@@ -220,16 +220,19 @@ async def test_b83_a_killed_erasure_is_finished_by_the_same_call(
         check=True,
     )
     assert died.stdout.splitlines() == [f"{point} 9" for point in POINTS], died.stderr
+    texts: dict[str, str] = {}
     for point in POINTS:
         place = await places.open(point)
         jake = Subject(place.memora, place.canaries, "jake")
+        texts = jake.mine
         ann = Subject(place.memora, Canaries(places.seed + 1), "ann")
         receipt = await erased(place, jake)
         assert receipt.complete, (point, receipt.reason)
         assert await recalled(place.memora, ann) > 0
         await assert_clean(place.memora)
     # While the stores are still open: nothing of it waits in a log.
-    assert await hits(jake.mine, *folders.values()) == []
+    assert await hits(texts, *folders.values()) == []
+    assert texts
     score("R8", kills=len(POINTS), violations=0, seed=places.seed)
 
 
@@ -283,7 +286,7 @@ async def test_b14_saves_beside_an_erasure_leave_nothing(place: Place, score: Sc
 
     numbers = range(0, 60, 3)
     saves = [save(subject, number) for number in numbers for subject in (jake, ann)]
-    *outcomes, receipt = await asyncio.gather(*saves, erased(place, jake))
+    outcomes, receipt = await asyncio.gather(asyncio.gather(*saves), erased(place, jake))
     theirs, others = outcomes[::2], outcomes[1::2]
     assert set(others) == {"saved"}
     assert set(theirs) <= {"saved", "UserNotFoundError", "InteractionNotFoundError"}

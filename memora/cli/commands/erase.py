@@ -18,7 +18,7 @@ from memora.cli.options import JsonOption, PathOption
 from memora.cli.output import emit_json, print_notes, printable
 from memora.cli.session import run
 from memora.errors import VectorDBError
-from memora.ops.erase import ErasureReceipt
+from memora.schema.erasure import ErasureReceipt
 
 
 def erase(
