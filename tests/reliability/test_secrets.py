@@ -516,17 +516,14 @@ def hostile(canary: str) -> list[Any]:
     """Values that no call takes, each with something in it that must not be shown."""
     return [
         f"{canary}\n",
-        f" {canary} ",
         f"{canary}\ud800",
         canary * 40_000,
-        canary.encode(),
         [canary],
         {canary: canary},
         {"role": canary, "content": canary},
         [{"role": canary, "content": canary}],
         [{"role": "user", "content": {canary: Loud(canary)}}],
         [{"role": "user", "content": canary, "timestamp": canary}],
-        {canary},
         Loud(canary),
         [Loud(canary)],
     ]
