@@ -182,15 +182,30 @@ class SqliteStore:
         self._submit(self._commit_waiting)
         return await _settled(waiting.future)
 
-    async def checkpoint(self) -> None:
-        """Move everything into the database file and empty its log, as after an erasure.
+    async def checkpoint(self) -> bool:
+        """Move everything into the database file and empty its log.
 
         While a snapshot is held the log cannot be emptied: the last one to go makes up for it.
+
+        Returns:
+            Whether the log is empty: somebody who reads for long keeps it.
         """
         if self._snapshots:
             self._owes_checkpoint = True
-            return
-        await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+            return False
+        return await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+
+    async def scrub(self) -> bool:
+        """Empty the log and the page caches: both may hold what was deleted.
+
+        Returns:
+            Whether the log is empty.
+        """
+        await self.read(_shrink)
+        if self._snapshots:
+            self._owes_checkpoint = True
+            return False
+        return await asyncio.wrap_future(self._submit(self._scrub))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Snapshot]:
@@ -262,7 +277,7 @@ class SqliteStore:
                 write.future.set_exception(error)
             return
         for write in batch:
-            if isinstance(write.error, sqlite3.Error):
+            if isinstance(write.error, sqlite3.Error | UnicodeEncodeError):
                 write.error = self._translated(write.error)
             write.settle()
         self._writes += len(batch)
@@ -273,12 +288,20 @@ class SqliteStore:
             self._try_checkpoint(connection)
             connection.execute("PRAGMA busy_timeout = 10000")
 
-    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _scrub(self) -> bool:
+        connection = self._opened()
+        with self._errors_translated():
+            _shrink(connection)
+        return self._try_checkpoint(connection)
+
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> bool:
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, *_pages = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
+            return False
+        return not busy
 
     def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
         # What a snapshot holds cannot be moved; waiting for it would only be waiting.
@@ -387,9 +410,14 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except UnicodeEncodeError as error:
+            # Not chained: the error carries the text.
+            raise self._translated(error) from None
 
-    def _translated(self, error: sqlite3.Error) -> MemoraError:
+    def _translated(self, error: sqlite3.Error | UnicodeEncodeError) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
+        if isinstance(error, UnicodeEncodeError):
+            return self._error(self._backend, "a text that is not valid Unicode")
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _MAY_PASS:
             return self._connection_error(self._backend, _MAY_PASS[code])
@@ -483,6 +511,10 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA shrink_memory")
 
 
 def _scalar(connection: sqlite3.Connection, query: str) -> int:

@@ -23,20 +23,20 @@ class IndexDocument:
     user_id: str
     agent_id: str | None
     interaction_id: str | None
-    dense_text: str
-    lexical_text: str
+    dense_text: str = field(repr=False)
+    lexical_text: str = field(repr=False)
     text_hash: str
     memory_type: str
     obtained_at: datetime
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
     source_role: str = "user"
     archived: bool = False
     expires_at: datetime | None = None
     process_id: str | None = None
     import_id: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memora.testing.vector_clauses.conditions import ConditionClauses
+from memora.testing.vector_clauses.counting import CountingClauses
 from memora.testing.vector_clauses.documents import Reopen
 from memora.testing.vector_clauses.finding import FindingClauses
 from memora.testing.vector_clauses.living import LivingClauses
@@ -14,7 +15,13 @@ __all__ = ["Reopen", "VectorContract"]
 
 
 class VectorContract(
-    FindingClauses, ScopeClauses, ConditionClauses, WritingClauses, LivingClauses, RebuildClauses
+    FindingClauses,
+    ScopeClauses,
+    ConditionClauses,
+    WritingClauses,
+    CountingClauses,
+    LivingClauses,
+    RebuildClauses,
 ):
     """Subclasses bring the fixtures `vectors`, a store that is set up, and `reopen`.
 

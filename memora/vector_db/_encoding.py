@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from memora.core.indexing import TEXT_RECIPE, payload
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
@@ -42,7 +42,7 @@ class EncodedDocument:
     user_id: str
     dense: NDArray[np.float32]
     lexical: SparseVector
-    payload: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,15 @@ class ScoredPoint(Protocol):
     def score(self) -> float: ...
     @property
     def payload(self) -> Mapping[str, Any] | None: ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A lexical encoder that keeps words of the texts it has seen."""
+
+    def forget(self) -> None:
+        """Drop them."""
+        ...
 
 
 class Encoder:
@@ -145,6 +154,12 @@ class Encoder:
     ) -> asyncio.Future[list[SparseVector]]:
         """Encode in a worker thread, while the embedder works in another."""
         return asyncio.get_running_loop().run_in_executor(None, encode, texts)
+
+    def forget(self) -> None:
+        """Drop what both keep of the texts they have seen."""
+        self._embedder.forget()
+        if isinstance(self._lexical, Forgetful):
+            self._lexical.forget()
 
     async def close(self) -> None:
         """Close the embedder if this object opened it."""

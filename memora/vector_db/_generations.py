@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from memora.core.filters import Condition
-from memora.errors import RebuildRunningError, StoreLockedError, VectorDBError
+from memora.errors import (
+    RebuildRunningError,
+    StoreLockedError,
+    VectorDBConnectionError,
+    VectorDBError,
+)
 from memora.schema.index import QueryHits
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument, EncodedQuery, Encoder, check_stamp
@@ -130,7 +135,7 @@ class Generations:
             await rows.reset(stamp)
             generation = (await rows.state()).generation
             await self._replace_shard(rows, generation, stamp.dimensions)
-        await rows.checkpoint()
+        await rows.scrub()
 
     async def replace(self, file: Path) -> bool:
         """Become what a native copy holds; False: it is of another model, and nothing is left."""
@@ -199,6 +204,7 @@ class Generations:
         """Delete vectors of a user, from the staged index too."""
         rows, _ = self.opened()
         await self._reach(await rows.remove(scope, memory_ids))
+        await rows.checkpoint()
 
     async def remove_tenant(self, scope: SearchScope) -> None:
         """Delete all vectors of a tenant, from the staged index too, and their bytes."""
@@ -209,9 +215,28 @@ class Generations:
             await self._delete(index.shard, dropped.in_use)
             if dropped.must_rewrite:
                 await self._rewrite(rows)
+            else:
+                # A rewrite that was interrupted may have left the old shard beside the new one.
+                await self._remove_other_folders()
             if self.staged is not None:
                 await self._renew(self.staged, dropped)
-        await rows.checkpoint()
+        await self._scrub(rows)
+
+    async def count(self, scope: SearchScope) -> int:
+        """Count the vectors of a tenant, also those of a reindex under way."""
+        rows, index = self.opened()
+        # The shard follows the rows; what only one of them has is there all the same.
+        return max(await rows.count_of(scope), await self.shards.run(index.shard.count, scope))
+
+    def forget_texts(self) -> None:
+        """Drop what the models keep in memory of texts."""
+        self.encoder.forget()
+        if self.staged is not None:
+            self.staged.encoder.forget()
+
+    async def _scrub(self, rows: VectorRows) -> None:
+        if not await rows.scrub():
+            raise VectorDBConnectionError("embedded", "a long read keeps what was deleted")
 
     async def _reach(self, change: int) -> None:
         async with self._changing:
@@ -252,7 +277,7 @@ class Generations:
         async with self._changing:
             rows, index = self.opened_staged(staged)
             await self._renew(staged, await rows.remove_tenant(scope, index.generation))
-        await rows.checkpoint()
+        await self._scrub(rows)
         await self._advance(staged)
 
     async def commit(self, staged: Staged) -> None:

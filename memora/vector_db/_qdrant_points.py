@@ -105,6 +105,12 @@ class Points:
         """Delete all points of a tenant."""
         await self._delete(_tenant(scope))
 
+    async def count(self, scope: SearchScope) -> int:
+        """Count the points of a tenant."""
+        with translated():
+            found = await self._client.count(self.name, count_filter=_tenant(scope), exact=True)
+        return found.count
+
     async def scan(self, after: str | None, limit: int, model_id: str) -> list[IndexEntry]:
         """Return stored points in the order of their ids."""
         with translated():

@@ -135,8 +135,12 @@ class VectorRows:
         await self._store.close()
 
     async def checkpoint(self) -> None:
-        """Empty SQLite's log, which may hold what was erased."""
+        """Empty SQLite's log, which may hold what was deleted."""
         await self._store.checkpoint()
+
+    async def scrub(self) -> bool:
+        """Empty SQLite's log and caches, which may hold what was erased; False: it could not."""
+        return await self._store.scrub()
 
     async def state(self) -> State:
         """Return the bookkeeping."""
@@ -148,6 +152,13 @@ class VectorRows:
             lambda connection: connection.execute(
                 _INDEX["count_vectors"], _used(connection)
             ).fetchone()[0]
+        )
+
+    async def count_of(self, scope: SearchScope) -> int:
+        """Return the number of vectors of a user or an organization."""
+        query = _VECTOR["count_user" if isinstance(scope, Scope) else "count_organization"]
+        return await self._store.read(
+            lambda connection: connection.execute(query, _owner(scope)).fetchone()[0]
         )
 
     async def put(

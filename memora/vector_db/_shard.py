@@ -164,10 +164,11 @@ class Shard:
                 return [self._shard.query(request) for request in requests]
             return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
-    def count(self) -> int:
-        """Return the exact number of points."""
+    def count(self, scope: SearchScope | None = None) -> int:
+        """Return the exact number of points, of a tenant or of all."""
         with translated():
-            return self._shard.count(edge.CountRequest())
+            selected = None if scope is None else _tenant(scope)
+            return self._shard.count(edge.CountRequest(filter=selected))
 
     def flush(self) -> None:
         """Write everything to disk."""

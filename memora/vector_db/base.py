@@ -100,11 +100,11 @@ class BaseVectorDB(ABC):
 
     @abstractmethod
     async def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
 
     @abstractmethod
     async def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
 
     @abstractmethod
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
@@ -114,6 +114,26 @@ class BaseVectorDB(ABC):
             after: Last id of the page before.
             limit: At most that many.
         """
+
+    async def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        owner = scope.user_id if isinstance(scope, Scope) else None
+        found = 0
+        after: str | None = None
+        while True:
+            page = await self.scan(after=after, limit=PAGE)
+            found += sum(
+                entry.org_id == scope.org_id and owner in {None, entry.user_id} for entry in page
+            )
+            if len(page) < PAGE:
+                return found
+            after = page[-1].memory_id
+
+    def forget_texts(self) -> None:  # noqa: B027 - not every store keeps any
+        """Drop what this object keeps in memory of texts, such as their vectors."""
 
     @abstractmethod
     async def clear(self) -> None:
@@ -337,7 +357,7 @@ def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
     for condition in conditions:
         fields = KEYWORD_FIELDS if isinstance(condition, AnyOf) else NUMBER_FIELDS
         if condition.field not in fields:
-            raise InvalidInputError("conditions", f"on {', '.join(fields)}", got=condition.field)
+            raise InvalidInputError("conditions", f"on {', '.join(fields)}")
     return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 

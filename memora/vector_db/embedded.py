@@ -92,6 +92,12 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def remove_organization(self, org_id: str) -> None:
         await self._remove_tenant(OrganizationScope(org_id))
 
+    async def count(self, scope: SearchScope) -> int:
+        return await self._generations.count(scope)
+
+    def forget_texts(self) -> None:
+        self._generations.forget_texts()
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         rows, _ = self._generations.opened()
         return await rows.scan(after, limit)
@@ -136,6 +142,7 @@ class EmbeddedVectorDB(BaseVectorDB):
         return None if self._generations.staged is None else self._rebuild
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
+        self.forget_texts()
         if (rebuild := self._running_rebuild()) is not None:
             rebuild.touch_tenant(scope)
         await self._generations.to_the_end(self._generations.remove_tenant(scope))

@@ -140,6 +140,12 @@ class QdrantDB(BaseVectorDB):
     async def remove_organization(self, org_id: str) -> None:
         await self._remove_tenant(OrganizationScope(org_id))
 
+    async def count(self, scope: SearchScope) -> int:
+        return await self._on_current(lambda points: points.count(scope))
+
+    def forget_texts(self) -> None:
+        self._encoder.forget()
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         async def work(points: Points) -> list[IndexEntry]:
             return await points.scan(after, limit, points.encoder.model_id)
@@ -241,6 +247,7 @@ class QdrantDB(BaseVectorDB):
         return True
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
+        self.forget_texts()
         if self._rebuild is not None:
             self._rebuild.touch_tenant(scope)
         await self._on_current(lambda points: points.remove_tenant(scope))

@@ -106,6 +106,7 @@ class QdrantBridge:
             ("POST", "/points/query/batch"): self.query,
             ("POST", "/points/delete"): self.delete,
             ("POST", "/points/scroll"): self.scroll,
+            ("POST", "/points/count"): self.count,
         }
 
     async def exists(self, name: str, _body: Any) -> Any:
@@ -153,6 +154,10 @@ class QdrantBridge:
     async def delete(self, name: str, body: Any) -> Any:
         await self.local.delete(name, models.FilterSelector(**body))
         return DONE
+
+    async def count(self, name: str, body: Any) -> Any:
+        asked = models.CountRequest(**body)
+        return dumped(await self.local.count(name, asked.filter, exact=asked.exact or False))
 
     async def scroll(self, name: str, body: Any) -> Any:
         asked = models.ScrollRequest(**body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
+from memora.graph_db.sqlite.erasure import ErasurePart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
@@ -25,6 +26,7 @@ class SQLiteGraph(
     MemoryPart,
     JobPart,
     OutboxPart,
+    ErasurePart,
     InspectPart,
     WithdrawPart,
     TransferPart,

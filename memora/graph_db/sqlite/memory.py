@@ -154,7 +154,9 @@ class MemoryPart(SQLiteBase):
                 purge(connection, scope, found, now)
                 purged += len(found)
 
-        return await self._store.write(work)
+        counts = await self._store.write(work)
+        await self._store.checkpoint()
+        return counts
 
 
 def _page(
