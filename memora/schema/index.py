@@ -60,13 +60,21 @@ class QueryHits:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One vector as doctor sees it."""
+    """One vector as doctor sees it.
+
+    Attributes:
+        org_id, user_id: Owner under which the vector is deleted; empty where it has none.
+        payload: Everything that is stored beside the vector; see `core.indexing.payload`.
+        searchable: Whether the engine has it as it is stored, where these are two places.
+    """
 
     memory_id: str
     org_id: str
     user_id: str
     text_hash: str
     model_id: str
+    payload: dict[str, Any] = field(default_factory=dict[str, Any])
+    searchable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
