@@ -191,13 +191,19 @@ class SqliteStore:
             lambda connection: _sqlite_schema.defects(connection, self._scripts())
         )
 
-    async def mend(self, name: str) -> bool:
+    async def mend(self, name: str, *, replace: bool = False) -> bool:
         """Make one table, index, view or stamp again; return whether anything changed.
 
         What is in the way of a unique index raises the class of errors that stay.
+
+        Args:
+            name: Of the object.
+            replace: Also drop a table that is different, with its rows.
         """
         return await self.write(
-            lambda connection: _sqlite_schema.mend(connection, self._scripts(), name)
+            lambda connection: _sqlite_schema.mend(
+                connection, self._scripts(), name, replace=replace
+            )
         )
 
     def _scripts(self) -> list[str]:
@@ -322,9 +328,7 @@ class SqliteStore:
             raise self._error(self._backend, f"{path}: {error.strerror}") from error
         return str(path)
 
-    def _checked_version(
-        self, connection: sqlite3.Connection, latest: int, *, as_is: bool
-    ) -> int:
+    def _checked_version(self, connection: sqlite3.Connection, latest: int, *, as_is: bool) -> int:
         try:
             application_id = _scalar(connection, "PRAGMA application_id")
             version = _scalar(connection, "PRAGMA user_version")

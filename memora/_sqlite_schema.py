@@ -16,7 +16,7 @@ _OBJECTS = (
 )
 _COLUMNS = 'SELECT name, type, "notnull", pk FROM pragma_table_info(:name) ORDER BY cid'
 # Names come from our own migrations, so SQLite is asked to take the statement apart.
-_DROP = {"index": "DROP INDEX ", "view": "DROP VIEW "}
+_DROP = {"index": "DROP INDEX ", "view": "DROP VIEW ", "table": "DROP TABLE "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,23 @@ def defects(connection: sqlite3.Connection, scripts: Sequence[str]) -> list[Defe
     return wrong
 
 
-def mend(connection: sqlite3.Connection, scripts: Sequence[str], name: str) -> bool:
-    """Make one object again; tables come back empty, and one that is different stays.
+def mend(
+    connection: sqlite3.Connection, scripts: Sequence[str], name: str, *, replace: bool = False
+) -> bool:
+    """Make one object again; a table comes back empty.
+
+    Args:
+        connection: The database.
+        scripts: All migrations, in their order.
+        name: Of the object.
+        replace: Also drop a table that is different, with its rows.
 
     Returns:
         Whether anything changed.
     """
     wrong = {defect.name: defect for defect in defects(connection, scripts)}
     defect = wrong.get(name)
-    if defect is None or (defect.kind == "table" and defect.exists):
+    if defect is None or (defect.kind == "table" and defect.exists and not replace):
         return False
     if defect.kind == STAMP:
         if len(wrong) > 1:

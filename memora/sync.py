@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from memora.core.filters import Condition
     from memora.embeddings.base import BaseEmbedder
     from memora.errors import ConflictError
-    from memora.graph_db.base import BaseGraphDB, Finding, MemoryListing, StoredMessage
+    from memora.graph_db.base import BaseGraphDB, MemoryListing, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
     from memora.llm_backends.base import BaseBackendLLM
     from memora.ops import doctor as doctoring
+    from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.findings import Finding
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -1083,9 +1085,43 @@ class GraphDB:
         """Return how far the vectors are behind."""
         return self._background.run(self._wrapped.outbox_status())
 
+    def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+        self._background.run(self._wrapped.open_as_is())
+
     def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
         return self._background.run(self._wrapped.inspect())
+
+    def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+        self._background.run(self._wrapped.repair(finding, now))
+
+    def known_memories(self, keys: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
+        return self._background.run(self._wrapped.known_memories(keys))
 
 
 class VectorDB:
@@ -1167,6 +1203,35 @@ class VectorDB:
             limit: At most that many.
         """
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
+
+    def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids, whoever they belong to, in any order, for doctor."""
+        return self._background.run(self._wrapped.lookup(memory_ids))
+
+    def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+        self._background.run(self._wrapped.discard(entries))
+
+    def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+        return self._background.run(self._wrapped.inspect())
+
+    def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
+        """
+        self._background.run(self._wrapped.mend())
 
     def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
@@ -1904,8 +1969,28 @@ class Memora:
         return self._background.run(self._wrapped.drain_outbox())
 
     def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only.
+
+        Works also on an engine that `setup` refuses because a store is damaged.
+        """
         return self._background.run(self._wrapped.doctor())
+
+    def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them.
+
+        No message, memory, interaction, agent or user is ever deleted. An interrupted run is
+        finished by the next one; others may use the store meanwhile.
+
+        Args:
+            apply: Repair; otherwise nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+
+        Raises:
+            VectorDBError, EmbeddingError: Vectors could not be made; the rest stays repaired.
+        """
+        return self._background.run(self._wrapped.reconcile(apply=apply, on_progress=on_progress))
 
     def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
         """Make all vectors again from the graph; no language model is asked.

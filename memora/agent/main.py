@@ -19,6 +19,7 @@ from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
 from memora.ops import doctor as doctoring
+from memora.ops import reconcile as reconciling
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.jobs import ExtractionJob, JobStatus
@@ -724,8 +725,33 @@ class Memora:
         return await self._ports.graph.drain_outbox()
 
     async def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only.
+
+        Works also on an engine that `setup` refuses because a store is damaged.
+        """
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
+
+    async def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them.
+
+        No message, memory, interaction, agent or user is ever deleted. An interrupted run is
+        finished by the next one; others may use the store meanwhile.
+
+        Args:
+            apply: Repair; otherwise nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+
+        Raises:
+            VectorDBError, EmbeddingError: Vectors could not be made; the rest stays repaired.
+        """
+        return await reconciling.reconcile(
+            self._ports.graph,
+            self._ports.vector,
+            apply=checked_bool(apply, "apply"),
+            on_progress=on_progress,
+        )
 
     async def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
         """Make all vectors again from the graph; no language model is asked.

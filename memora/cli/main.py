@@ -68,6 +68,7 @@ app.command(
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
+app.command(epilog="Example: memora reconcile --apply --path ./memory")(upkeep.reconcile)
 app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
 
 

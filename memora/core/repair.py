@@ -87,22 +87,41 @@ def rebuilt(chain: Sequence[Version]) -> list[Version]:
     return changed
 
 
-def chain_ids(members: Sequence[tuple[str, str]], chain_id: str) -> dict[str, str]:
-    """Return the chain id of each user whose versions carry this one.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a version of a damaged chain goes."""
+
+    user_id: str
+    chain_id: str
+    version: Version
+
+
+def straightened(versions: Sequence[tuple[str, Version]], chain_id: str) -> list[Placed]:
+    """Return every version of a damaged chain that changes, with the chain it is in then.
 
     A chain is one user's. Whoever has the version that gave it its name keeps it, else who has the
     oldest; the versions of each other user become a chain of their own.
 
     Args:
-        members: (user id, memory id) of all versions, oldest first.
-        chain_id: The id that they carry.
+        versions: All versions that carry the chain's id, each with its user, in the order in which
+            they were obtained, then recorded.
+        chain_id: That id.
     """
-    oldest: dict[str, str] = {}
-    for user_id, memory_id in members:
-        oldest.setdefault(user_id, memory_id)
-    named = [user_id for user_id, memory_id in members if memory_id == chain_id]
-    keeper = named[0] if named else next(iter(oldest), None)
-    return {user_id: chain_id if user_id == keeper else first for user_id, first in oldest.items()}
+    chains: dict[str, list[Version]] = {}
+    for user_id, version in versions:
+        chains.setdefault(user_id, []).append(version)
+    named = [user_id for user_id, version in versions if version.memory_id == chain_id]
+    keeper = named[0] if named else next(iter(chains), None)
+    changed: list[Placed] = []
+    for user_id, chain in chains.items():
+        own = chain_id if user_id == keeper else chain[0].memory_id
+        placed = {version.memory_id: version for version in rebuilt(chain)}
+        changed += [
+            Placed(user_id, own, placed.get(version.memory_id, version))
+            for version in chain
+            if own != chain_id or version.memory_id in placed
+        ]
+    return changed
 
 
 def is_buried(
@@ -157,9 +176,7 @@ def compared(
     """Return what is wrong with the vector of a memory."""
 
     def found(kind: FindingKind, detail: str) -> Finding:
-        return Finding(
-            "I5", document.memory_id, detail, kind, document.org_id, document.user_id
-        )
+        return Finding("I5", document.memory_id, detail, kind, document.org_id, document.user_id)
 
     if entry is None:
         return [found(FindingKind.MISSING_VECTOR, "no vector")]
@@ -257,6 +274,7 @@ _ACTIONS: dict[FindingKind, tuple[Phase, str]] = {
     FindingKind.MISSING_OWNER: (Phase.NEVER, "nothing: a backup is needed"),
     FindingKind.INCOMPLETE_RECORD: (Phase.NEVER, "nothing: a backup is needed"),
 }
+_OF_VECTORS = {FindingKind.MODEL_MISMATCH, FindingKind.STALE_PAYLOAD}
 _MAKE = "make what is missing again, empty where it is a table"
 
 
@@ -270,8 +288,9 @@ def phase(finding: Finding) -> Phase:
         if finding.invariant == "I5":
             return Phase.INDEX
         return Phase.STRUCTURE if finding.blocks else Phase.UNIQUENESS
-    if finding.kind is FindingKind.MODEL_MISMATCH and finding.org_id is not None:
-        return Phase.VECTORS
+    if finding.kind in _OF_VECTORS:
+        # What keeps the index from being opened goes before the rest is compared.
+        return Phase.INDEX if finding.blocks else Phase.VECTORS
     return _ACTIONS[finding.kind][0]
 
 

@@ -7,12 +7,13 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 
 from memora._queries import load
 from memora._sqlite import SqliteStore
+from memora._sqlite_schema import Defect
 from memora.embeddings.base import SparseVector
 from memora.errors import VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
@@ -23,6 +24,7 @@ _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
 _VECTOR = load(_PACKAGE, "queries/vector.sql")
 _INDEX = load(_PACKAGE, "queries/index.sql")
+_CHECK = load(_PACKAGE, "queries/check.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,14 @@ class StoredPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenRow:
+    """A row as doctor sees it, and the number of its last change."""
+
+    entry: IndexEntry
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """A page of what a shard lacks; the removals come before the points.
 
@@ -88,9 +98,9 @@ class VectorRows:
             connection_error=VectorDBConnectionError,
         )
 
-    async def open(self) -> None:
-        """Open the file, creating it if it is not there."""
-        await self._store.open()
+    async def open(self, *, as_is: bool = False) -> None:
+        """Open the file, creating it if it is not there; `as_is` also one that is damaged."""
+        await self._store.open(as_is=as_is)
 
     async def close(self) -> None:
         """Close the file."""
@@ -168,12 +178,44 @@ class VectorRows:
 
         await self._store.write(work)
 
-    async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
-        """Return stored vectors in the order of their ids."""
-        page = {"after": after or "", "limit": limit}
+    async def page(self, after: str, limit: int) -> list[SeenRow]:
+        """Return rows in the order of their ids."""
+        page = {"after": after, "limit": limit}
+        return await self._store.read(lambda connection: _seen(connection, _CHECK["page"], page))
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[SeenRow]:
+        """Return the rows of these ids, whoever they belong to."""
+        asked = {"memory_ids": json.dumps(list(memory_ids))}
+        return await self._store.read(lambda connection: _seen(connection, _CHECK["lookup"], asked))
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> int:
+        """Delete rows as they were seen, and return the number of the change.
+
+        A point without a row goes from the shard as well.
+        """
+        return await self._store.write(lambda connection: _discard(connection, entries))
+
+    async def defects(self) -> list[Defect]:
+        """Return what is wrong with tables, indexes and stamp."""
+        return await self._store.defects()
+
+    async def mend(self) -> None:
+        """Make missing tables and indexes again; what is different is replaced, rows and all."""
+        wrong = await self._store.defects()
+        for defect in wrong:
+            await self._store.mend(defect.name, replace=True)
+        # Without its stamp nobody knows what the vectors were made with.
+        unknown = any(defect.name == "state" for defect in wrong)
+        await self._store.write(lambda connection: _restart(connection, clear=unknown))
+        await self._store.open()
+
+    async def unusable(self, dimensions: int) -> list[tuple[IndexEntry, bool]]:
+        """Return rows that no shard can be filled from, and whether it is for their length."""
+        params = {"length": 4 * dimensions}
         return await self._store.read(
             lambda connection: [
-                IndexEntry(*row) for row in connection.execute(_INDEX["scan"], page)
+                (IndexEntry(*owned, text_hash="", model_id=""), bool(other_length))
+                for *owned, other_length in connection.execute(_CHECK["unusable"], params)
             ]
         )
 
@@ -228,6 +270,49 @@ def _remove(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[s
         connection.execute(_INDEX["note_removal"], {"change": change, "memory_id": memory_id})
     connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
     return changes.stop - 1
+
+
+def _discard(connection: sqlite3.Connection, entries: Sequence[IndexEntry]) -> int:
+    gone: list[str] = []
+    for entry in entries:
+        row = {"memory_id": entry.memory_id, "org_id": entry.org_id, "user_id": entry.user_id}
+        deleted = connection.execute(_CHECK["discard"], row).rowcount
+        if deleted or connection.execute(_CHECK["owner_of"], row).fetchone() is None:
+            gone.append(entry.memory_id)
+    changes = _next_changes(connection, len(gone))
+    for memory_id, change in zip(gone, changes, strict=True):
+        connection.execute(_INDEX["note_removal"], {"change": change, "memory_id": memory_id})
+    connection.execute(_INDEX["count_dead"], {"dead": len(gone)})
+    return changes.stop - 1
+
+
+def _restart(connection: sqlite3.Connection, *, clear: bool) -> None:
+    connection.execute(_CHECK["restart"])
+    if clear:
+        connection.execute(_INDEX["remove_all"])
+        connection.execute(_INDEX["remove_all_removals"])
+
+
+def _seen(
+    connection: sqlite3.Connection, query: LiteralString, params: dict[str, Any]
+) -> list[SeenRow]:
+    return [
+        SeenRow(
+            IndexEntry(memory_id, org_id, user_id, text_hash, model_id or "", _payload(payload)),
+            change,
+        )
+        for memory_id, org_id, user_id, text_hash, model_id, payload, change in connection.execute(
+            query, params
+        )
+    ]
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """Return a stored payload; one that is damaged holds nothing, and differs from any other."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
 
 
 def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> tuple[list[str], bool]:

@@ -9,17 +9,25 @@ import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memora._sqlite_schema import Defect
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import StoreLockedError, VectorDBError
+from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
-from memora.vector_db._encoding import EncodedDocument, Encoder, check_stamp
-from memora.vector_db._rows import State, VectorRows
-from memora.vector_db._shard import Shard, engine
+from memora.vector_db._encoding import (
+    EncodedDocument,
+    Encoder,
+    check_stamp,
+    other_model,
+)
+from memora.vector_db._rows import SeenRow, State, VectorRows
+from memora.vector_db._shard import Shard, engine, stored
 from memora.vector_db.base import BaseVectorDB
 
 T = TypeVar("T")
@@ -112,8 +120,28 @@ class EmbeddedVectorDB(BaseVectorDB):
         await self._to_the_end(self._remove_tenant(OrganizationScope(org_id)))
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
-        rows, _ = self._opened()
-        return await rows.scan(after, limit)
+        rows, shard = self._opened()
+        applied = shard.change
+        page = await rows.page(after or "", limit)
+        points = await self._in_engine(shard.page, after, limit)
+        return _merged(page, points, limit, applied)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        rows, shard = self._opened()
+        applied = shard.change
+        found = await rows.lookup(memory_ids)
+        points = await self._in_engine(shard.payloads, memory_ids)
+        return _merged(found, list(points.items()), len(memory_ids) + 1, applied)
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        await self._to_the_end(self._discard(entries))
+
+    async def inspect(self) -> list[Finding]:
+        return await self._to_the_end(self._inspect())
+
+    async def mend(self) -> None:
+        self._closed = False
+        await self._to_the_end(self._mend())
 
     async def clear(self) -> None:
         if self._closed:
@@ -170,15 +198,45 @@ class EmbeddedVectorDB(BaseVectorDB):
                 await self._release()
                 raise
 
-    async def _open_rows(self) -> VectorRows:
+    async def _inspect(self) -> list[Finding]:
+        self._check_process()
+        wanted = await self._encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            wrong = await rows.defects()
+            if wrong:
+                return [_half_migration(defect) for defect in wrong]
+            found = (await rows.state()).stamp
+            if found is not None and found != wanted:
+                return [other_model(found, wanted)]
+            unusable = await rows.unusable(wanted.dimensions)
+            return [_unusable(entry, other_length=length) for entry, length in unusable]
+
+    async def _mend(self) -> None:
+        self._check_process()
+        wanted = await self._encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            await rows.mend()
+            found = (await rows.state()).stamp
+            if found is None or found == wanted:
+                unusable = await rows.unusable(wanted.dimensions)
+                await rows.discard([entry for entry, _length in unusable])
+            if self._shard is not None:
+                await self._rewrite()
+        if found is None or found == wanted:
+            await self._setup()
+
+    async def _open_rows(self, *, as_is: bool = False) -> VectorRows:
         if self._rows is not None:
+            await self._rows.open(as_is=as_is)
             return self._rows
         self._pid = os.getpid()
         self._engine = ThreadPoolExecutor(1, thread_name_prefix="memora-vectors")
         self._directory = await self._in_engine(_directory, self._path)
         rows = self._rows = VectorRows(self._directory)
         try:
-            await rows.open()
+            await rows.open(as_is=as_is)
         except BaseException:
             await self._release()
             raise
@@ -208,6 +266,10 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def _remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         rows, _ = self._opened()
         await self._reach(await rows.remove(scope, memory_ids))
+
+    async def _discard(self, entries: Sequence[IndexEntry]) -> None:
+        rows, _ = self._opened()
+        await self._reach(await rows.discard(entries))
 
     async def _reach(self, change: int) -> None:
         async with self._changing:
@@ -316,6 +378,54 @@ class EmbeddedVectorDB(BaseVectorDB):
     def _folder(self, number: int | None = None) -> Path:
         shards = self._directory / "vectors"
         return shards if number is None else shards / str(number)
+
+
+def _half_migration(defect: Defect) -> Finding:
+    kind = FindingKind.HALF_MIGRATION
+    blocks = defect.kind != "index"
+    return Finding("I5", f"vectors.{defect.name}", defect.detail, kind, blocks=blocks)
+
+
+def _unusable(entry: IndexEntry, *, other_length: bool) -> Finding:
+    kind, detail = FindingKind.STALE_PAYLOAD, "the vector or its filter values are damaged"
+    if other_length:
+        kind = FindingKind.MODEL_MISMATCH
+        detail = "the vector is not as long as the store's model makes it"
+    owner = (entry.org_id, entry.user_id)
+    return Finding("I5", entry.memory_id, detail, kind, *owner, blocks=True)
+
+
+def _merged(
+    rows: Sequence[SeenRow],
+    points: Sequence[tuple[str, dict[str, Any]]],
+    limit: int,
+    applied: int,
+) -> list[IndexEntry]:
+    """Return a page of what is in the rows or in the shard, or both, by id.
+
+    Whichever page is full tells only about the ids up to its last one.
+    """
+    in_rows = {row.entry.memory_id: row for row in rows}
+    in_shard = dict(points)
+    ends = [max(ids) for ids in (in_rows, in_shard) if len(ids) == limit]
+    entries: list[IndexEntry] = []
+    for memory_id in sorted(in_rows.keys() | in_shard.keys()):
+        if ends and memory_id > min(ends):
+            break
+        row = in_rows.get(memory_id)
+        payload = in_shard.get(memory_id)
+        if row is not None:
+            entries.append(_seen(row, payload, applied))
+        elif payload is not None:
+            owner = (str(payload.get("org_id", "")), str(payload.get("user_id", "")))
+            entries.append(IndexEntry(memory_id, *owner, "", "", payload))
+    return entries[:limit]
+
+
+def _seen(row: SeenRow, payload: dict[str, Any] | None, applied: int) -> IndexEntry:
+    """Return an entry; what the shard will only get to is not missing there."""
+    on_its_way = row.change > applied
+    return replace(row.entry, searchable=on_its_way or payload == stored(row.entry.payload))
 
 
 def _directory(path: Path | None) -> Path:

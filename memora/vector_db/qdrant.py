@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
 from memora.errors import SchemaVersionError, VectorDBError
+from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
@@ -25,6 +27,7 @@ from memora.vector_db._encoding import (
     answers,
     check_stamp,
     ends_in_tie,
+    other_model,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._qdrant_errors import translated
@@ -97,6 +100,7 @@ class QdrantDB(BaseVectorDB):
             await self._create(wanted)
         info = await self._info()
         check_stamp(self._store, self._stamp_of(info), wanted)
+        check_stamp(self._store, _takes(info, wanted), wanted)
         if not self._is_local:
             await self._create_indexes(set(info.payload_schema))
 
@@ -174,10 +178,49 @@ class QdrantDB(BaseVectorDB):
                 self.collection_name,
                 limit=limit + 1,
                 offset=after,
-                with_payload=["org_id", "user_id", "text_hash"],
+                with_payload=True,
             )
         entries = [_entry(record, model_id) for record in records if record.id != after]
         return entries[:limit]
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        model_id = self._stamp_of(await self._info()).model_id
+        with translated():
+            records = await self.async_client.retrieve(
+                self.collection_name, list(memory_ids), with_payload=True
+            )
+        return [_entry(record, model_id) for record in records]
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        for owner, group in groupby(sorted(entries, key=_seen_owner), key=_seen_owner):
+            ids: list[models.ExtendedPointId] = [entry.memory_id for entry in group]
+            must: list[models.Condition] = [models.HasIdCondition(has_id=ids)]
+            for field, value in zip(("org_id", "user_id"), owner, strict=True):
+                nobodys = models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
+                must.append(_match(field, value) if value else nobodys)
+            await self._delete(models.Filter(must=must))
+
+    async def inspect(self) -> list[Finding]:
+        if not await self._exists():
+            return []
+        wanted = await self._encoder.stamp()
+        info = await self._info()
+        stamp = self._stamp_of(info)
+        if stamp == wanted:
+            stamp = _takes(info, wanted)
+        if stamp != wanted:
+            return [other_model(stamp, wanted)]
+        if self._is_local:
+            return []
+        return [
+            Finding("I5", "vectors", f"no index on {field}", FindingKind.HALF_MIGRATION)
+            for field in (*KEYWORD_FIELDS, *NUMBER_FIELDS)
+            if field not in info.payload_schema
+        ]
+
+    async def mend(self) -> None:
+        if not any(finding.blocks for finding in await self.inspect()):
+            await self.setup()
 
     async def clear(self) -> None:
         if await self._exists():
@@ -377,8 +420,20 @@ def _entry(record: models.Record, model_id: str) -> IndexEntry:
     fields = record.payload or {}
     return IndexEntry(
         memory_id=str(record.id),
-        org_id=fields["org_id"],
-        user_id=fields["user_id"],
-        text_hash=fields["text_hash"],
+        org_id=fields.get("org_id", ""),
+        user_id=fields.get("user_id", ""),
+        text_hash=fields.get("text_hash", ""),
         model_id=model_id,
+        payload=fields,
     )
+
+
+def _seen_owner(entry: IndexEntry) -> tuple[str, str]:
+    return entry.org_id, entry.user_id
+
+
+def _takes(info: models.CollectionInfo, stamp: IndexStamp) -> IndexStamp:
+    """Return the stamp with the length of vectors that the collection really takes (B23)."""
+    vectors = info.config.params.vectors
+    dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
+    return replace(stamp, dimensions=0 if dense is None else dense.size)

@@ -24,6 +24,7 @@ COMMANDS = {
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),
     "doctor": ("doctor",),
+    "reconcile": ("reconcile",),
     "reindex": ("reindex",),
 }
 GRAPH_COMMANDS = {

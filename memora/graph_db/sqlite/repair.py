@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any, LiteralString
 
 from memora import _queries
 from memora.core import repair
@@ -22,7 +23,7 @@ _PUT_AGENT_BACK = _SQL["put_agent_back"]
 _DROP_STRAY_SOURCES = _SQL["drop_stray_sources"]
 _SECOND_EXTERNAL_ID = _SQL["second_external_id"]
 _DROP_EXTERNAL_ID = _SQL["drop_external_id"]
-_TIMES = [
+_TIMES: list[LiteralString] = [
     _SQL["memory_times"],
     _SQL["interaction_times"],
     _SQL["job_times"],
@@ -55,44 +56,36 @@ class RepairPart(SQLiteBase):
 
 def _chains(connection: sqlite3.Connection, finding: Finding, now: datetime) -> None:
     """Rebuild every chain that the record is part of."""
-    found = values(
-        connection, _CHAINS_OF, org_id=finding.org_id, record_id=finding.record_id
-    )
+    found = values(connection, _CHAINS_OF, org_id=finding.org_id, record_id=finding.record_id)
     for chain_id in found:
         _rebuild(connection, str(finding.org_id), chain_id, now)
 
 
 def _rebuild(connection: sqlite3.Connection, org_id: str, chain_id: str, now: datetime) -> None:
     found = rows(connection, _VERSIONS, org_id=org_id, chain_id=chain_id)
-    members = [(row["user_id"], row["memory_id"]) for row in found]
-    for user_id, own_chain in repair.chain_ids(members, chain_id).items():
-        own = [
-            repair.Version(
-                row["memory_id"], row["successor_id"], row["obtained_at"], row["superseded_at"]
-            )
-            for row in found
-            if row["user_id"] == user_id
-        ]
-        placed = {version.memory_id: version for version in repair.rebuilt(own)}
-        changed = [
-            placed.get(version.memory_id, version)
-            for version in own
-            if own_chain != chain_id or version.memory_id in placed
-        ]
-        for version in changed:  # so that nobody has two predecessors on the way
-            change(connection, _UNLINK, org_id=org_id, memory_id=version.memory_id)
-        for version in changed:
-            change(
-                connection,
-                _PLACE,
-                org_id=org_id,
-                memory_id=version.memory_id,
-                chain_id=own_chain,
-                successor_id=version.successor_id,
-                superseded_at=version.superseded_at,
-            )
-        ids = [version.memory_id for version in changed]
+    stored = [(row["user_id"], repair.Version(**_place_of(row))) for row in found]
+    changes = repair.straightened(stored, chain_id)
+    for placed in changes:  # so that nobody has two predecessors on the way
+        change(connection, _UNLINK, org_id=org_id, memory_id=placed.version.memory_id)
+    synced: dict[str, list[str]] = {}
+    for placed in changes:
+        change(
+            connection,
+            _PLACE,
+            org_id=org_id,
+            memory_id=placed.version.memory_id,
+            chain_id=placed.chain_id,
+            successor_id=placed.version.successor_id,
+            superseded_at=placed.version.superseded_at,
+        )
+        synced.setdefault(placed.user_id, []).append(placed.version.memory_id)
+    for user_id, ids in synced.items():
         enqueue(connection, OutboxOp.SYNC, org_id, user_id, now, ids)
+
+
+def _place_of(row: records.Row) -> dict[str, Any]:
+    names = ("memory_id", "successor_id", "obtained_at", "superseded_at")
+    return {name: row[name] for name in names}
 
 
 def _agent(connection: sqlite3.Connection, finding: Finding, now: datetime) -> None:

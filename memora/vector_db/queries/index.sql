@@ -46,9 +46,5 @@ FROM vector WHERE change > :after ORDER BY change LIMIT :limit;
 -- name: removed_vectors
 SELECT memory_id FROM removal WHERE change > :after AND change <= :upto;
 
--- name: scan
-SELECT memory_id, org_id, user_id, text_hash, model_id
-FROM vector, state WHERE memory_id > :after ORDER BY memory_id LIMIT :limit;
-
 -- name: count_vectors
 SELECT count(*) FROM vector;

@@ -1,0 +1,30 @@
+-- What doctor and reconcile look at, over all owners.
+
+-- name: page
+SELECT memory_id, org_id, user_id, text_hash, model_id, payload, change
+FROM vector, state WHERE memory_id > :after ORDER BY memory_id LIMIT :limit;
+
+-- name: lookup
+SELECT vector.memory_id, org_id, user_id, text_hash, model_id, payload, change
+FROM json_each(:memory_ids) AS wanted
+CROSS JOIN vector ON vector.memory_id = wanted.value
+CROSS JOIN state;
+
+-- name: owner_of
+SELECT org_id, user_id FROM vector WHERE memory_id = :memory_id;
+
+-- name: discard
+DELETE FROM vector WHERE memory_id = :memory_id AND org_id = :org_id AND user_id = :user_id;
+
+-- name: unusable
+-- Vectors that the engine would not take, and whether it is for the length that the store's model
+-- gives them. A blob's length is read without it.
+SELECT memory_id, org_id, user_id, length(dense) <> :length FROM vector
+WHERE length(dense) <> :length
+  OR length(lexical_indices) <> length(lexical_values)
+  OR NOT json_valid(payload)
+ORDER BY memory_id;
+
+-- name: restart
+-- The row that a new file has.
+INSERT INTO state (only_row) VALUES (1) ON CONFLICT DO NOTHING;
