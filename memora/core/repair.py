@@ -15,8 +15,10 @@ from typing import Any
 from memora.core.hashing import tombstone
 from memora.core.ids import derived_memory_id, derived_short_id
 from memora.core.indexing import payload
+from memora.core.messages import EMPTY_HASH, message_hash
 from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import IndexDocument, IndexEntry
+from memora.schema.models import MessageBlock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -32,6 +34,8 @@ WAIT = timedelta(hours=1)
 LOST_AGENT_LABEL = "deleted agent"
 # Metadata field that keeps an external id which a second interaction had.
 FORMER_EXTERNAL_ID = "former_external_id"
+# Metadata field of an interaction that was made for messages whose places were taken.
+RECOVERED_FROM = "recovered_from"
 
 
 def limits(now: datetime) -> dict[str, int]:
@@ -165,6 +169,57 @@ def recounted(transcript: Transcript) -> tuple[int, str] | None:
     if not transcript.whole or not (count_fits or hash_fits):
         return None
     return transcript.found, transcript.last_hash
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMessage:
+    """A stored message; `key` is the store's own name of it."""
+
+    key: str
+    message: MessageBlock
+    prefix_hash: str
+
+    def hash_after(self, before: str) -> str:
+        """Return its prefix hash where it follows a message of that hash."""
+        block = self.message
+        return message_hash(before, block.role, block.content, block.name, block.data)
+
+
+def surplus(messages: Sequence[SeenMessage], content_hash: str) -> list[SeenMessage]:
+    """Return the messages that share their places with others, as a transcript of their own.
+
+    Of two messages at one place, the one that the hashes after it were made with belongs to the
+    interaction (B26).
+
+    Args:
+        messages: All messages of an interaction by position; equal ones in any stable order.
+        content_hash: What the interaction says is the last one's.
+    """
+    places: dict[int, list[SeenMessage]] = {}
+    for message in messages:
+        places.setdefault(message.message.msg_position, []).append(message)
+    kept: set[str] = set()
+    after: SeenMessage | None = None
+    for position in sorted(places, reverse=True):
+        here = places[position]
+        fitting = [
+            message
+            for message in here
+            if (
+                message.prefix_hash == content_hash
+                if after is None
+                else after.hash_after(message.prefix_hash) == after.prefix_hash
+            )
+        ]
+        after = (fitting or here)[0]
+        kept.add(after.key)
+    others: list[SeenMessage] = []
+    before = EMPTY_HASH
+    for message in messages:
+        if message.key not in kept:
+            before = message.hash_after(before)
+            others.append(replace(message, prefix_hash=before))
+    return others
 
 
 # Vectors

@@ -19,6 +19,7 @@ from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
+from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
 
 
@@ -31,5 +32,6 @@ class GraphContract(
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,
+    RepairClauses,
 ):
     """The whole contract; no clause may be skipped or overridden."""
