@@ -91,6 +91,24 @@ def rebuilt(chain: Sequence[Version]) -> list[Version]:
     return changed
 
 
+def in_cycles(successors: Mapping[str, str | None]) -> list[str]:
+    """Return the versions of a chain whose successors lead round and round.
+
+    Args:
+        successors: Of each version of the chain its successor, which may be in another one.
+    """
+    leads_out: dict[str, bool] = {}
+    for start in successors:
+        path: dict[str, None] = {}
+        version: str | None = start
+        while version in successors and version not in leads_out and version not in path:
+            path[version] = None
+            version = successors[version]
+        out = version not in path and leads_out.get(version or "", True)
+        leads_out |= dict.fromkeys(path, out)
+    return [version for version, out in leads_out.items() if not out]
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where a version of a damaged chain goes."""

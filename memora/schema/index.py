@@ -64,7 +64,8 @@ class IndexEntry:
 
     Attributes:
         org_id, user_id: Owner under which the vector is deleted; empty where it has none.
-        payload: Everything that is stored beside the vector; see `core.indexing.payload`.
+        payload: Everything that is stored beside the vector; see `core.indexing.payload`. Like
+            `searchable` it is told by a lookup only.
         searchable: Whether the engine has it as it is stored, where these are two places.
     """
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import numpy as np
 
@@ -178,15 +178,25 @@ class VectorRows:
 
         await self._store.write(work)
 
-    async def page(self, after: str, limit: int) -> list[SeenRow]:
-        """Return rows in the order of their ids."""
+    async def page(self, after: str, limit: int) -> list[IndexEntry]:
+        """Return rows in the order of their ids, without their payloads."""
         page = {"after": after, "limit": limit}
-        return await self._store.read(lambda connection: _seen(connection, _CHECK["page"], page))
+        return await self._store.read(
+            lambda connection: [
+                IndexEntry(*owned, model_id or "")
+                for *owned, model_id in connection.execute(_CHECK["page"], page)
+            ]
+        )
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[SeenRow]:
         """Return the rows of these ids, whoever they belong to."""
         asked = {"memory_ids": json.dumps(list(memory_ids))}
-        return await self._store.read(lambda connection: _seen(connection, _CHECK["lookup"], asked))
+        return await self._store.read(
+            lambda connection: [
+                SeenRow(IndexEntry(*owned, model_id or "", _payload(payload)), change)
+                for *owned, model_id, payload, change in connection.execute(_CHECK["lookup"], asked)
+            ]
+        )
 
     async def discard(self, entries: Sequence[IndexEntry]) -> int:
         """Delete rows as they were seen, and return the number of the change.
@@ -291,20 +301,6 @@ def _restart(connection: sqlite3.Connection, *, clear: bool) -> None:
     if clear:
         connection.execute(_INDEX["remove_all"])
         connection.execute(_INDEX["remove_all_removals"])
-
-
-def _seen(
-    connection: sqlite3.Connection, query: LiteralString, params: dict[str, Any]
-) -> list[SeenRow]:
-    return [
-        SeenRow(
-            IndexEntry(memory_id, org_id, user_id, text_hash, model_id or "", _payload(payload)),
-            change,
-        )
-        for memory_id, org_id, user_id, text_hash, model_id, payload, change in connection.execute(
-            query, params
-        )
-    ]
 
 
 def _payload(text: str) -> dict[str, Any]:

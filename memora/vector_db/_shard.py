@@ -158,10 +158,12 @@ class Shard:
             return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
     def page(self, after: str | None, limit: int) -> list[tuple[str, dict[str, Any]]]:
-        """Return ids and payloads in the order of the ids."""
+        """Return ids and owners in the order of the ids."""
         with translated():
             # A page starts at the id it is given.
-            request = edge.ScrollRequest(offset=after, limit=limit + 1, with_payload=True)
+            request = edge.ScrollRequest(
+                offset=after, limit=limit + 1, with_payload=list(_OWNER_FIELDS)
+            )
             found, _next = self._shard.scroll(request)
         page = [(str(record.id), dict(record.payload or {})) for record in found]
         return [item for item in page if item[0] != after][:limit]

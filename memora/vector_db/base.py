@@ -99,6 +99,8 @@ class BaseVectorDB(ABC):
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
 
+        Their payloads are left out; `lookup` has them.
+
         Args:
             after: Last id of the page before.
             limit: At most that many.
@@ -106,7 +108,7 @@ class BaseVectorDB(ABC):
 
     @abstractmethod
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
-        """Return the vectors of these ids, whoever they belong to, in any order, for doctor."""
+        """Return the vectors of these ids with their payloads, whoever they belong to; unordered."""
 
     @abstractmethod
     async def discard(self, entries: Sequence[IndexEntry]) -> None:

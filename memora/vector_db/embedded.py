@@ -121,17 +121,17 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         rows, shard = self._opened()
-        applied = shard.change
         page = await rows.page(after or "", limit)
         points = await self._in_engine(shard.page, after, limit)
-        return _merged(page, points, limit, applied)
+        return _merged(page, points, limit)
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
         rows, shard = self._opened()
         applied = shard.change
         found = await rows.lookup(memory_ids)
         points = await self._in_engine(shard.payloads, memory_ids)
-        return _merged(found, list(points.items()), len(memory_ids) + 1, applied)
+        seen = [_seen(row, points.pop(row.entry.memory_id, None), applied) for row in found]
+        return [*seen, *(_rowless(memory_id, payload) for memory_id, payload in points.items())]
 
     async def discard(self, entries: Sequence[IndexEntry]) -> None:
         await self._to_the_end(self._discard(entries))
@@ -396,30 +396,27 @@ def _unusable(entry: IndexEntry, *, other_length: bool) -> Finding:
 
 
 def _merged(
-    rows: Sequence[SeenRow],
-    points: Sequence[tuple[str, dict[str, Any]]],
-    limit: int,
-    applied: int,
+    rows: Sequence[IndexEntry], points: Sequence[tuple[str, dict[str, Any]]], limit: int
 ) -> list[IndexEntry]:
-    """Return a page of what is in the rows or in the shard, or both, by id.
+    """Return a page of what is in the rows or in the shard, by id.
 
     Whichever page is full tells only about the ids up to its last one.
     """
-    in_rows = {row.entry.memory_id: row for row in rows}
-    in_shard = dict(points)
-    ends = [max(ids) for ids in (in_rows, in_shard) if len(ids) == limit]
-    entries: list[IndexEntry] = []
-    for memory_id in sorted(in_rows.keys() | in_shard.keys()):
-        if ends and memory_id > min(ends):
-            break
-        row = in_rows.get(memory_id)
-        payload = in_shard.get(memory_id)
-        if row is not None:
-            entries.append(_seen(row, payload, applied))
-        elif payload is not None:
-            owner = (str(payload.get("org_id", "")), str(payload.get("user_id", "")))
-            entries.append(IndexEntry(memory_id, *owner, "", "", payload))
-    return entries[:limit]
+    entries = {memory_id: _rowless(memory_id, payload) for memory_id, payload in points}
+    entries |= {row.memory_id: row for row in rows}
+    ends = [
+        page[-1]
+        for page in ([row.memory_id for row in rows], [p[0] for p in points])
+        if len(page) == limit
+    ]
+    known = [memory_id for memory_id in sorted(entries) if not ends or memory_id <= min(ends)]
+    return [entries[memory_id] for memory_id in known[:limit]]
+
+
+def _rowless(memory_id: str, payload: dict[str, Any]) -> IndexEntry:
+    """Return the entry of a point that only the engine has."""
+    owner = (str(payload.get("org_id", "")), str(payload.get("user_id", "")))
+    return IndexEntry(memory_id, *owner, text_hash="", model_id="", payload=payload)
 
 
 def _seen(row: SeenRow, payload: dict[str, Any] | None, applied: int) -> IndexEntry:

@@ -178,9 +178,13 @@ class QdrantDB(BaseVectorDB):
                 self.collection_name,
                 limit=limit + 1,
                 offset=after,
-                with_payload=True,
+                with_payload=["org_id", "user_id", "text_hash"],
             )
-        entries = [_entry(record, model_id) for record in records if record.id != after]
+        entries = [
+            replace(_entry(record, model_id), payload={})
+            for record in records
+            if record.id != after
+        ]
         return entries[:limit]
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:

@@ -73,7 +73,9 @@ LAYERS = (
     Layer("text", ("memora.text", "memora.text.*"), ("errors",)),
     Layer("prompts", ("memora.prompts", "memora.prompts.*"), ("schema",)),
     Layer("queries", ("memora._queries",), ("errors",)),
-    Layer("sqlite", ("memora._sqlite", "memora._sqlite_schema", "memora._process_lock"), ("errors",)),
+    Layer(
+        "sqlite", ("memora._sqlite", "memora._sqlite_schema", "memora._process_lock"), ("errors",)
+    ),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),

@@ -80,24 +80,29 @@ SINGLE = ("My cat is called Tom.", "I like green tea.", "I ride a blue bike.", "
 CHANGING = ("I live in", "I work in", "I learn to cook in", "My sister moved to")
 
 
+async def talk(memora: Memora, clock: FrozenClock) -> None:
+    """Two users with an agent, two conversations each, and statements that changed twice."""
+    for name in ("jake", "ann"):
+        user = memora.for_user(name, org_id="acme", agent_id="helper")
+        for chat, texts in (("chat-1", SINGLE), ("chat-2", [f"{c} Oslo." for c in CHANGING])):
+            messages = [{"role": "user", "content": text} for text in texts]
+            await user.save(messages, external_id=chat)
+    user = memora.for_user("jake", org_id="acme", agent_id="helper")
+    for old in [memory for memory in await user.memories() if "Oslo" in memory.memory]:
+        for place in ("Rome", "Lima"):
+            clock.advance(timedelta(days=1))
+            await user.update_memory(old.memory_id, old.memory.replace("Oslo", place))
+    assert (await memora.doctor()).clean
+
+
 async def fill(path: Path) -> None:
-    """Make a store: two users, an agent, two conversations each, statements that changed twice."""
+    """Make a store."""
     clock = FrozenClock(START, step=timedelta(seconds=1))
     async with open_memora(path, clock) as memora:
-        for name in ("jake", "ann"):
-            user = memora.for_user(name, org_id="acme", agent_id="helper")
-            for chat, texts in (("chat-1", SINGLE), ("chat-2", [f"{c} Oslo." for c in CHANGING])):
-                messages = [{"role": "user", "content": text} for text in texts]
-                await user.save(messages, external_id=chat)
-        user = memora.for_user("jake", org_id="acme", agent_id="helper")
-        for old in [memory for memory in await user.memories() if "Oslo" in memory.memory]:
-            for place in ("Rome", "Lima"):
-                clock.advance(timedelta(days=1))
-                await user.update_memory(old.memory_id, old.memory.replace("Oslo", place))
-        assert (await memora.doctor()).clean
+        await talk(memora, clock)
 
 
-Damage = Callable[[Files], None]
+Damage = Callable[[Files], object]
 
 
 def orphan_vector(files: Files) -> None:
@@ -328,8 +333,8 @@ def owners_of_the_future(files: Files) -> None:
 
 def job_of_the_future(files: Files) -> None:
     files.graph.execute(
-        "INSERT INTO job SELECT org_id, 'job', user_id, interaction_id, agent_id, 0, 1, 'done', '{}',"
-        " '{}', 1, NULL, NULL, created_at + ?, created_at FROM interaction LIMIT 1",
+        "INSERT INTO job SELECT org_id, 'job', user_id, interaction_id, agent_id, 0, 1, 'done',"
+        " '{}', '{}', 1, NULL, NULL, created_at + ?, created_at FROM interaction LIMIT 1",
         (400 * DAY,),
     )
 

@@ -13,11 +13,12 @@ from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, values
 from memora.schema.findings import Finding, FindingKind
 
 _SQL = _queries.load(PACKAGE, "queries/inspect.sql")
+_LINKS = _SQL["links"]
 _BURIED = _SQL["buried"]
 _MARKS = _SQL["marks"]
 _KNOWN = _SQL["known_memories"]
 # All others find the violations of one rule each.
-_CHECKS = [query for query in _SQL.values() if query not in {_BURIED, _MARKS, _KNOWN}]
+_CHECKS = [query for query in _SQL.values() if query not in {_LINKS, _BURIED, _MARKS, _KNOWN}]
 
 
 class InspectPart(SQLiteBase):
@@ -49,7 +50,7 @@ class InspectPart(SQLiteBase):
                     check, limits
                 )
             ]
-            return [*found, *_buried(connection)]
+            return [*found, *_cycles(connection), *_buried(connection)]
 
         return findings + await self._store.read(work)
 
@@ -60,6 +61,19 @@ class InspectPart(SQLiteBase):
         return await self._store.read(
             lambda connection: set(connection.execute(_KNOWN, params).fetchall())
         )
+
+
+def _cycles(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Find versions that follow themselves; one chain at a time."""
+    rows = connection.execute(_LINKS)
+    for (org_id, _chain), versions in groupby(rows, key=lambda row: row[:2]):
+        chain = list(versions)
+        owners = {memory_id: user_id for _, _, user_id, memory_id, _ in chain}
+        successors = {memory_id: successor_id for *_, memory_id, successor_id in chain}
+        for memory_id in repair.in_cycles(successors):
+            yield Finding(
+                "I4", memory_id, "is in a cycle", FindingKind.CYCLE, org_id, owners[memory_id]
+            )
 
 
 def _buried(connection: sqlite3.Connection) -> Iterator[Finding]:

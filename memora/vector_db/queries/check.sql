@@ -1,7 +1,7 @@
 -- What doctor and reconcile look at, over all owners.
 
 -- name: page
-SELECT memory_id, org_id, user_id, text_hash, model_id, payload, change
+SELECT memory_id, org_id, user_id, text_hash, model_id
 FROM vector, state WHERE memory_id > :after ORDER BY memory_id LIMIT :limit;
 
 -- name: lookup

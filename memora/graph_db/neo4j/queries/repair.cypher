@@ -220,7 +220,10 @@ SET j.lease_until = null, j.status = CASE j.status WHEN 'running' THEN 'pending'
 // What an interaction says of its messages, and what is there.
 MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $record_id})
 WITH i, COLLECT {
-  MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $record_id})
+  MATCH (s:Message)
+  USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
+  WHERE s.org_id = $org_id AND s.user_id = $user_id AND s.interaction_id = $record_id
+    AND s.position IS NOT NULL
   RETURN s {.position, .prefix_hash} ORDER BY s.position
 } AS messages
 RETURN i.message_count AS message_count, i.content_hash AS content_hash, size(messages) AS found,
@@ -333,7 +336,10 @@ DETACH DELETE n
 // name: messages
 // All messages of an interaction, with what says which of two at one place belongs to it.
 MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $record_id})
-MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $record_id})
+MATCH (s:Message)
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
+WHERE s.org_id = $org_id AND s.user_id = $user_id AND s.interaction_id = $record_id
+  AND s.position IS NOT NULL
 RETURN elementId(s) AS element, i.content_hash AS content_hash, s {.*} AS message
 ORDER BY s.position, elementId(s)
 
