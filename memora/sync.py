@@ -1198,6 +1198,8 @@ class VectorDB:
     def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
 
+        Their payloads are left out; `lookup` has them.
+
         Args:
             after: Last id of the page before.
             limit: At most that many.
@@ -1205,7 +1207,7 @@ class VectorDB:
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
 
     def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
-        """Return the vectors of these ids, whoever they belong to, in any order, for doctor."""
+        """Return the vectors of these ids with their payloads, whoever they belong to; unordered."""
         return self._background.run(self._wrapped.lookup(memory_ids))
 
     def discard(self, entries: Sequence[IndexEntry]) -> None:

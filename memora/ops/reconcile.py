@@ -104,7 +104,7 @@ async def reconcile(
         return _result(diagnosis, planned, applied=False)
     run = _Run(graph.with_vector_db(vector), vector, on_progress)
     for _round in range(_ROUNDS):
-        todo = [f for f in repair.ordered(diagnosis.findings) if f not in run.tried]
+        todo = run.open(diagnosis.findings)
         if not todo:
             break
         await run.repair(todo)
@@ -147,11 +147,22 @@ class _Run:
         self._vector = vector
         self._on_progress = on_progress
         self._known = 0
+        self._before: set[Finding] = set()
         self.tried: dict[Finding, str | None] = {}
+
+    def open(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Return what is to be tried, in order: also what failed before others were repaired."""
+        moved = set(findings) != self._before
+        self._before = set(findings)
+        return [
+            finding
+            for finding in repair.ordered(findings)
+            if finding not in self.tried or (moved and self.tried[finding] is not None)
+        ]
 
     async def repair(self, todo: Sequence[Finding]) -> None:
         """Repair findings in the order of their phases."""
-        self._known = len(self.tried) + len(todo)
+        self._known = len(self.tried.keys() | set(todo))
         for phase, group in groupby(todo, key=repair.phase):
             findings = list(group)
             if phase is Phase.INDEX:

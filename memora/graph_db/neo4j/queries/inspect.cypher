@@ -230,4 +230,4 @@ OPTIONAL MATCH (meta:Meta {name: counter})
 WITH counter, meta
 WHERE meta IS NULL
 RETURN 'I20' AS invariant, 'half_migration' AS kind, null AS org_id, null AS user_id,
-  counter AS record_id, 'the counter is missing' AS detail, false AS blocks
+  counter AS record_id, 'the counter is missing' AS detail, true AS blocks
