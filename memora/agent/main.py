@@ -725,32 +725,22 @@ class Memora:
         return await self._ports.graph.drain_outbox()
 
     async def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only.
-
-        Works also on an engine that `setup` refuses because a store is damaged.
-        """
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
 
     async def reconcile(
         self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
     ) -> reconciling.Reconciliation:
-        """Say what would repair the findings of `doctor`, or repair them.
-
-        No message, memory, interaction, agent or user is ever deleted. An interrupted run is
-        finished by the next one; others may use the store meanwhile.
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
 
         Args:
-            apply: Repair; otherwise nothing is changed.
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
             on_progress: Called with the numbers of repairs tried and known so far.
-
-        Raises:
-            VectorDBError, EmbeddingError: Vectors could not be made; the rest stays repaired.
         """
+        apply = checked_bool(apply, "apply")
+        ports = self._ports
         return await reconciling.reconcile(
-            self._ports.graph,
-            self._ports.vector,
-            apply=checked_bool(apply, "apply"),
-            on_progress=on_progress,
+            ports.graph, ports.vector, apply=apply, on_progress=on_progress
         )
 
     async def reindex(self, on_progress: reindexing.Progress | None = None) -> int:

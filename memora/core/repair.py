@@ -100,11 +100,11 @@ def in_cycles(successors: Mapping[str, str | None]) -> list[str]:
     leads_out: dict[str, bool] = {}
     for start in successors:
         path: dict[str, None] = {}
-        version: str | None = start
+        version = start
         while version in successors and version not in leads_out and version not in path:
             path[version] = None
-            version = successors[version]
-        out = version not in path and leads_out.get(version or "", True)
+            version = successors[version] or ""
+        out = version not in path and leads_out.get(version, True)
         leads_out |= dict.fromkeys(path, out)
     return [version for version, out in leads_out.items() if not out]
 

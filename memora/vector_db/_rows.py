@@ -183,8 +183,10 @@ class VectorRows:
         page = {"after": after, "limit": limit}
         return await self._store.read(
             lambda connection: [
-                IndexEntry(*owned, model_id or "")
-                for *owned, model_id in connection.execute(_CHECK["page"], page)
+                IndexEntry(memory_id, org_id, user_id, text_hash, model_id or "")
+                for memory_id, org_id, user_id, text_hash, model_id in connection.execute(
+                    _CHECK["page"], page
+                )
             ]
         )
 
@@ -192,10 +194,7 @@ class VectorRows:
         """Return the rows of these ids, whoever they belong to."""
         asked = {"memory_ids": json.dumps(list(memory_ids))}
         return await self._store.read(
-            lambda connection: [
-                SeenRow(IndexEntry(*owned, model_id or "", _payload(payload)), change)
-                for *owned, model_id, payload, change in connection.execute(_CHECK["lookup"], asked)
-            ]
+            lambda connection: [_seen(*row) for row in connection.execute(_CHECK["lookup"], asked)]
         )
 
     async def discard(self, entries: Sequence[IndexEntry]) -> int:
@@ -224,8 +223,10 @@ class VectorRows:
         params = {"length": 4 * dimensions}
         return await self._store.read(
             lambda connection: [
-                (IndexEntry(*owned, text_hash="", model_id=""), bool(other_length))
-                for *owned, other_length in connection.execute(_CHECK["unusable"], params)
+                (IndexEntry(memory_id, org_id, user_id, "", ""), bool(other_length))
+                for memory_id, org_id, user_id, other_length in connection.execute(
+                    _CHECK["unusable"], params
+                )
             ]
         )
 
@@ -301,6 +302,19 @@ def _restart(connection: sqlite3.Connection, *, clear: bool) -> None:
     if clear:
         connection.execute(_INDEX["remove_all"])
         connection.execute(_INDEX["remove_all_removals"])
+
+
+def _seen(
+    memory_id: str,
+    org_id: str,
+    user_id: str,
+    text_hash: str,
+    model_id: str | None,
+    payload: str,
+    change: int,
+) -> SeenRow:
+    entry = IndexEntry(memory_id, org_id, user_id, text_hash, model_id or "", _payload(payload))
+    return SeenRow(entry, change)
 
 
 def _payload(text: str) -> dict[str, Any]:

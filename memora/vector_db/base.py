@@ -108,7 +108,7 @@ class BaseVectorDB(ABC):
 
     @abstractmethod
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
-        """Return the vectors of these ids with their payloads, whoever they belong to; unordered."""
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
 
     @abstractmethod
     async def discard(self, entries: Sequence[IndexEntry]) -> None:

@@ -187,6 +187,7 @@ TYPES_ONLY = {
     ("memora.sync", "memora.config"),
     ("memora.sync", "memora.core.filters"),
     ("memora.sync", "memora.ops.doctor"),
+    ("memora.sync", "memora.ops.reconcile"),
     ("memora.sync", "memora.ops.reindex"),
 }
 

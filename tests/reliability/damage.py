@@ -1,7 +1,7 @@
 """Ways to damage an embedded store behind the engine's back, for R10.
 
-Each works on the closed files with the standard library's `sqlite3`: foreign keys are off there, and
-a unique index that forbids the damage is dropped first.
+Each works on the closed files with the standard library's `sqlite3`: foreign keys are off there,
+and a unique index that forbids the damage is dropped first.
 """
 
 from __future__ import annotations

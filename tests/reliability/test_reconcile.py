@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import neo4j
 import pytest
@@ -272,17 +273,17 @@ async def test_a_qdrant_store_is_checked_and_repaired_like_the_embedded_one(
         assert (await memora.reconcile(apply=True)).clean
         lost, stale, foreign, other, nobody, *_ = [e.memory_id for e in await vectors.scan()]
         orphans = [str(uuid.UUID(int=number)) for number in (7, 8)]
-        [vector] = await client.retrieve("store", [stale], with_vectors=True)
+        stored: Any = (await client.retrieve("store", [stale], with_vectors=True))[0].vector
         await client.upsert(
             "store",
             [
-                models.PointStruct(id=orphans[0], vector=vector.vector, payload={}),
+                models.PointStruct(id=orphans[0], vector=stored, payload={}),
                 models.PointStruct(
                     id=orphans[1],
-                    vector=vector.vector,
+                    vector=stored,
                     payload={"org_id": "acme", "user_id": "jake"},
                 ),
-            ],  # pyright: ignore
+            ],
         )
         await client.delete("store", [lost])
         await client.set_payload("store", {"text_hash": "x"}, [stale])

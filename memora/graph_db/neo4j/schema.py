@@ -12,8 +12,7 @@ from memora.graph_db.neo4j._base import BACKEND, PACKAGE, Connection, Transactio
 
 _Q = load(PACKAGE, "queries/schema.cypher")
 _INDEXES = load(PACKAGE, "queries/indexes.cypher")
-_HAS_DATA = load(PACKAGE, "queries/repair.cypher")["has_data"]
-_RESTORE_COUNTER = load(PACKAGE, "queries/repair.cypher")["restore_counter"]
+_REPAIR = load(PACKAGE, "queries/repair.cypher")
 
 # Raised by one with every migration, which is then listed here under the version it leads to.
 VERSION = 1
@@ -83,7 +82,7 @@ async def open_as_is(connection: Connection) -> None:
     stamp, has_legacy = await connection.read(_look)
     pending_migrations(stamp, has_legacy=has_legacy)
     if stamp is None:
-        [row] = await connection.fetch(_HAS_DATA)
+        [row] = await connection.fetch(_REPAIR["has_data"])
         if not row["found"]:
             await setup(connection)
 
@@ -98,7 +97,7 @@ async def mend(connection: Connection, name: str) -> None:
         await _create(connection, name)
         await connection.fetch(_Q["await_indexes"])
         return
-    await connection.change(_RESTORE_COUNTER)
+    await connection.change(_REPAIR["restore_counter"])
     await connection.write(partial(_stamp, version=VERSION))
 
 
