@@ -1207,7 +1207,7 @@ class VectorDB:
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
 
     def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
-        """Return the vectors of these ids with their payloads, whoever they belong to; unordered."""
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
         return self._background.run(self._wrapped.lookup(memory_ids))
 
     def discard(self, entries: Sequence[IndexEntry]) -> None:
@@ -1971,26 +1971,17 @@ class Memora:
         return self._background.run(self._wrapped.drain_outbox())
 
     def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only.
-
-        Works also on an engine that `setup` refuses because a store is damaged.
-        """
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return self._background.run(self._wrapped.doctor())
 
     def reconcile(
         self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
     ) -> reconciling.Reconciliation:
-        """Say what would repair the findings of `doctor`, or repair them.
-
-        No message, memory, interaction, agent or user is ever deleted. An interrupted run is
-        finished by the next one; others may use the store meanwhile.
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
 
         Args:
-            apply: Repair; otherwise nothing is changed.
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
             on_progress: Called with the numbers of repairs tried and known so far.
-
-        Raises:
-            VectorDBError, EmbeddingError: Vectors could not be made; the rest stays repaired.
         """
         return self._background.run(self._wrapped.reconcile(apply=apply, on_progress=on_progress))
 
