@@ -33,6 +33,7 @@ from memora.ops import doctor as doctoring
 from memora.ops import erase as erasing
 from memora.ops import export as exporting
 from memora.ops import importing
+from memora.ops import reconcile as reconciling
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.erasure import ErasureReceipt
@@ -870,8 +871,23 @@ class Memora:
         return receipt
 
     async def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
+
+    async def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
+
+        Args:
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+        """
+        apply = checked_bool(apply, "apply")
+        ports = self._ports
+        return await reconciling.reconcile(
+            ports.graph, ports.vector, apply=apply, on_progress=on_progress
+        )
 
     async def reindex(
         self,

@@ -77,6 +77,7 @@ app.command(
     epilog="Example: memora erase --path ./memory --org demo --user nora --receipt erased.json"
 )(erase)
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
+app.command(epilog="Example: memora reconcile --apply --path ./memory")(upkeep.reconcile)
 app.command(
     epilog="Example: memora reindex --path ./memory --embedder openai:text-embedding-3-small"
 )(upkeep.reindex)

@@ -26,6 +26,7 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
+from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -78,21 +79,6 @@ class MemoryListing:
     after: tuple[datetime, str] | None = None
     skip: int = 0
     limit: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One violated invariant.
-
-    Attributes:
-        invariant: Its id, such as `I4`.
-        record_id: The record at fault.
-        detail: What is wrong, without content.
-    """
-
-    invariant: str
-    record_id: str
-    detail: str
 
 
 class BaseGraphDB(ABC):
@@ -1281,9 +1267,47 @@ class BaseGraphDB(ABC):
         del file
         return False
 
+    # Check and repair
+
+    @abstractmethod
+    async def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+
     @abstractmethod
     async def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
+
+    @abstractmethod
+    async def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+
+    @abstractmethod
+    async def known_memories(
+        self, keys: Sequence[tuple[str, str, str]]
+    ) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
 
 
 def _expect_equal(record: str, record_id: str, wanted: object, stored: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memora.testing.vector_clauses.checking import CheckingClauses
 from memora.testing.vector_clauses.conditions import ConditionClauses
 from memora.testing.vector_clauses.counting import CountingClauses
 from memora.testing.vector_clauses.documents import Reopen
@@ -22,6 +23,7 @@ class VectorContract(
     CountingClauses,
     LivingClauses,
     RebuildClauses,
+    CheckingClauses,
 ):
     """Subclasses bring the fixtures `vectors`, a store that is set up, and `reopen`.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from memora.core.indexing import TEXT_RECIPE, payload
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
 from memora.errors import SchemaVersionError
+from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import Hit, IndexDocument, IndexStamp, QueryHits
 from memora.vector_db.base import checked_memory_id
 
@@ -177,6 +178,12 @@ def check_stamp(store: str, found: IndexStamp, wanted: IndexStamp) -> None:
         raise SchemaVersionError(
             store, found=_words(found), supported=_words(wanted), remedy=_REMEDY
         )
+
+
+def other_model(found: IndexStamp, wanted: IndexStamp) -> Finding:
+    """Return the finding of a store that was made with another model (B23)."""
+    detail = f"{_words(found)}, not {_words(wanted)}"
+    return Finding("I5", "vectors", detail, FindingKind.MODEL_MISMATCH, blocks=True)
 
 
 def _words(stamp: IndexStamp) -> str:

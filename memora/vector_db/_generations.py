@@ -22,9 +22,17 @@ from memora.errors import (
     VectorDBConnectionError,
     VectorDBError,
 )
-from memora.schema.index import QueryHits
+from memora.schema.findings import Finding
+from memora.schema.index import IndexEntry, QueryHits
 from memora.schema.scope import Scope, SearchScope
-from memora.vector_db._encoding import EncodedDocument, EncodedQuery, Encoder, check_stamp
+from memora.vector_db import _checking
+from memora.vector_db._encoding import (
+    EncodedDocument,
+    EncodedQuery,
+    Encoder,
+    check_stamp,
+    other_model,
+)
 from memora.vector_db._rows import Dropped, ShardInUse, State, VectorRows
 from memora.vector_db._shard import Shard, engine
 from memora.vector_db._shards import Shards
@@ -245,6 +253,64 @@ class Generations:
             if index.shard.change < change:
                 await self._catch_up(rows, index)
 
+    # What doctor and reconcile ask
+
+    async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
+        """Return what is in the rows in use or in their shard, by id."""
+        rows, index = self.opened()
+        page = await rows.scan(after, limit)
+        points = await self.shards.run(index.shard.page, after, limit)
+        return _checking.merged(page, points, limit)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return vectors by id with their payloads, and whether the shard has them like that."""
+        rows, index = self.opened()
+        applied = index.shard.change
+        found = await rows.lookup(memory_ids)
+        points = await self.shards.run(index.shard.payloads, memory_ids)
+        seen = [
+            _checking.seen(row, points.pop(row.entry.memory_id, None), applied) for row in found
+        ]
+        rowless = (_checking.rowless(memory_id, payload) for memory_id, payload in points.items())
+        return [*seen, *rowless]
+
+    async def discard_seen(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen."""
+        rows, _ = self.opened()
+        await self._reach(await rows.discard(entries))
+
+    async def inspect(self) -> list[Finding]:
+        """Check schema, stamp and rows, also of a store that cannot be set up."""
+        self.shards.check_process()
+        wanted = await self.encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            wrong = await rows.defects()
+            if wrong:
+                return [_checking.half_migration(defect) for defect in wrong]
+            found = (await rows.state()).stamp
+            if found is not None and found != wanted:
+                return [other_model(found, wanted)]
+            unusable = await rows.unusable(wanted.dimensions)
+            return [_checking.unusable(entry, other_length=length) for entry, length in unusable]
+
+    async def mend(self) -> None:
+        """Make what is missing again, drop rows that no shard takes, and set up."""
+        self._closed = False
+        self.shards.check_process()
+        wanted = await self.encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            await rows.mend()
+            found = (await rows.state()).stamp
+            if found is None or found == wanted:
+                unusable = await rows.unusable(wanted.dimensions)
+                await rows.discard([entry for entry, _length in unusable])
+            if self._index is not None:
+                await self._rewrite(rows)
+        if found is None or found == wanted:
+            await self.setup()
+
     # A reindex
 
     async def begin(self, staged: Staged) -> None:
@@ -355,13 +421,14 @@ class Generations:
         if self._closed:
             raise VectorDBError("embedded", "the store is closed: call setup()")
 
-    async def _open_rows(self) -> VectorRows:
+    async def _open_rows(self, *, as_is: bool = False) -> VectorRows:
         if self._rows is not None:
+            await self._rows.open(as_is=as_is)
             return self._rows
         await self.shards.open()
         rows = self._rows = VectorRows(self.shards.directory)
         try:
-            await rows.open()
+            await rows.open(as_is=as_is)
         except BaseException:
             await self._release()
             raise

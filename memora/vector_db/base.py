@@ -15,6 +15,7 @@ from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder
 from memora.errors import InvalidInputError
+from memora.schema.findings import Finding
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
 from memora.schema.validation import (
@@ -110,6 +111,8 @@ class BaseVectorDB(ABC):
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
 
+        Their payloads are left out; `lookup` has them.
+
         Args:
             after: Last id of the page before.
             limit: At most that many.
@@ -134,6 +137,35 @@ class BaseVectorDB(ABC):
 
     def forget_texts(self) -> None:  # noqa: B027 - not every store keeps any
         """Drop what this object keeps in memory of texts, such as their vectors."""
+
+    @abstractmethod
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
+
+    @abstractmethod
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+
+    @abstractmethod
+    async def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+
+    @abstractmethod
+    async def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
+        """
 
     @abstractmethod
     async def clear(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import RebuildRunningError
+from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
@@ -99,8 +100,19 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._generations.forget_texts()
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
-        rows, _ = self._generations.opened()
-        return await rows.scan(after, limit)
+        return await self._generations.scan(after, limit)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        return await self._generations.lookup(memory_ids)
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        await self._generations.to_the_end(self._generations.discard_seen(entries))
+
+    async def inspect(self) -> list[Finding]:
+        return await self._generations.to_the_end(self._generations.inspect())
+
+    async def mend(self) -> None:
+        await self._generations.to_the_end(self._generations.mend())
 
     async def clear(self) -> None:
         await self._generations.to_the_end(self._generations.clear())

@@ -107,6 +107,7 @@ class QdrantBridge:
             ("POST", "/points/delete"): self.delete,
             ("POST", "/points/scroll"): self.scroll,
             ("POST", "/points/count"): self.count,
+            ("POST", "/points"): self.retrieve,
         }
 
     async def exists(self, name: str, _body: Any) -> Any:
@@ -168,6 +169,13 @@ class QdrantBridge:
             with_payload=asked.with_payload or False,
         )
         return {"points": [dumped(record) for record in records], "next_page_offset": after}
+
+    async def retrieve(self, name: str, body: Any) -> Any:
+        asked = models.PointRequest(**body)
+        records = await self.local.retrieve(
+            name, asked.ids, with_payload=asked.with_payload or False
+        )
+        return [dumped(record) for record in records]
 
 
 DONE = {"operation_id": 1, "status": "completed"}

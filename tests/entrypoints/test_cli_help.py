@@ -41,6 +41,7 @@ def test_these_are_the_commands() -> None:
         "outbox drain",
         "outbox retry",
         "doctor",
+        "reconcile",
         "reindex",
         "export",
         "import",

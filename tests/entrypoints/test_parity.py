@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": ("doctor",),
     "erase_user": ("erase", "--user", "nobody", "--yes"),
     "erase_organization": ("erase", "--yes"),
+    "reconcile": ("reconcile",),
     "reindex": ("reindex",),
     "export_to": ("export", "{folder}/export.jsonl"),
     "import_from": ("import", "{folder}/no-such.jsonl"),

@@ -277,7 +277,7 @@ CORRUPTION = {
     ),
     "no agent": (
         ["DELETE FROM agent"],
-        {("I3", "b", "its agent does not exist")},
+        {("I3", "the-agent", "records name an agent that does not exist")},
     ),
     "a foreign interaction": (
         ["INSERT INTO user VALUES ('org', 'other', 'O', 1, 's')",
@@ -290,12 +290,16 @@ CORRUPTION = {
     "a fork": (
         ["DROP INDEX memory_one_predecessor",
          "UPDATE memory SET successor_id = 'c' WHERE memory_id = 'a'"],
-        {("I4", "c", "has more than one predecessor")},
+        {
+            ("I4", "c", "has more than one predecessor"),
+            ("I20", "memory_one_predecessor", "the index is missing"),
+        },
     ),
     "two heads": (
         ["DROP INDEX memory_one_head",
          "UPDATE memory SET superseded_at = NULL, successor_id = NULL WHERE memory_id = 'b'"],
         {
+            ("I20", "memory_one_head", "the index is missing"),
             ("I4", "a", "the chain has more than one current version"),
             ("I4", "a", "the versions of the chain are not linked to each other"),
         },
@@ -304,6 +308,7 @@ CORRUPTION = {
         ["DROP INDEX memory_one_head",
          "UPDATE memory SET superseded_at = NULL WHERE memory_id = 'b'"],
         {
+            ("I20", "memory_one_head", "the index is missing"),
             ("I4", "a", "the chain has more than one current version"),
             ("I4", "b", "is current and has a successor"),
         },
@@ -368,7 +373,7 @@ CORRUPTION = {
     ),
     "another stamp": (
         ["PRAGMA user_version = 9"],
-        {("I20", "schema", "the schema is stamped as 9")},
+        {("I20", "schema", "the stamp is not as memora makes it")},
     ),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from memora.graph_db.neo4j.jobs import JobPart
 from memora.graph_db.neo4j.memory import MemoryPart
 from memora.graph_db.neo4j.organization import OrganizationPart
 from memora.graph_db.neo4j.outbox import OutboxPart
+from memora.graph_db.neo4j.repair import RepairPart
 from memora.graph_db.neo4j.transfer import TransferPart
 from memora.graph_db.neo4j.user import UserPart
 from memora.graph_db.neo4j.withdraw import WithdrawPart
@@ -40,6 +41,7 @@ class Neo4jGraphInterface(
     InspectPart,
     WithdrawPart,
     TransferPart,
+    RepairPart,
 ):
     """The graph store on Neo4j 5.23 or later, Community, Enterprise or Aura.
 

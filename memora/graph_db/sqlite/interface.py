@@ -11,6 +11,7 @@ from memora.graph_db.sqlite.jobs import JobPart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
+from memora.graph_db.sqlite.repair import RepairPart
 from memora.graph_db.sqlite.transfer import TransferPart
 from memora.graph_db.sqlite.user import UserPart
 from memora.graph_db.sqlite.withdraw import WithdrawPart
@@ -30,6 +31,7 @@ class SQLiteGraph(
     InspectPart,
     WithdrawPart,
     TransferPart,
+    RepairPart,
 ):
     """A graph in one SQLite file, for one process at a time; no server.
 
