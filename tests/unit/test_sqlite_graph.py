@@ -407,8 +407,11 @@ async def test_inspect_finds(kind: str, tenant: Tenant, graph: SQLiteGraph, path
 
 BIG_TABLES = re.compile(r"^SCAN (?!wanted|memory_ids|json_each|ids|CONSTANT ROW)(\w+)")
 # Queries that go through a whole table on purpose.
+# Files whose queries go through all of a user.
+WHOLE_USER = {"user.sql", "erasure.sql", "transfer.sql"}
 WALKS = {
     "organization.sql: page",
+    "transfer.sql: organizations",
     "outbox.sql: page",
     "outbox.sql: status",
     "outbox.sql: retry",
@@ -435,7 +438,7 @@ async def test_every_query_uses_an_index(graph: SQLiteGraph) -> None:
             for *_, detail in plan:
                 walks = BIG_TABLES.match(detail) and f"{file.name}: {name}" not in WALKS
                 # All memories of a user are walked only where a listing asks for them.
-                listing = name in {"page", "some"} or file.name in {"user.sql", "erasure.sql"}
+                listing = name in {"page", "some"} or file.name in WHOLE_USER
                 whole_user = "memory_by_time (org_id=? AND user_id=?)" in detail and not listing
                 sorted_page = name.startswith("page") and "TEMP B-TREE" in detail
                 if walks or whole_user or sorted_page:
