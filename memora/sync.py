@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memora.ops import doctor as doctoring
     from memora.ops import reindex as reindexing
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.erasure import ErasureReceipt
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -284,6 +285,10 @@ class BoundMemora:
     def delete_memory(self, memory_id: str) -> DeleteReceipt:
         """Purge one version."""
         return self._background.run(self._wrapped.delete_memory(memory_id))
+
+    def erase_user(self) -> ErasureReceipt:
+        """Erase this user with everything, from all agents, and look whether anything is left."""
+        return self._background.run(self._wrapped.erase_user())
 
     def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""
@@ -878,7 +883,8 @@ class GraphDB:
     def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         """Delete everything of the organization; enqueue `drop_organization`.
 
-        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        Older outbox entries of it go, so that only the drop is left; those that a worker has
+        leased stay until it is done with them, and the drop waits for it. Batched where the store
         cannot delete much at once; the organization itself goes last, so a repetition finishes an
         interrupted one.
         """
@@ -887,6 +893,30 @@ class GraphDB:
     def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
         """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
         return self._background.run(self._wrapped.erase_user(scope, now))
+
+    def count_records(self, scope: SearchScope) -> DeleteCounts:
+        """Count what is stored of the scope's user or organization, itself included.
+
+        Also what an interrupted erasure left, and outbox entries. An agent does not narrow.
+        """
+        return self._background.run(self._wrapped.count_records(scope))
+
+    def enqueue_drop(self, scope: SearchScope, now: datetime) -> None:
+        """Have the vectors of an erased user or organization dropped at once.
+
+        Its outbox entries become one drop that is due, whatever they were; leased ones stay as in
+        `erase_user`. Nothing happens while the user or organization exists.
+        """
+        self._background.run(self._wrapped.enqueue_drop(scope, now))
+
+    def scrub(self) -> bool:
+        """Overwrite what deleted records left in the store's own files and caches.
+
+        Returns:
+            Whether nothing is left there. What a server keeps (its logs, its backups) is the
+            business of whoever runs it.
+        """
+        return self._background.run(self._wrapped.scrub())
 
     def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
         """Mark the agent deleted; its label stays for what it wrote."""
@@ -1152,11 +1182,11 @@ class VectorDB:
         self._background.run(self._wrapped.remove(scope, memory_ids))
 
     def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
         self._background.run(self._wrapped.remove_user(org_id, user_id))
 
     def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
         self._background.run(self._wrapped.remove_organization(org_id))
 
     def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
@@ -1167,6 +1197,17 @@ class VectorDB:
             limit: At most that many.
         """
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
+
+    def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        return self._background.run(self._wrapped.count(scope))
+
+    def forget_texts(self) -> None:
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+        return self._wrapped.forget_texts()
 
     def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
@@ -1902,6 +1943,21 @@ class Memora:
     def drain_outbox(self) -> DrainReport:
         """Bring the vector store up to date with the graph; a failing one is reported."""
         return self._background.run(self._wrapped.drain_outbox())
+
+    def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
+        """Erase a user with everything that belongs to it, and look whether anything is left.
+
+        Repeating the call finishes an erasure that was interrupted, or that had to leave the
+        vectors for later; of a user that is gone already it counts nothing.
+
+        Raises:
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return self._background.run(self._wrapped.erase_user(org_id, user_id))
+
+    def erase_organization(self, org_id: str) -> ErasureReceipt:
+        """Erase an organization with all its users and agents; see `erase_user`."""
+        return self._background.run(self._wrapped.erase_organization(org_id))
 
     def doctor(self) -> doctoring.Diagnosis:
         """Check the invariants of both stores, read-only."""
