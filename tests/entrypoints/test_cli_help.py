@@ -40,6 +40,7 @@ def test_these_are_the_commands() -> None:
         "outbox",
         "outbox drain",
         "outbox retry",
+        "erase",
         "doctor",
         "reconcile",
         "reindex",
