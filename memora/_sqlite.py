@@ -360,12 +360,12 @@ class _Reader:
 
     def run(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
+        _end_transaction(self._connection)
         self._connection.execute("BEGIN")
         try:
             return work(self._connection)
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            _end_transaction(self._connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -375,16 +375,22 @@ class _Reader:
         return connection
 
 
+def _end_transaction(connection: sqlite3.Connection) -> None:
+    """Undo the transaction that is open, if there is one: also one whose end failed before."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
 @contextmanager
 def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
+    _end_transaction(connection)
     connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _end_transaction(connection)
         raise
 
 
