@@ -205,3 +205,14 @@ async def test_a_closed_vector_store_cannot_be_cleared(world: World) -> None:
         await vectors.clear()
     await vectors.setup()
     assert len(await vectors.scan()) == 1
+
+
+async def test_i9_reverting_to_what_is_current_by_its_text_changes_nothing(world: World) -> None:
+    """A repeated call, whose first answer was lost, makes no second version."""
+    await world.save("I like tea")
+    [first] = await world.memories()
+    await world.memora.update_memory("acme", "jake", first.memory_id, "I like coffee")
+    reverted = await world.memora.revert_memory("acme", "jake", first.memory_id)
+    again = await world.memora.revert_memory("acme", "jake", first.memory_id)
+    assert again.memory_id == reverted.memory_id
+    assert len(await world.memora.memory_history("acme", "jake", first.memory_id)) == 3
