@@ -32,6 +32,7 @@ from memora.schema.validation import (
     checked_text,
 )
 from memora.schema.write_plan import (
+    EqualGuard,
     IdempotencyRecord,
     InteractionWrite,
     MemoryEnd,
@@ -170,6 +171,7 @@ def build(
     buried: Collection[int] = (),
     *,
     across_agents: bool = True,
+    equal: Mapping[int, Memory] | None = None,
 ) -> Planned:
     """Decide for every candidate what is written.
 
@@ -186,7 +188,9 @@ def build(
         chains: All versions, newest first, by the id of each memory that a decision names.
         origin: Common fields.
         buried: Positions of candidates that must not come back (tombstones).
-        across_agents: Whether a memory of another agent may be superseded.
+        across_agents: Whether a memory of another agent may be superseded, or repeated.
+        equal: The current memory of the same text by position, which the decisions rest on and
+            the store must still answer; None: nobody looked.
     """
     memories: list[MemoryWrite] = []
     links: list[SourceLink] = []
@@ -202,6 +206,13 @@ def build(
             links.append(SourceLink(repeated.memory_id, candidate.sources))
             continue
         statement = _statement(candidate, origin)
+        if equal is not None and (place is None or place.superseded_at is None):
+            known = equal.get(position)
+            guard = EqualGuard(
+                None if known is None else known.memory_id,
+                None if across_agents else origin.agent_id,
+            )
+            statement = replace(statement, equal=guard)
         if place is None:
             memories.append(statement)
             continue

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
@@ -13,6 +14,7 @@ from typing import Any, Self, cast
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
+from memora.core.messages import EMPTY_HASH
 from memora.errors import (
     AgentNotFoundError,
     ConflictError,
@@ -45,6 +47,9 @@ from memora.schema.write_plan import (
     WriteReceipt,
 )
 from memora.vector_db.base import BaseVectorDB
+
+# How often an interaction is read that others change meanwhile.
+_READS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,12 +529,12 @@ class BaseGraphDB(ABC):
 
         Raises:
             InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Others kept changing it while it was read.
         """
         scope = Scope(org_id, user_id)
         found = await self._get_interaction(scope, interaction_id)
         if with_messages:
-            stored = await self.read_messages(scope, found.interaction_id, 0, None)
-            found.messages = [item.message for item in stored]
+            found = await self._with_messages(scope, found)
         if with_memories:
             found.memories = await self._all_of_interaction(scope, found.interaction_id)
         return found
@@ -539,6 +544,21 @@ class BaseGraphDB(ABC):
         if found is None:
             raise InteractionNotFoundError(interaction_id)
         return found
+
+    async def _with_messages(self, scope: Scope, found: Interaction) -> Interaction:
+        """Return the interaction with the messages that it had at its revision.
+
+        Interaction and messages are read one after the other; when somebody wrote in between, both
+        are read again.
+        """
+        for _attempt in range(_READS):
+            stored = await self.read_messages(scope, found.interaction_id, 0, None)
+            last_hash = stored[-1].prefix_hash if stored else EMPTY_HASH
+            if (len(stored), last_hash) == (found.message_count, found.content_hash):
+                found.messages = [item.message for item in stored]
+                return found
+            found = await self._get_interaction(scope, found.interaction_id)
+        raise ConflictError("interaction", found.interaction_id)
 
     async def conflict(
         self, scope: Scope, stored: Interaction, expected: int | None, tail: int = 10
@@ -615,15 +635,20 @@ class BaseGraphDB(ABC):
         found = await self.list_interactions(scope, skip=skip, limit=limit)
         if not found:
             await self.get_user(org_id, user_id)
+        if not with_messages and not with_memories:
+            return found
+        complete: list[Interaction] = []
         for interaction in found:
-            if with_messages:
-                stored = await self.read_messages(scope, interaction.interaction_id, 0, None)
-                interaction.messages = [item.message for item in stored]
-            if with_memories:
-                interaction.memories = await self._all_of_interaction(
-                    scope, interaction.interaction_id
+            # What is deleted meanwhile is not there any more.
+            with suppress(InteractionNotFoundError):
+                complete.append(
+                    await self._with_messages(scope, interaction) if with_messages else interaction
                 )
-        return found
+                if with_memories:
+                    complete[-1].memories = await self._all_of_interaction(
+                        scope, interaction.interaction_id
+                    )
+        return complete
 
     async def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
@@ -985,13 +1010,13 @@ class BaseGraphDB(ABC):
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the
-        ended heads are as the plan expects; then everything is written. Lowering the transcript
-        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
-        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
-        with a tombstone for every one of its sources is not written. `updated_at` is at least one
-        microsecond after the one before. May run twice: the second run finds the first one's work
-        undone.
+        started again since; the interaction's revision, the versions' neighbours, the equal
+        memories and the ended heads are as the plan expects; then everything is written.
+        Lowering the transcript lowers `end` of the interaction's unfinished jobs (nothing left:
+        done). Every memory that is inserted, whose validity changed, or that ended, is named in
+        one `sync` entry. A memory with a tombstone for every one of its sources is not written.
+        `updated_at` is at least one microsecond after the one before. May run twice: the second
+        run finds the first one's work undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
@@ -1061,7 +1086,8 @@ class BaseGraphDB(ABC):
     ) -> ExtractionJob | None:
         """Set the job RUNNING under a lease and count the attempt.
 
-        None when it is done, gone, or leased by somebody else.
+        None when it is done, gone, or leased by somebody else. A lease that ends later than twice
+        the one asked for is of a clock that has been set back, and counts as run out.
         """
 
     @abstractmethod
@@ -1090,6 +1116,9 @@ class BaseGraphDB(ABC):
         one of the same user (for `drop_organization`: of the organization) is leased, or while
         an earlier drop of its user or organization is still there in any state. A `sync` that
         waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+
+        A `not_before` that lies twice `LONGEST_PAUSE` ahead, or a lease that ends later than twice
+        the one asked for, is of a clock that has been set back, and holds nothing up either.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ from typing import Protocol
 from memora.errors import EmbeddingError, RetryableError, VectorDBError
 from memora.schema.index import IndexDocument
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp
 from memora.vector_db.base import BaseVectorDB
 
 _logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ UPSERT = 1000
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 10
 _BACKOFF_BASE = timedelta(seconds=1)
-_BACKOFF_MAX = timedelta(minutes=10)
 Applied = Callable[[Sequence[OutboxEntry]], None]
 
 
@@ -181,7 +180,7 @@ async def _record_failure(
     """
     may_pass = isinstance(error, RetryableError)
     for entry in entries:
-        pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), _BACKOFF_MAX)
+        pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), LONGEST_PAUSE)
         dead = not may_pass and entry.attempts + 1 >= MAX_ATTEMPTS
         await source.fail_outbox([entry], error=_reason(error), not_before=now + pause, dead=dead)
     _logger.warning(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
+from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
@@ -28,6 +29,7 @@ class GraphContract(
     MemoryClauses,
     ChainClauses,
     PlanClauses,
+    EqualClauses,
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,

@@ -66,6 +66,7 @@ FOUND: dict[str, Any] = {
     "versions": [],
     "heads": [],
     "known_chains": [],
+    "equals": [],
     "has_tombstones": False,
 }
 MESSAGES = parse_messages([{"role": "user", "content": "hi"}, {"role": "user", "content": "ho"}])

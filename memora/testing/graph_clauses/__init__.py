@@ -8,6 +8,7 @@ import pytest
 pytest.register_assert_rewrite(
     f"{__name__}.chains",
     f"{__name__}.directory",
+    f"{__name__}.equals",
     f"{__name__}.erasure",
     f"{__name__}.isolation",
     f"{__name__}.memories",
