@@ -25,6 +25,8 @@ from tests.reliability.seeds import fresh_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/reliability/"
+# Where tests count; those of the second folder start real processes.
+COUNTED = (SUITE, "tests/e2e/")
 FILE = ROOT / ".cache" / "scorecard.json"
 PROPERTY = "score"
 
@@ -115,7 +117,7 @@ def pytest_runtest_makereport(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Remember where a test is, for those that are skipped before they can say it."""
     for item in items:
-        if item.nodeid.startswith(SUITE):
+        if item.nodeid.startswith(COUNTED):
             suites = [mark.args[0] for mark in item.iter_markers("suite")]
             item.user_properties.append((PROPERTY, {"suite": suites[0] if suites else ""}))
 
@@ -127,7 +129,7 @@ class _Collector:
         self._rows = rows
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if not report.nodeid.startswith(SUITE):
+        if not report.nodeid.startswith(COUNTED):
             return
         row = self._rows.setdefault(report.nodeid, Row(report.nodeid))
         row.seconds += report.duration
