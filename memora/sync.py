@@ -599,6 +599,7 @@ class GraphDB:
 
         Raises:
             InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Others kept changing it while it was read.
         """
         return self._background.run(
             self._wrapped.get_interaction(
@@ -939,13 +940,13 @@ class GraphDB:
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the
-        ended heads are as the plan expects; then everything is written. Lowering the transcript
-        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
-        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
-        with a tombstone for every one of its sources is not written. `updated_at` is at least one
-        microsecond after the one before. May run twice: the second run finds the first one's work
-        undone.
+        started again since; the interaction's revision, the versions' neighbours, the equal
+        memories and the ended heads are as the plan expects; then everything is written.
+        Lowering the transcript lowers `end` of the interaction's unfinished jobs (nothing left:
+        done). Every memory that is inserted, whose validity changed, or that ended, is named in
+        one `sync` entry. A memory with a tombstone for every one of its sources is not written.
+        `updated_at` is at least one microsecond after the one before. May run twice: the second
+        run finds the first one's work undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
@@ -1015,7 +1016,8 @@ class GraphDB:
     ) -> ExtractionJob | None:
         """Set the job RUNNING under a lease and count the attempt.
 
-        None when it is done, gone, or leased by somebody else.
+        None when it is done, gone, or leased by somebody else. A lease that ends later than twice
+        the one asked for is of a clock that has been set back, and counts as run out.
         """
         return self._background.run(
             self._wrapped.claim_job(org_id, job_id, now=now, lease_until=lease_until)
@@ -1050,6 +1052,9 @@ class GraphDB:
         one of the same user (for `drop_organization`: of the organization) is leased, or while
         an earlier drop of its user or organization is still there in any state. A `sync` that
         waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+
+        A `not_before` that lies twice `LONGEST_PAUSE` ahead, or a lease that ends later than twice
+        the one asked for, is of a clock that has been set back, and holds nothing up either.
         """
         return self._background.run(
             self._wrapped.claim_outbox(now=now, lease_until=lease_until, limit=limit)
