@@ -9,6 +9,7 @@ from memora.graph_db.base import BaseGraphDB, Finding
 from memora.schema.index import IndexDocument, IndexEntry
 from memora.schema.scope import Scope
 from memora.schema.validation import PAGE
+from memora.schema.write_plan import OutboxOp
 from memora.vector_db.base import BaseVectorDB
 
 
@@ -44,18 +45,18 @@ async def diagnose(graph: BaseGraphDB, vector: BaseVectorDB) -> Diagnosis:
     stamp = await vector.stamp()
     model_id = None if stamp is None else stamp.model_id
     status = await graph.outbox_status()
-    waiting = await _waiting_ids(graph)
+    waiting = await _waiting(graph)
     vectors = {entry.memory_id: entry async for entry in _entries(vector)}
     total = len(vectors)
     memories = 0
     async for document in _documents(graph):
         memories += 1
         entry = vectors.pop(document.memory_id, None)
-        if document.memory_id not in waiting:
+        if document.memory_id not in waiting.memories:
             findings += _compare(document, entry, model_id)
-    for memory_id in vectors:
-        if memory_id not in waiting:
-            findings.append(Finding("I6", memory_id, "a vector without a memory"))
+    for entry in vectors.values():
+        if not waiting.will_remove(entry):
+            findings.append(Finding("I6", entry.memory_id, "a vector without a memory"))
     if status.dead:
         findings.append(Finding("I5", "outbox", f"{status.dead} entries were given up"))
     return Diagnosis(tuple(findings), memories, total, status.pending)
@@ -76,14 +77,35 @@ def _compare(
     return findings
 
 
-async def _waiting_ids(graph: BaseGraphDB) -> set[str]:
-    waiting: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What the outbox still has to do.
+
+    Attributes:
+        memories: Ids to be brought to the graph's state.
+        dropped: Organization and user whose vectors go; no user: those of the organization.
+    """
+
+    memories: set[str]
+    dropped: set[tuple[str, str]]
+
+    def will_remove(self, entry: IndexEntry) -> bool:
+        """Tell whether a vector without a memory is one that goes."""
+        owners = {(entry.org_id, entry.user_id), (entry.org_id, "")}
+        return entry.memory_id in self.memories or not owners.isdisjoint(self.dropped)
+
+
+async def _waiting(graph: BaseGraphDB) -> _Waiting:
+    waiting = _Waiting(set(), set())
     after = 0
     while True:
         entries = await graph.list_outbox(after=after, limit=PAGE)
         for entry in entries:
-            if not entry.dead:
-                waiting.update(entry.memory_ids)
+            if entry.dead:
+                continue
+            waiting.memories.update(entry.memory_ids)
+            if entry.op is not OutboxOp.SYNC:
+                waiting.dropped.add((entry.org_id, entry.user_id))
         if len(entries) < PAGE:
             return waiting
         after = entries[-1].seq

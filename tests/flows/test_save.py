@@ -431,6 +431,33 @@ async def test_the_callers_own_conversation_id_finds_the_interaction(world: Worl
     assert (stored.title, stored.metadata, stored.message_count) == ("Chat", {"app": "web"}, 6)
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_what_is_said_about_an_unchanged_conversation_is_kept(
+    world: World, key: str | None
+) -> None:
+    interaction_id = await world.save("one", title="Chat")
+    told = {"title": "Travel", "metadata": {"app": "web"}, "agent_id": world.agent_id}
+    await world.save("one", interaction_id=interaction_id, idempotency_key=key, **told)
+    stored = await world.memora.graph.get_interaction(world.org_id, world.user_id, interaction_id)
+    assert (stored.title, stored.metadata) == ("Travel", {"app": "web"})
+    assert (stored.participants, stored.revision) == ([world.agent_id], 1)
+    updated_at = stored.updated_at
+    await world.save("one", interaction_id=interaction_id, **told)
+    stored = await world.memora.graph.get_interaction(world.org_id, world.user_id, interaction_id)
+    assert stored.updated_at == updated_at
+
+
+async def test_b13_a_key_answers_the_same_when_its_interaction_was_deleted(worlds: Worlds) -> None:
+    world = await worlds.open(extraction=ScriptedBackendLLM(extracting("Jake likes tea")))
+    first = await world.save("I like tea.", idempotency_key="k")
+    await world.memora.graph.delete_user_interaction_and_its_memories(
+        world.org_id, world.user_id, first
+    )
+    assert await world.save("I like tea.", idempotency_key="k") == first
+    assert await world.current() == []
+    assert await world.memora.graph.get_all_user_interactions(world.org_id, world.user_id) == []
+
+
 async def test_agents_of_other_users_are_not_found(world: World) -> None:
     from memora.errors import AgentNotFoundError
 
