@@ -42,7 +42,6 @@ class Outcome:
 
     candidates: tuple[Candidate, ...]
     decisions: tuple[Decision, ...]
-    buried: frozenset[int]
 
 
 def status(value: object) -> JobStatus:
@@ -157,7 +156,6 @@ async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> 
         if ports.extraction_model is None:
             found = extract.verbatim(conversation)
         scope = Scope(job.org_id, job.user_id, job.agent_id)
-        buried = await find_buried(ports, scope, found)
         if "decisions" not in job.outputs:
             decided = await _decided(ports, job, scope, found)
             job = await _keep(ports, job, "decisions", decided)
@@ -168,7 +166,7 @@ async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> 
         ) from error
     kept = cast("dict[str, dict[str, Any]]", job.outputs["decisions"])
     decisions = tuple(_from_json(kept.get(candidate.memory_id)) for candidate in found)
-    await _write(ports, job, scope, Outcome(tuple(found), decisions, buried))
+    await _write(ports, job, scope, Outcome(tuple(found), decisions))
 
 
 async def _extracted(
@@ -271,7 +269,8 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
 async def plan_memories(
     ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome
 ) -> planning.Planned:
-    """Read the chains that the decisions name, as they are now, and plan."""
+    """Read chains and tombstones as they are now, and plan."""
+    buried = await find_buried(ports, scope, outcome.candidates)
     named = {decision.existing_id for decision in outcome.decisions if decision.existing_id}
     chains: dict[str, list[Memory]] = {}
     if named:
@@ -288,6 +287,6 @@ async def plan_memories(
             import_id=job.params.get("import_id"),
             process_id=job.params.get("process_id"),
         ),
-        outcome.buried,
+        buried,
         across_agents=job.params["across_agents"],
     )

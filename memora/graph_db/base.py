@@ -435,10 +435,7 @@ class BaseGraphDB(ABC):
         """
         scope = Scope(org_id, user_id, agent_id)
         await self.get_agent_for(scope)
-        chains = await self._contradicted(scope, memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope, None, (), memories_and_interaction, chains, self.clock.now(), self.ids
-        )
+        plan = await self._planned(scope, None, (), memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return planning.interaction_id_of(plan), cast("datetime", receipt.created_at)
@@ -479,19 +476,34 @@ class BaseGraphDB(ABC):
         if expected_revision is not None and stored.revision != expected_revision:
             raise await self.conflict(scope, stored, expected_revision)
         hashes = await self.read_prefix_hashes(scope, stored.interaction_id)
-        chains = await self._contradicted(scope, updated_memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope,
-            stored,
-            hashes,
-            updated_memories_and_interaction,
-            chains,
-            self.clock.now(),
-            self.ids,
-        )
+        plan = await self._planned(scope, stored, hashes, updated_memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return stored.interaction_id, cast("datetime", receipt.updated_at)
+
+    async def _planned(
+        self,
+        scope: Scope,
+        stored: Interaction | None,
+        hashes: Sequence[str],
+        given: MemoriesAndInteraction,
+    ) -> WritePlan:
+        """Plan, without memories that were purged from the same messages before.
+
+        `apply` leaves those out too, but then a later version of the same plan would miss its
+        neighbour.
+        """
+        chains = await self._contradicted(scope, given)
+        now = self.clock.now()
+        plan = planning.stored_interaction(scope, stored, hashes, given, chains, now, self.ids)
+        if len(given.contrary_memories) < 2:
+            return plan
+        marks = planning.tombstones_of_writes(plan.memories, await self.read_salt(scope))
+        found = await self.find_tombstones(scope, {mark for each in marks for mark in each})
+        buried = {at for at, each in enumerate(marks) if each and found.issuperset(each)}
+        return planning.stored_interaction(
+            scope, stored, hashes, given, chains, now, self.ids, buried
+        )
 
     async def _contradicted(
         self, scope: Scope, given: MemoriesAndInteraction

@@ -15,6 +15,7 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.schema.jobs import JobStatus
+from memora.schema.storage_schema import MemoriesAndInteraction, MemoryToStore
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM, extracting
 from tests.flows.conftest import DAY, MAY, World, Worlds, talk
 
@@ -395,6 +396,50 @@ async def test_b55_a_purged_memory_is_not_extracted_again(world: World) -> None:
     assert await world.current() == ["I like rain."]
     await world.save("Something else.", "I like tea.")
     assert "I like tea." in await world.current()
+
+
+async def test_b55_what_is_purged_while_the_model_thinks_is_not_written(worlds: Worlds) -> None:
+    gate = asyncio.Event()
+    down = True
+
+    def script(call: Call) -> Answer:
+        if down:
+            return OutageError()
+        if call.schema == "MemoryComparisonResponse":
+            return {
+                "verdicts": [
+                    {"candidate": number, "verdict": "contradiction", "existing": 0}
+                    for number in range(2)
+                ]
+            }
+        gate.clear()  # it answers this, and thinks about what comes next
+        return extracting("Jake lives in Rome", "Jake lives in Bonn")(call)
+
+    model = ScriptedBackendLLM(script, gate=gate)
+    gate.set()
+    world = await worlds.open(extraction=model)
+    verbatim = worlds.same_stores(world)
+    await verbatim.save("Jake lives in Oslo", current_datetime=MAY)
+    with pytest.raises(ExtractionError) as caught:
+        await world.save("I move.")
+    known = MemoriesAndInteraction(
+        interaction=talk("I move."),
+        memories=[MemoryToStore(memory="Jake lives in Rome", source_msg_block_pos=[0])],
+    )
+    await world.memora.graph.update_interaction_and_memories(
+        world.org_id, None, world.user_id, caught.value.interaction_id, known
+    )
+    oslo, rome = sorted(await world.memories(), key=lambda memory: memory.memory)
+    await world.memora.retract_memory(world.org_id, world.user_id, rome.memory_id)
+    down = False
+    resuming = asyncio.create_task(world.memora.resume_job(world.org_id, caught.value.job_id))
+    while not model.asked_for("MemoryComparisonResponse"):
+        await asyncio.sleep(0)
+    await world.memora.delete_memory(world.org_id, world.user_id, rome.memory_id)
+    gate.set()
+    assert await resuming
+    history = await world.memora.memory_history(world.org_id, world.user_id, oslo.memory_id)
+    assert [memory.memory for memory in history] == ["Jake lives in Bonn", "Jake lives in Oslo"]
 
 
 async def test_recalled_text_in_a_transcript_is_not_remembered_again(world: World) -> None:
