@@ -212,7 +212,7 @@ async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> Ex
         job,
         end=current.end,
         outputs={**job.outputs, stage: output},
-        updated_at=now,
+        updated_at=max(now, job.updated_at),
         lease_until=now + LEASE,
     )
     await ports.graph.save_job(kept)
@@ -224,7 +224,7 @@ async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
         job,
         status=JobStatus.FAILED,
         error=f"{type(error).__name__}: {error}",
-        updated_at=ports.graph.clock.now(),
+        updated_at=max(ports.graph.clock.now(), job.updated_at),
         lease_until=None,
     )
     try:
@@ -243,7 +243,7 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
             status=JobStatus.DONE,
             outputs={},
             error=None,
-            updated_at=now,
+            updated_at=max(now, job.updated_at),
             lease_until=None,
         )
         plan = WritePlan(

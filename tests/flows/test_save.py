@@ -548,3 +548,24 @@ async def test_b65_updated_at_never_goes_back(world: World) -> None:
     assert second.updated_at > first.updated_at
     assert second.created_at == first.created_at == MAY
     assert second.last_activity_at == MAY
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+async def test_b65_a_job_that_is_resumed_by_an_earlier_clock_does_not_go_back(
+    worlds: Worlds, answers: int
+) -> None:
+    """It fails, fails again or succeeds, all before the time at which it was made (I13)."""
+    left = [OutageError(), OutageError()][:answers]
+    model = ScriptedBackendLLM(
+        lambda call: left.pop() if left else extracting("Jake likes tea")(call)
+    )
+    world = await worlds.open(extraction=model)
+    with pytest.raises(ExtractionError) as caught:
+        await world.save("I like tea.")
+    world.clock.advance(timedelta(hours=-1))
+    if left:
+        with pytest.raises(ExtractionError):
+            await world.memora.resume_job(world.org_id, caught.value.job_id)
+    else:
+        assert await world.memora.resume_job(world.org_id, caught.value.job_id)
+    assert (await world.memora.doctor()).findings == ()
