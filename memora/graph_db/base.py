@@ -35,6 +35,7 @@ from memora.schema.validation import (
     checked_name,
     checked_optional_id,
     checked_page,
+    kind_of,
 )
 from memora.schema.write_plan import (
     DeleteCounts,
@@ -1146,17 +1147,25 @@ def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:
     return {record_id: names[record_id]}
 
 
-def _owned(
-    item: Mapping[str, str] | str, org_id: str, user_id: str | None
-) -> tuple[str, str] | None:
+def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | None:
     """Return (user id, memory id) of an item of a fetch, or None when it is out of scope."""
     if isinstance(item, str):
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
         return user_id, item
-    if item.get("org_id", org_id) != org_id:
+    if not isinstance(item, Mapping):
+        raise _not_an_item(item)
+    claimed = cast("Mapping[str, object]", item)
+    if claimed.get("org_id", org_id) != org_id:
         return None
-    owner = item.get("user_id", user_id)
+    owner, memory_id = claimed.get("user_id", user_id), claimed.get("memory_id")
     if owner is None or (user_id is not None and owner != user_id):
         return None
-    return owner, item["memory_id"]
+    if not isinstance(memory_id, str):
+        raise _not_an_item(memory_id)
+    return checked_id(owner, "user_id"), memory_id
+
+
+def _not_an_item(got: object) -> InvalidInputError:
+    allowed = "ids, or mappings with org_id, user_id and memory_id"
+    return InvalidInputError("batch_org_user_mem_ids", allowed, got=kind_of(got))

@@ -133,6 +133,11 @@ class Job:
     across: bool
     heard: tuple[Heard, ...] | None = None
 
+    @property
+    def audible(self) -> set[str]:
+        """Roles whose words may be remembered."""
+        return {"user", "assistant"} if self.about_agent else {"user"}
+
 
 @dataclass(eq=False)
 class Person:
@@ -453,8 +458,7 @@ class Model:
             made[1], talk, start, len(talk.messages), call.agent_id, call.at, call.about_agent,
             call.across,
         )  # fmt: skip
-        audible = {"user", "assistant"} if call.about_agent else {"user"}
-        is_worth_it = any(said.role in audible and said.heard for said in talk.messages[start:])
+        is_worth_it = any(s.role in job.audible and s.heard for s in talk.messages[start:])
         answer = Answer(talk.talk_id, call.at if is_new else now)
         keeps_job = answers is not None and is_worth_it
         if call.key is not None:
@@ -466,7 +470,7 @@ class Model:
             person.jobs[job.job_id] = job
             self._run(person, job, answers)
         elif is_worth_it:
-            self._remember(person, job, _verbatim(job, audible), {})
+            self._remember(person, job, _verbatim(job), {})
         return answer
 
     def resume(self, org_id: str, job_id: str, answers: Answers) -> bool:
@@ -478,7 +482,11 @@ class Model:
         return False
 
     def _run(self, person: Person, job: Job, answers: Answers | None) -> None:
-        answers = answers or Answers()
+        if answers is None:
+            # There is no model any more: then it is remembered as it was said.
+            del person.jobs[job.job_id]
+            self._remember(person, job, _verbatim(job), {})
+            return
         if job.heard is None:
             if answers.heard is None:
                 raise Refused("ExtractionError")
@@ -686,12 +694,12 @@ def _head(chain: Sequence[Version]) -> Version | None:
     return valid_at(chain, None)
 
 
-def _verbatim(job: Job, audible: set[str]) -> list[_Candidate]:
+def _verbatim(job: Job) -> list[_Candidate]:
     """Return what was said as it was said; said twice it has two sources."""
     found: dict[tuple[str, str], _Candidate] = {}
     for position in range(job.start, job.end):
         said = job.talk.messages[position]
-        if said.role not in audible or not said.heard:
+        if said.role not in job.audible or not said.heard:
             continue
         key = (said.role, same(said.heard))
         first = found.get(key)
