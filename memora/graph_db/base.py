@@ -695,6 +695,7 @@ class BaseGraphDB(ABC):
                 then each item must be a mapping that names its user.
             as_of: Read the versions that were current at this conversation time.
         """
+        org_id, user_id = checked_id(org_id, "org_id"), checked_optional_id(user_id, "user_id")
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []

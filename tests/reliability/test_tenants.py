@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,8 +47,8 @@ from tests.reliability.town import Person, Town, kept_log, spelled, spelled_erro
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.suite("R4")]
 
-HOUSES, PEOPLE, CALLERS = 40, 5, 24
-CALLS, NIGHTLY_CALLS = 8000, 500_000
+HOUSES, PEOPLE, CALLERS = 200, 5, 24
+CALLS, NIGHTLY_CALLS = 20_000, 500_000
 
 # Methods that no tenant's call reaches, and why.
 EXEMPT = {
@@ -97,6 +98,11 @@ ERASES_HOUSE = {
 OF_A_HOUSE = {
     "graph.create_user", "graph.create_agent", "graph.list_jobs", "graph.list_agents",
     "graph.read_names", "facade.list_jobs",
+}  # fmt: skip
+# Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
+COSTLY = ERASES_HOUSE | {
+    "graph.delete_user", "graph.erase_user", "facade.erase_user", "vectors.remove_organization",
+    "vectors.remove_user", "vectors.delete_all_user_memories",
 }  # fmt: skip
 DESTROYS = ("delete_", "erase_", "purge_", "remove", "claim_", "resume_", "retract_", "rollback_")
 FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id")
@@ -304,10 +310,20 @@ def methods(memora: Memora) -> dict[str, Callable[..., Any]]:
     }
 
 
+@cache
+def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a method by name, without `self`."""
+    return dict(list(inspect.signature(method).parameters.items())[1:])
+
+
+@cache
 def fields_of(path: str, method: Callable[..., Any]) -> list[str]:
     """Return which ids a call of the method names."""
+    if path == "vectors.add_memories":
+        # The vector store knows no users: whoever is named there is the owner.
+        return ["memory_id"]
     names: list[str] = ["org_id", "user_id", "agent_id"] if path.startswith("bound.") else []
-    for name in list(inspect.signature(method).parameters)[1:]:
+    for name in parameters_of(method):
         names += [name] if name in FIELDS else MADE_OF.get(name, ())
     return list(dict.fromkeys(names))
 
@@ -328,8 +344,7 @@ class Forger:
         "joined", "wildcard", "pattern", "quoted", "braces", "blank", "type",
     )  # fmt: skip
 
-    def __init__(self, town: Town, rng: random.Random) -> None:
-        self._town = town
+    def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def forge(self, kind: str, name: str, victim: Person) -> Forged:
@@ -389,14 +404,22 @@ class Fuzz:
     refused: int = 0
     paths: set[str] = field(default_factory=set[str])
 
+    def __post_init__(self) -> None:
+        homes = {caller.house.token for caller in self.callers}
+        self.strangers = [v for v in self.victims if v.house.token not in homes]
+        self.fellows = {h: [v for v in self.victims if v.house.token == h] for h in homes}
+
     async def run(self, count: int) -> None:
         """Make that many calls, every method about as often as any other."""
         table = {p: m for p, m in methods(self.memora).items() if p not in EXEMPT}
         paths = sorted(table)
+        rounds = 0
         while self.calls < count:
             self.rng.shuffle(paths)
             for path in paths:
-                await self._one(path, table[path])
+                if path not in COSTLY or rounds % 24 == 0:
+                    await self._one(path, table[path])
+            rounds += 1
 
     async def _one(self, path: str, method: Callable[..., Any]) -> None:
         caller = self.rng.choice(self.callers)
@@ -406,7 +429,10 @@ class Fuzz:
             return
         may = [name for name in names if not self._is_authority(path, name, names)]
         destroys = call.name.startswith(DESTROYS)
-        honest = path not in ERASES_HOUSE and self.rng.random() < (0.05 if destroys else 0.25)
+        if destroys and len(names) > 1:
+            # What is destroyed does not depend on the agent that a scope names.
+            may = [name for name in may if name != "agent_id"]
+        honest = path not in ERASES_HOUSE and self.rng.random() < (0.03 if destroys else 0.25)
         forged: Forged | None = None
         target = ""
         if names and not honest:
@@ -419,17 +445,16 @@ class Fuzz:
         if target == "org_id" and arguments.get("memory_search_scope") == "organization":
             arguments["memory_search_scope"] = "user"
         answer = await self._made(call, arguments)
-        # What a primitive destroys does not depend on the agent that its scope names.
-        took_own = destroys and (forged is None or target == "agent_id")
-        if forged is not None and forged.missing is not None and not took_own:
+        if forged is not None and forged.missing is not None:
             call.ids[target] = forged.missing
             twin = self._arguments(call, method, like=arguments, swap=forged)
             assert twin is not None
             expected = await self._made(call, twin)
-            assert _alike(answer, forged.value) == _alike(expected, forged.missing), call.path
+            if answer != expected:
+                assert _alike(answer, forged.value) == _alike(expected, forged.missing), path
             self.compared += 1
-        if took_own:
-            await self._move_in_again(caller)
+        if forged is None and destroys:
+            await self._replace(caller)
         self.paths.add(path)
 
     async def _call(self, path: str, caller: Person) -> Call:
@@ -467,13 +492,9 @@ class Fuzz:
             kind = "pattern"
         house = call.caller.house
         fellow = target in {"memory_id", "interaction_id"} and self.rng.random() < 0.5
-        some = [
-            victim for victim in self.rng.sample(self.victims, 20) if victim.house is not house
-        ]
-        if fellow:
-            some = [victim for victim in self.victims if victim.house is house] or some
+        victim = self.rng.choice(self.fellows[house.token] if fellow else self.strangers)
         self.forged += 1
-        return Forger(self.town, self.rng).forge(kind, target, some[0])
+        return Forger(self.rng).forge(kind, target, victim)
 
     def _arguments(
         self,
@@ -486,7 +507,7 @@ class Fuzz:
         if like is not None and swap is not None:
             return {k: _swapped(v, swap.value, swap.missing) for k, v in like.items()}
         arguments: dict[str, Any] = {}
-        for name, parameter in list(inspect.signature(method).parameters.items())[1:]:
+        for name, parameter in parameters_of(method).items():
             optional = parameter.default is not inspect.Parameter.empty
             if name in LEFT_OUT and optional:
                 continue
@@ -546,14 +567,17 @@ class Fuzz:
         answer = getattr(owner, call.name)(**arguments)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _move_in_again(self, caller: Person) -> None:
-        graph = self.memora.graph
-        self.town.ids.caller = caller.token
-        await graph.delete_user(caller.house.org_id, caller.user_id)
-        await graph.create_agent(
-            caller.house.org_id, f"Agent {caller.house.token}", agent_id=caller.house.agent_id
-        )
-        await self.town.move_in(graph, caller)
+    async def _replace(self, caller: Person) -> None:
+        """Let somebody new call in place of one who has taken apart what they had."""
+        graph, house = self.memora.graph, caller.house
+        self.town.ids.caller = house.token
+        if await graph.find_agent(house.org_id, house.agent_id) is None:
+            await graph.create_agent(
+                house.org_id, f"Agent {house.token}", agent_id=house.agent_id
+            )
+        newcomer = self.town.new_person(house)
+        await self.town.move_in(graph, newcomer)
+        self.callers[self.callers.index(caller)] = newcomer
 
 
 def _swapped(value: Any, old: Any, new: Any) -> Any:

@@ -245,6 +245,9 @@ class MemoryClauses(TenantFixtures):
         assert await graph.fetch_user_memories_resolved([owner], org_id=org_id, user_id=user_id) == []
         with pytest.raises(InvalidInputError):
             await graph.fetch_user_memories_resolved([owner], org_id=org_id)
+        wrong: Any = {"$ne": ""}
+        with pytest.raises(InvalidInputError):
+            await graph.fetch_user_memories_resolved(["m"], org_id=org_id, user_id=wrong)
 
     async def test_b45_b66_memories_are_listed_newest_first(self, tenant: Tenant) -> None:
         """Listings go by time, then id, descending; skipping and continuing lose nothing."""
