@@ -12,15 +12,16 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from memora._process_lock import ProcessLock
+from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
     GraphDBConnectionError,
     GraphDBError,
@@ -128,6 +129,8 @@ class SqliteStore:
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
         self._writes = 0
+        self._snapshots = 0
+        self._owes_checkpoint = False
 
     async def open(self) -> None:
         """Open the database, creating or migrating it; on an open store, do nothing.
@@ -180,8 +183,41 @@ class SqliteStore:
         return await _settled(waiting.future)
 
     async def checkpoint(self) -> None:
-        """Move everything into the database file and empty its log, as after an erasure."""
+        """Move everything into the database file and empty its log, as after an erasure.
+
+        While a snapshot is held the log cannot be emptied: the last one to go makes up for it.
+        """
+        if self._snapshots:
+            self._owes_checkpoint = True
+            return
         await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Snapshot]:
+        """Hold the present state, with every write that was finished before; writes go on."""
+        self._check_usable()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="memora-snapshot")
+        self._snapshots += 1
+        try:
+            connection = await asyncio.wrap_future(thread.submit(self._hold))
+            try:
+                yield Snapshot(connection, thread, self._errors_translated)
+            finally:
+                thread.submit(connection.close)
+        finally:
+            thread.shutdown(wait=False)
+            self._snapshots -= 1
+            if self._owes_checkpoint and not self._snapshots and self._executor is not None:
+                self._owes_checkpoint = False
+                await self.checkpoint()
+
+    async def replace(self, path: Path) -> None:
+        """Become the database in the file, in one transaction; one of an older schema is migrated.
+
+        Raises:
+            SchemaVersionError: It is newer than this memora, or no such store at all.
+        """
+        await _settled(self._submit(lambda: self._replace(path)))
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -244,6 +280,11 @@ class SqliteStore:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
 
+    def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
+        # What a snapshot holds cannot be moved; waiting for it would only be waiting.
+        if not self._snapshots:
+            self._try_checkpoint(connection)
+
     def _open(self) -> None:
         if self._connection is not None:
             return
@@ -253,20 +294,49 @@ class SqliteStore:
                 target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
             )
             stack.enter_context(closing(connection))
-            migrations = _migrations(self._migrations)
-            version = self._checked_version(connection, latest=max(migrations))
+            self._check_version(connection)
             _configure(connection)
-            for number in range(version + 1, max(migrations) + 1):
-                _migrate(connection, number, migrations[number])
-            if self._prepare is not None:
-                with _transaction(connection, durable=False):
-                    self._prepare(connection)
+            self._bring_up_to_date(connection)
             _tell_about_version()
-            stack.callback(self._try_checkpoint, connection)
+            stack.callback(self._checkpoint_at_end, connection)
             if self._path is not None:
                 self._reader = stack.enter_context(_Reader(Path(target)))
             self._connection = connection
             self._resources = stack.pop_all()
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+        migrations = _migrations(self._migrations)
+        version = _scalar(connection, "PRAGMA user_version")
+        for number in range(version + 1, max(migrations) + 1):
+            _migrate(connection, number, migrations[number])
+        if self._prepare is not None:
+            with _transaction(connection, durable=False):
+                self._prepare(connection)
+
+    def _hold(self) -> sqlite3.Connection:
+        """Open a connection of its own on the present state."""
+        with self._errors_translated():
+            if self._path is None:
+                # Nobody else can read it: the state is copied.
+                connection = sqlite3.connect(
+                    ":memory:", isolation_level=None, check_same_thread=False
+                )
+                self._submit(lambda: self._opened().backup(connection)).result()
+                return connection
+            connection = connect_to_read(self._path)
+            connection.execute("BEGIN")
+            # A transaction's state is that of its first look.
+            _scalar(connection, "SELECT count(*) FROM sqlite_master")
+            return connection
+
+    def _replace(self, path: Path) -> None:
+        with self._errors_translated(), closing(connect_to_read(path)) as source:
+            self._check_version(source)
+            connection = self._opened()
+            connection.execute("PRAGMA synchronous = FULL")
+            source.backup(connection)
+            self._bring_up_to_date(connection)
+            self._try_checkpoint(connection)
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
         try:
@@ -283,7 +353,8 @@ class SqliteStore:
             raise self._error(self._backend, f"{path}: {error.strerror}") from error
         return str(path)
 
-    def _checked_version(self, connection: sqlite3.Connection, latest: int) -> int:
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        latest = max(_migrations(self._migrations))
         try:
             application_id = _scalar(connection, "PRAGMA application_id")
             version = _scalar(connection, "PRAGMA user_version")
@@ -297,7 +368,6 @@ class SqliteStore:
             raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
         if version > latest:
             raise self._refused(f"schema {version}", latest)
-        return version
 
     def _refused(self, found: str, latest: int) -> SchemaVersionError:
         store = f"{self._backend} store {self._path}"
@@ -347,7 +417,7 @@ class _Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._uri = f"{path.as_uri()}?mode=ro"
+        self._path = path
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
 
     def __enter__(self) -> _Reader:
@@ -360,31 +430,46 @@ class _Reader:
 
     def run(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
+        _end_transaction(self._connection)
         self._connection.execute("BEGIN")
         try:
             return work(self._connection)
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            _end_transaction(self._connection)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._uri, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256, uri=True
-        )
-        _configure_memory(connection)
-        return connection
+        return connect_to_read(self._path)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write."""
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode=ro",
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        cached_statements=256,
+        uri=True,
+    )
+    _configure_memory(connection)
+    return connection
+
+
+def _end_transaction(connection: sqlite3.Connection) -> None:
+    """Undo the transaction that is open, if there is one: also one whose end failed before."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
+    _end_transaction(connection)
     connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _end_transaction(connection)
         raise
 
 

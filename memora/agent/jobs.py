@@ -269,9 +269,20 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
 async def plan_memories(
     ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome
 ) -> planning.Planned:
-    """Read chains and tombstones as they are now, and plan."""
+    """Read what the decisions rest on as it is now, and plan.
+
+    What is known word for word by now is a duplicate, whatever was decided before it was.
+    """
+    across_agents = job.params["across_agents"]
     buried = await find_buried(ports, scope, outcome.candidates)
-    named = {decision.existing_id for decision in outcome.decisions if decision.existing_id}
+    equal = await compare.find_equal(
+        ports, memory_scope(scope, across_agents=across_agents), outcome.candidates
+    )
+    decisions = [
+        Decision(Verdict.DUPLICATE, equal[position].memory_id) if position in equal else decision
+        for position, decision in enumerate(outcome.decisions)
+    ]
+    named = {decision.existing_id for decision in decisions if decision.existing_id}
     chains: dict[str, list[Memory]] = {}
     if named:
         user = Scope(scope.org_id, scope.user_id)
@@ -279,7 +290,7 @@ async def plan_memories(
     return planning.build(
         scope,
         outcome.candidates,
-        outcome.decisions,
+        decisions,
         chains,
         planning.Origin(
             job.interaction_id,
@@ -288,5 +299,6 @@ async def plan_memories(
             process_id=job.params.get("process_id"),
         ),
         buried,
-        across_agents=job.params["across_agents"],
+        across_agents=across_agents,
+        equal=equal,
     )

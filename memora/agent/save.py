@@ -177,7 +177,7 @@ async def _store_transcript(
         if at_start is None:
             at_start = now
         elif stored is not None and (
-            request.expected_revision is not None or _cuts_unseen(now, at_start)
+            request.expected_revision not in {None, stored.revision} or _cuts_unseen(now, at_start)
         ):
             raise await graph.conflict(request.scope, stored, request.expected_revision)
         unchanged = (
@@ -364,6 +364,8 @@ async def _verbatim(
             process_id=request.process_id,
         ),
         buried,
+        across_agents=request.across_agents,
+        equal=equal,
     )
 
 

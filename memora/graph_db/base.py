@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self, cast
 
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
+from memora.core.messages import EMPTY_HASH
 from memora.errors import (
     AgentNotFoundError,
     ConflictError,
@@ -23,13 +25,15 @@ from memora.errors import (
     OrganizationNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.outbox import BATCH, Applied, DrainReport, drain
+from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope
+from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
+from memora.schema.transfer import TransferRecord
 from memora.schema.validation import (
     checked_id,
     checked_name,
@@ -45,7 +49,10 @@ from memora.schema.write_plan import (
     WritePlan,
     WriteReceipt,
 )
-from memora.vector_db.base import BaseVectorDB
+from memora.vector_db.base import BaseVectorDB, PinnedStore
+
+# How often an interaction is read that others change meanwhile.
+_READS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class BaseGraphDB(ABC):
         self._vector_db = associated_vector_db
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or RandomIds()
-        self._drain_lock = asyncio.Lock()
+        self._drains = Drains()
 
     async def __aenter__(self) -> Self:
         await self.setup()
@@ -147,12 +154,35 @@ class BaseGraphDB(ABC):
             limit: Entries that are claimed together.
             on_applied: Called with entries that were worked off.
         """
-        if self._vector_db is None:
+        vector = self._vector_db
+        if vector is None:
             return DrainReport()
-        async with self._drain_lock:
-            return await drain(
-                self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
-            )
+        return await self._drains.run(
+            lambda: drain(self, vector, self.clock.now(), limit=limit, on_applied=on_applied),
+            shared_as=None if on_applied is not None else (id(vector), limit),
+        )
+
+    @asynccontextmanager
+    async def without_drains(self) -> AsyncGenerator[None]:
+        """Keep the outbox from being drained by this process for the length of the block."""
+        async with self._drains.lock:
+            yield
+
+    @asynccontextmanager
+    async def pin_with_vectors(self) -> AsyncGenerator[tuple[PinnedStore, PinnedStore] | None]:
+        """Hold one state of this store and its vector store, for a native copy; writes go on.
+
+        Vectors first, and no drain between the two: what the graph's state calls acknowledged is
+        in the vectors' state, and everything later waits in the graph's outbox. None: one of the
+        two lies on a server.
+        """
+        async with AsyncExitStack() as stack:
+            vectors = None
+            async with self._drains.lock:
+                if self._vector_db is not None:
+                    vectors = await stack.enter_async_context(self._vector_db.pin())
+                graph = await stack.enter_async_context(self.pin())
+            yield None if graph is None or vectors is None else (graph, vectors)
 
     # Organizations, users, agents
 
@@ -537,12 +567,12 @@ class BaseGraphDB(ABC):
 
         Raises:
             InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Others kept changing it while it was read.
         """
         scope = Scope(org_id, user_id)
         found = await self._get_interaction(scope, interaction_id)
         if with_messages:
-            stored = await self.read_messages(scope, found.interaction_id, 0, None)
-            found.messages = [item.message for item in stored]
+            found = await self._with_messages(scope, found)
         if with_memories:
             found.memories = await self._all_of_interaction(scope, found.interaction_id)
         return found
@@ -552,6 +582,21 @@ class BaseGraphDB(ABC):
         if found is None:
             raise InteractionNotFoundError(interaction_id)
         return found
+
+    async def _with_messages(self, scope: Scope, found: Interaction) -> Interaction:
+        """Return the interaction with the messages that it had at its revision.
+
+        Interaction and messages are read one after the other; when somebody wrote in between, both
+        are read again.
+        """
+        for _attempt in range(_READS):
+            stored = await self.read_messages(scope, found.interaction_id, 0, None)
+            last_hash = stored[-1].prefix_hash if stored else EMPTY_HASH
+            if (len(stored), last_hash) == (found.message_count, found.content_hash):
+                found.messages = [item.message for item in stored]
+                return found
+            found = await self._get_interaction(scope, found.interaction_id)
+        raise ConflictError("interaction", found.interaction_id)
 
     async def conflict(
         self, scope: Scope, stored: Interaction, expected: int | None, tail: int = 10
@@ -628,15 +673,20 @@ class BaseGraphDB(ABC):
         found = await self.list_interactions(scope, skip=skip, limit=limit)
         if not found:
             await self.get_user(org_id, user_id)
+        if not with_messages and not with_memories:
+            return found
+        complete: list[Interaction] = []
         for interaction in found:
-            if with_messages:
-                stored = await self.read_messages(scope, interaction.interaction_id, 0, None)
-                interaction.messages = [item.message for item in stored]
-            if with_memories:
-                interaction.memories = await self._all_of_interaction(
-                    scope, interaction.interaction_id
+            # What is deleted meanwhile is not there any more.
+            with suppress(InteractionNotFoundError):
+                complete.append(
+                    await self._with_messages(scope, interaction) if with_messages else interaction
                 )
-        return found
+                if with_memories:
+                    complete[-1].memories = await self._all_of_interaction(
+                        scope, interaction.interaction_id
+                    )
+        return complete
 
     async def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
@@ -973,6 +1023,48 @@ class BaseGraphDB(ABC):
         """
 
     @abstractmethod
+    async def list_source_memories(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
+    ) -> list[Memory]:
+        """Return a page of the user's memories that come from a source, newest first.
+
+        A source that is not the user's, or not there, has none. An agent in the scope does not
+        narrow.
+        """
+
+    @abstractmethod
+    async def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        """Take a source out of the user's memories, chain by chain, as if it had never been there.
+
+        Unfinished jobs of the source are closed first (`core.withdrawal.cancelled`), then every
+        chain is changed as `core.withdrawal.decide` says, in transactions of bounded size; each
+        also holds the tombstones of what it unlinks, if they are wanted, and a `sync` entry. A
+        repetition finds what is done and goes on. Transcripts stay.
+
+        Args:
+            scope: Owner.
+            selector: The source.
+            now: Store time.
+            leave_tombstones: Whether the same statements must not be extracted again from the
+                same messages.
+            dry_run: Write nothing, and return what would be done.
+        """
+
+    @abstractmethod
     async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -999,13 +1091,13 @@ class BaseGraphDB(ABC):
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the
-        ended heads are as the plan expects; then everything is written. Lowering the transcript
-        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
-        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
-        with a tombstone for every one of its sources is not written. `updated_at` is at least one
-        microsecond after the one before. May run twice: the second run finds the first one's work
-        undone.
+        started again since; the interaction's revision, the versions' neighbours, the equal
+        memories and the ended heads are as the plan expects; then everything is written.
+        Lowering the transcript lowers `end` of the interaction's unfinished jobs (nothing left:
+        done). Every memory that is inserted, whose validity changed, or that ended, is named in
+        one `sync` entry. A memory with a tombstone for every one of its sources is not written.
+        `updated_at` is at least one microsecond after the one before. May run twice: the second
+        run finds the first one's work undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
@@ -1075,7 +1167,8 @@ class BaseGraphDB(ABC):
     ) -> ExtractionJob | None:
         """Set the job RUNNING under a lease and count the attempt.
 
-        None when it is done, gone, or leased by somebody else.
+        None when it is done, gone, or leased by somebody else. A lease that ends later than twice
+        the one asked for is of a clock that has been set back, and counts as run out.
         """
 
     @abstractmethod
@@ -1104,6 +1197,9 @@ class BaseGraphDB(ABC):
         one of the same user (for `drop_organization`: of the organization) is leased, or while
         an earlier drop of its user or organization is still there in any state. A `sync` that
         waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+
+        A `not_before` that lies twice `LONGEST_PAUSE` ahead, or a lease that ends later than twice
+        the one asked for, is of a clock that has been set back, and holds nothing up either.
         """
 
     @abstractmethod
@@ -1131,6 +1227,48 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def outbox_status(self) -> OutboxStatus:
         """Return how far the vectors are behind."""
+
+    # Moving whole stores
+
+    @abstractmethod
+    def dump_records(self, org_id: str | None) -> AsyncGenerator[Sequence[TransferRecord]]:
+        """Yield everything of an organization (None: of all) but the outbox, in pages.
+
+        In the order of the records' `place`, from one state of each user at least; what is being
+        erased, or is not there, is left out. The iterator holds a transaction: close it
+        (`aclosing`) when it is not read to its end.
+        """
+
+    @abstractmethod
+    async def load_records(self, records: Sequence[TransferRecord], now: datetime) -> None:
+        """Insert records of one organization in one transaction, or none of them.
+
+        They come in the order of their `place`, over one or more calls. A `sync` entry names the
+        memories among them.
+
+        Raises:
+            ConflictError: One of them is there, or what it belongs to is not.
+        """
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server, and what copies it are the server's own tools.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds, in one transaction; the store must be empty.
+
+        Returns:
+            False, as here: the store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     @abstractmethod
     async def inspect(self) -> list[Finding]:

@@ -60,13 +60,19 @@ class QueryHits:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One vector as doctor sees it."""
+    """One vector as doctor and reindex see it.
+
+    Attributes:
+        fingerprint: Hash over everything that is stored of the memory but its vectors; that of
+            its document (`core.indexing.fingerprint`) when nothing changed since.
+    """
 
     memory_id: str
     org_id: str
     user_id: str
     text_hash: str
     model_id: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Memory(Record):
         importance: 0 to 1.
         confidence: 0 to 1, where the extraction said so.
         source_role: Who said it.
-        author: Who made this version, for versions made by hand.
+        author: Who made this version by hand (`api`: nobody was named); None: it was said.
         external_id: Id of the document it came from.
         score: Relevance in the answer it came with; neither stored nor dumped.
         score_parts: What the score is made of, with `explain=True`; neither stored nor dumped.

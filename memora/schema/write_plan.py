@@ -7,7 +7,7 @@ what it expects to find, and either all of it is written or nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -76,6 +76,19 @@ class SourceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class EqualGuard:
+    """The plan rests on which current memory has the same text; this must still be the answer.
+
+    Attributes:
+        memory_id: What `find_current_by_hash` answered; None: there was none.
+        agent_id: Only memories of this agent count; None: all of the user.
+    """
+
+    memory_id: str | None = None
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryWrite:
     """One new version of one memory.
 
@@ -87,6 +100,9 @@ class MemoryWrite:
     * only `successor_id` given: it must have no predecessor;
     * `superseded_at` None (the version becomes the head): the chain's current head must be
       `replaces_head` (None: the chain has none).
+
+    With `equal` the plan is also refused when, before it, another memory of this `content_hash`
+    is current than the guard says, so that the same statement saved twice at once is one memory.
 
     Attributes:
         text: The statement with name placeholders (`core.placeholders`).
@@ -121,13 +137,14 @@ class MemoryWrite:
     successor_id: str | None = None
     superseded_at: datetime | None = None
     replaces_head: str | None = None
+    equal: EqualGuard | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLink:
     """An existing memory gains these sources (again linking one that is there changes nothing).
 
-    A memory that is gone in the meantime is skipped.
+    The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
     """
 
     memory_id: str
@@ -197,6 +214,11 @@ class WriteReceipt:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     message_count: int | None = None
+
+
+# The longest pause of an outbox entry between two tries. A time that lies twice as far ahead, or a
+# lease twice as long as one would take it, is of a clock that has been set back since.
+LONGEST_PAUSE = timedelta(minutes=10)
 
 
 class OutboxOp(StrEnum):

@@ -27,6 +27,7 @@ HIT_FIELDS = ("org_id", "user_id", "agent_id")
 # they all tie with the last one asked for, so many more.
 TIES = 16
 MANY_TIES = 200
+_REMEDY = "`memora reindex` makes the vectors again with the embedder of the settings"
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
@@ -83,6 +84,15 @@ class Encoder:
             lexical = LexicalEncoder()
         self._embedder = embedder
         self._lexical = lexical
+
+    def with_embedder(self, embedder: BaseEmbedder) -> Encoder:
+        """Return an encoder of another model with the same lexical side."""
+        return Encoder(embedder, self._lexical)
+
+    @property
+    def model_id(self) -> str:
+        """Stamp of the model."""
+        return self._embedder.model_id
 
     async def stamp(self) -> IndexStamp:
         """Return what stores made with this object carry."""
@@ -149,7 +159,9 @@ def check_stamp(store: str, found: IndexStamp, wanted: IndexStamp) -> None:
         SchemaVersionError: They differ; vectors of two models are never mixed.
     """
     if found != wanted:
-        raise SchemaVersionError(store, found=_words(found), supported=_words(wanted))
+        raise SchemaVersionError(
+            store, found=_words(found), supported=_words(wanted), remedy=_REMEDY
+        )
 
 
 def _words(stamp: IndexStamp) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 
 from memora._queries import load
 from memora._sqlite import SqliteStore
+from memora._sqlite_snapshot import Snapshot
+from memora.core.indexing import fingerprint
 from memora.embeddings.base import SparseVector
 from memora.errors import VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
@@ -27,7 +30,7 @@ _INDEX = load(_PACKAGE, "queries/index.sql")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What `vectors.sqlite3` knows about the shard; see its migration for the columns."""
+    """What `vectors.sqlite3` knows about the shard; see its migrations for the columns."""
 
     model_id: str | None
     dimensions: int | None
@@ -37,6 +40,7 @@ class State:
     changes: int
     flushed: int
     dead: int
+    generation: int
 
     @property
     def stamp(self) -> IndexStamp | None:
@@ -71,8 +75,42 @@ class Changes:
     last: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ShardInUse:
+    """A shard as the bookkeeping names it.
+
+    Attributes:
+        number: Its folder.
+        flushed: It is complete on disk up to this change.
+        dead: Points in its files that were replaced or deleted.
+    """
+
+    number: int
+    engine: str
+    flushed: int
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What the end of a tenant removed.
+
+    Attributes:
+        in_use: Ids of the rows in use.
+        others: How many rows of another generation went too.
+        must_rewrite: Whether the shard in use must be written anew.
+    """
+
+    in_use: list[str]
+    others: int
+    must_rewrite: bool
+
+
 class VectorRows:
     """Rows and bookkeeping of one embedded vector index.
+
+    Rows belong to a generation. One of them is in use; a reindex fills the next one. Where none is
+    named, that in use is meant.
 
     Args:
         directory: Where `vectors.sqlite3` lies.
@@ -105,49 +143,96 @@ class VectorRows:
         return await self._store.read(_state)
 
     async def count(self) -> int:
-        """Return the number of vectors."""
+        """Return the number of vectors in use."""
         return await self._store.read(
-            lambda connection: connection.execute(_INDEX["count_vectors"]).fetchone()[0]
+            lambda connection: connection.execute(
+                _INDEX["count_vectors"], _used(connection)
+            ).fetchone()[0]
         )
 
-    async def put(self, documents: Sequence[EncodedDocument]) -> int:
+    async def put(
+        self, documents: Sequence[EncodedDocument], generation: int | None = None
+    ) -> int | None:
         """Insert or replace, and return the number of the change.
 
-        A row of another owner with the same id stays as it is.
+        A row of another owner with the same id stays as it is. None: the generation is over, and
+        nothing was written.
         """
-        return await self._store.write(lambda connection: _put(connection, documents))
+        return await self._store.write(lambda connection: _put(connection, documents, generation))
 
-    async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> int:
-        """Delete these vectors of the user, and return the number of the change."""
-        return await self._store.write(lambda connection: _remove(connection, scope, memory_ids))
+    async def remove(
+        self, scope: Scope, memory_ids: Sequence[str], generation: int | None = None
+    ) -> int:
+        """Delete these vectors of the user, and return the number of the change.
 
-    async def remove_tenant(self, scope: SearchScope) -> tuple[list[str], bool]:
-        """Delete all vectors of the tenant.
-
-        Returns:
-            Their ids, and whether the shard must be written anew.
+        Args:
+            scope: The user.
+            memory_ids: Unknown and foreign ones change nothing.
+            generation: Only in this one; None: in every one.
         """
-        return await self._store.write(lambda connection: _remove_tenant(connection, scope))
+        return await self._store.write(
+            lambda connection: _remove(connection, scope, memory_ids, generation)
+        )
 
-    async def changes(self, after: int, limit: int) -> Changes:
-        """Return what a shard lacks that is at change `after`."""
-        return await self._store.read(lambda connection: _changes(connection, after, limit))
+    async def remove_tenant(self, scope: SearchScope, generation: int | None = None) -> Dropped:
+        """Delete all vectors of the tenant; only in one generation, or in every one."""
+        return await self._store.write(
+            lambda connection: _remove_tenant(connection, scope, generation)
+        )
+
+    async def changes(self, after: int, limit: int, generation: int | None = None) -> Changes:
+        """Return what a shard of the generation lacks that is at change `after`."""
+        return await self._store.read(
+            lambda connection: _changes(connection, after, limit, generation)
+        )
 
     async def set_flushed(self, change: int) -> None:
         """Note that the shard has everything up to this change on disk."""
         # Losing this in a power failure only means replaying more.
         await self._store.write(lambda connection: _set_flushed(connection, change), durable=False)
 
-    async def use_shard(self, shard: int, *, engine: str, flushed: int) -> None:
-        """Note that this folder holds the shard, complete up to change `flushed`."""
+    async def use_shard(self, shard: ShardInUse) -> None:
+        """Note that this folder holds the shard of the rows in use."""
 
         def work(connection: sqlite3.Connection) -> None:
+            given = {"shard": shard.number, "engine": shard.engine, "flushed": shard.flushed}
+            connection.execute(_INDEX["use_shard"], given)
             connection.execute(
-                _INDEX["use_shard"], {"shard": shard, "engine": engine, "flushed": flushed}
+                _INDEX["forget_removals"], {"flushed": shard.flushed, **_used(connection)}
             )
-            connection.execute(_INDEX["forget_removals"], {"flushed": flushed})
 
         await self._store.write(work)
+
+    async def switch(self, generation: int, stamp: IndexStamp, shard: ShardInUse) -> None:
+        """Put a generation into use, with its stamp and its shard."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            given = {
+                "generation": generation,
+                "shard": shard.number,
+                "engine": shard.engine,
+                "flushed": shard.flushed,
+                "dead": shard.dead,
+            }
+            connection.execute(_INDEX["switch"], given | asdict(stamp))
+            connection.execute(_INDEX["forget_removals"], given)
+            connection.execute(_INDEX["forget_other_removals"], given | {"kept": -1})
+
+        await self._store.write(work)
+
+    async def remove_others(self, kept: int | None, limit: int) -> int:
+        """Delete rows that are neither in use nor of the generation `kept`.
+
+        Returns:
+            How many they were, at most `limit`: none means that there are no more.
+        """
+
+        def work(connection: sqlite3.Connection) -> int:
+            given = {"kept": -1 if kept is None else kept, **_used(connection)}
+            connection.execute(_INDEX["forget_other_removals"], given)
+            return connection.execute(_INDEX["remove_others"], {"limit": limit, **given}).rowcount
+
+        return await self._store.write(work, durable=False)
 
     async def start(self, stamp: IndexStamp) -> None:
         """Stamp an index that is new."""
@@ -168,18 +253,40 @@ class VectorRows:
 
         await self._store.write(work)
 
-    async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Hold the present state."""
+        return self._store.snapshot()
+
+    async def replace(self, file: Path, stamp: IndexStamp) -> bool:
+        """Become the rows of a copy; empty and False when they were made with another model."""
+        await self._store.replace(file)
+        if (await self.state()).stamp == stamp:
+            return True
+        await self.reset(stamp)
+        return False
+
+    async def scan(
+        self, after: str | None, limit: int, generation: int | None = None
+    ) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids."""
-        page = {"after": after or "", "limit": limit}
-        return await self._store.read(
-            lambda connection: [
-                IndexEntry(*row) for row in connection.execute(_INDEX["scan"], page)
+
+        def work(connection: sqlite3.Connection) -> list[IndexEntry]:
+            page = {"after": after or "", "limit": limit, **_used(connection, generation)}
+            return [
+                IndexEntry(*entry, fingerprint=fingerprint(json.loads(payload)))
+                for *entry, payload in connection.execute(_INDEX["scan"], page)
             ]
-        )
+
+        return await self._store.read(work)
 
 
 def _state(connection: sqlite3.Connection) -> State:
     return State(*connection.execute(_INDEX["read_state"]).fetchone())
+
+
+def _used(connection: sqlite3.Connection, generation: int | None = None) -> dict[str, int]:
+    """Return the parameter that names a generation; None stands for the one in use."""
+    return {"generation": _state(connection).generation if generation is None else generation}
 
 
 def _next_changes(connection: sqlite3.Connection, count: int) -> range:
@@ -188,12 +295,19 @@ def _next_changes(connection: sqlite3.Connection, count: int) -> range:
     return range(total - count + 1, total + 1)
 
 
-def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -> int:
+def _put(
+    connection: sqlite3.Connection, documents: Sequence[EncodedDocument], generation: int | None
+) -> int | None:
+    in_use = _state(connection).generation
+    generation = in_use if generation is None else generation
+    if generation < in_use:
+        return None
     replaced = 0
     changes = _next_changes(connection, len(documents))
     for document, change in zip(documents, changes, strict=True):
         row = {
             "memory_id": document.memory_id,
+            "generation": generation,
             "org_id": document.org_id,
             "user_id": document.user_id,
             "dense": document.dense.astype("<f4").tobytes(),
@@ -205,48 +319,61 @@ def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -
         }
         replaced += connection.execute(_VECTOR["is_known"], row).fetchone() is not None
         connection.execute(_VECTOR["put_vector"], row)
-    if replaced:
+    if replaced and generation == in_use:
         connection.execute(_INDEX["count_dead"], {"dead": replaced})
     return changes.stop - 1
 
 
-def _owner(scope: SearchScope) -> dict[str, str]:
-    owner = {"org_id": scope.org_id}
+def _owner(scope: SearchScope) -> dict[str, Any]:
+    owner: dict[str, Any] = {"org_id": scope.org_id}
     return owner | {"user_id": scope.user_id} if isinstance(scope, Scope) else owner
 
 
-def _remove(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str]) -> int:
+def _remove(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    memory_ids: Sequence[str],
+    only: int | None,
+) -> int:
+    in_use = _state(connection).generation
     removed = [
-        memory_id
+        {"memory_id": memory_id, "generation": generation}
         for memory_id in memory_ids
-        if connection.execute(
-            _VECTOR["remove_vector"], _owner(scope) | {"memory_id": memory_id}
-        ).rowcount
+        for (generation,) in connection.execute(
+            _VECTOR["remove_vector"],
+            _owner(scope) | {"memory_id": memory_id, "generation": only},
+        ).fetchall()
     ]
     changes = _next_changes(connection, len(removed))
-    for memory_id, change in zip(removed, changes, strict=True):
-        connection.execute(_INDEX["note_removal"], {"change": change, "memory_id": memory_id})
-    connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
+    for row, change in zip(removed, changes, strict=True):
+        connection.execute(_INDEX["note_removal"], {"change": change, **row})
+    dead = sum(row["generation"] == in_use for row in removed)
+    connection.execute(_INDEX["count_dead"], {"dead": dead})
     return changes.stop - 1
 
 
-def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope) -> tuple[list[str], bool]:
+def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope, only: int | None) -> Dropped:
     of_user = isinstance(scope, Scope)
     query = _VECTOR["remove_user"] if of_user else _VECTOR["remove_organization"]
-    removed = [memory_id for (memory_id,) in connection.execute(query, _owner(scope)).fetchall()]
+    in_use = _state(connection).generation
+    rows = connection.execute(query, _owner(scope) | {"generation": only}).fetchall()
+    removed = [memory_id for memory_id, generation in rows if generation == in_use]
+    others = len(rows) - len(removed)
     connection.execute(_INDEX["count_dead"], {"dead": len(removed)})
     must_rewrite = _state(connection).dead > 0
     if must_rewrite:
         connection.execute(_INDEX["drop_shard"])
-    return removed, must_rewrite
+    return Dropped(removed, others, must_rewrite)
 
 
-def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:
-    window = {"after": after, "limit": limit}
+def _changes(
+    connection: sqlite3.Connection, after: int, limit: int, generation: int | None
+) -> Changes:
+    window = {"after": after, "limit": limit, **_used(connection, generation)}
     rows = connection.execute(_INDEX["changed_vectors"], window).fetchall()
     last = len(rows) < limit
     upto = _state(connection).changes if last else rows[-1][0]
-    removed = connection.execute(_INDEX["removed_vectors"], {"after": after, "upto": upto})
+    removed = connection.execute(_INDEX["removed_vectors"], window | {"upto": upto})
     return Changes(
         removed=[memory_id for (memory_id,) in removed],
         points=[
@@ -268,4 +395,4 @@ def _changes(connection: sqlite3.Connection, after: int, limit: int) -> Changes:
 
 def _set_flushed(connection: sqlite3.Connection, change: int) -> None:
     connection.execute(_INDEX["set_flushed"], {"flushed": change})
-    connection.execute(_INDEX["forget_removals"], {"flushed": change})
+    connection.execute(_INDEX["forget_removals"], {"flushed": change, **_used(connection)})

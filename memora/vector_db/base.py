@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
+from memora.embeddings.base import BaseEmbedder
 from memora.errors import InvalidInputError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
@@ -22,8 +25,17 @@ from memora.schema.validation import (
     checked_list,
     checked_text,
 )
+from memora.vector_db.rebuild import Rebuild
 
-__all__ = ["BaseVectorDB", "MemorySearchScope"]
+__all__ = ["BaseVectorDB", "MemorySearchScope", "PinnedStore"]
+
+
+class PinnedStore(Protocol):
+    """One state of a store that lies in a file, held while the store goes on."""
+
+    async def copy_to(self, path: Path) -> None:
+        """Write that state into a new file."""
+        ...
 
 
 class BaseVectorDB(ABC):
@@ -106,6 +118,63 @@ class BaseVectorDB(ABC):
     @abstractmethod
     async def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
+
+    @abstractmethod
+    async def begin_rebuild(self, embedder: BaseEmbedder | None = None) -> Rebuild:
+        """Start an empty index beside the one in use; see `Rebuild`.
+
+        The index in use may be of any model and recipe, and this object need not be set up. What
+        an earlier rebuild left behind is removed.
+
+        Args:
+            embedder: The model of the new index; None: this object's own.
+
+        Raises:
+            RebuildRunningError: Somebody is at it.
+            EmbeddingError: The model cannot be used.
+            VectorDBError: The store failed; the index in use is as it was.
+        """
+
+    async def is_unverified(self) -> bool:
+        """Tell whether a new index went into use that nobody has compared with the graph since.
+
+        Only of stores that several processes share: see `memora.ops.reindex`.
+        """
+        return False
+
+    async def mark_verified(self) -> None:
+        """Note that the index in use was compared with the graph."""
+        return
+
+    @asynccontextmanager
+    async def rebuilding(self, embedder: BaseEmbedder | None = None) -> AsyncGenerator[Rebuild]:
+        """Hold a rebuild; what was not committed by the end is discarded."""
+        staged = await self.begin_rebuild(embedder)
+        try:
+            yield staged
+        finally:
+            await staged.discard()
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server. Vectors can always be made again.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds; the store must be empty.
+
+        Returns:
+            False: it stays empty, since the copy was made with another model, or, as here, the
+                store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     async def search_memories(
         self,

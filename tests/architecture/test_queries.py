@@ -33,6 +33,7 @@ NO_TENANT = {
     "index": "what the vector index lacks, over the whole store",
     "organization.page": "administration lists all organizations",
     "organization.list_organizations": "administration lists all organizations",
+    "transfer.organizations": "an export of the whole store",
     "outbox.claim": "the relay works for every organization; below, for what it has claimed",
     "outbox.lock_claims": "the relay",
     "outbox.ack": "the relay",

@@ -62,6 +62,9 @@ class QdrantBridge:
             return failure
         if sent.path == "/":
             return httpx.Response(200, json={"title": "qdrant", "version": self.version})
+        if (handler := self.of_the_server().get((sent.method, sent.path))) is not None:
+            result = await handler(body)
+            return httpx.Response(200, json={"result": result, "status": "ok", "time": 0})
         found = re.fullmatch(r"/collections/([^/]+)(/.*)?", sent.path)
         assert found, sent.path
         handler = self.routes()[sent.method, found[2] or ""]
@@ -74,11 +77,29 @@ class QdrantBridge:
             200, json={"result": to_jsonable_python(result), "status": "ok", "time": 0}
         )
 
+    def of_the_server(self) -> dict[tuple[str, str], Handler]:
+        return {
+            ("GET", "/collections"): self.collections,
+            ("GET", "/aliases"): self.aliases,
+            ("POST", "/collections/aliases"): self.change_aliases,
+        }
+
+    async def collections(self, _body: Any) -> Any:
+        return dumped(await self.local.get_collections())
+
+    async def aliases(self, _body: Any) -> Any:
+        return dumped(await self.local.get_aliases())
+
+    async def change_aliases(self, body: Any) -> bool:
+        asked = models.ChangeAliasesOperation(**body)
+        return await self.local.update_collection_aliases(asked.actions)
+
     def routes(self) -> dict[tuple[str, str], Handler]:
         return {
             ("GET", "/exists"): self.exists,
             ("GET", ""): self.info,
             ("PUT", ""): self.create,
+            ("PATCH", ""): self.change,
             ("DELETE", ""): self.drop,
             ("PUT", "/index"): self.index,
             ("POST", "/points/batch"): self.update,
@@ -107,6 +128,10 @@ class QdrantBridge:
             sparse_vectors_config=asked.sparse_vectors,
             metadata=asked.metadata,
         )
+
+    async def change(self, name: str, body: Any) -> bool:
+        asked = models.UpdateCollection(**body)
+        return await self.local.update_collection(name, metadata=asked.metadata)
 
     async def drop(self, name: str, _body: Any) -> bool:
         self.indexes.pop(name, None)

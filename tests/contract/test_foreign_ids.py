@@ -81,6 +81,18 @@ FACADE: dict[str, Call] = {
     "retract_memory": lambda m, i: m.retract_memory(i.org_id, i.user_id, i.memory_id),
     "delete_memory": lambda m, i: m.delete_memory(i.org_id, i.user_id, i.memory_id),
     "memory_history": lambda m, i: m.memory_history(i.org_id, i.user_id, i.memory_id),
+    "memories_by_source": lambda m, i: m.memories_by_source(
+        i.org_id, i.user_id, interaction_id=i.interaction_id
+    ),
+    "memories_by_source of an agent": lambda m, i: m.memories_by_source(
+        i.org_id, i.user_id, agent_id=i.agent_id
+    ),
+    "rollback_source": lambda m, i: m.rollback_source(
+        i.org_id, i.user_id, interaction_id=i.interaction_id
+    ),
+    "rollback_source of an agent": lambda m, i: m.rollback_source(
+        i.org_id, i.user_id, agent_id=i.agent_id
+    ),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
     "resume_job": lambda m, i: m.resume_job(i.org_id, i.job_id),
 }
@@ -330,6 +342,8 @@ def test_every_method_with_ids_is_in_the_table() -> None:
     known = {
         # Listings over all tenants, for administration, and calls without an id argument.
         "get_all_organizations", "create_organization",
+        # An export of one organization, for administration.
+        "export_to",
         # Take a whole plan or job; the contract suites test their scope.
         "with_names", "apply", "save_job", "put_agent", "put_user", "put_organization",
     }  # fmt: skip

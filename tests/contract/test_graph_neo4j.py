@@ -11,6 +11,7 @@ import pytest
 from memora.graph_db.neo4j import Neo4jGraphInterface
 from memora.testing.bolt import BoltProxy
 from memora.testing.graph_clauses.chains import ChainClauses
+from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
@@ -75,6 +76,7 @@ class TestNeo4jGraphRunTwice(
     MemoryClauses,
     ChainClauses,
     PlanClauses,
+    EqualClauses,
     OutboxClauses,
     ErasureClauses,
 ):

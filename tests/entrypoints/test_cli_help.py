@@ -34,6 +34,7 @@ def test_these_are_the_commands() -> None:
         "memories",
         "history",
         "interaction",
+        "rollback",
         "jobs",
         "jobs resume",
         "outbox",
@@ -41,6 +42,10 @@ def test_these_are_the_commands() -> None:
         "outbox retry",
         "doctor",
         "reindex",
+        "export",
+        "import",
+        "backup",
+        "restore",
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memora.agent.main import Memora as AsyncMemora
-from memora.cli.boundary import NEGATIVE, NOT_FOUND, UNAVAILABLE
+from memora.cli.boundary import INVALID, NEGATIVE, NOT_FOUND, UNAVAILABLE
 from memora.embeddings.hashing import HashingEmbedder
 from memora.errors import EmbeddingConnectionError, ExtractionError
 from memora.sync import Memora
@@ -280,6 +280,30 @@ def test_b23_reindex_moves_to_another_embedder(
     assert refused.code == UNAVAILABLE
     assert "wordllama" in refused.err
     assert cli("reindex", "--path", str(cli.path), "--json").json == {"indexed": 3}
+    assert cli("doctor", "--path", str(cli.path)).code == 0
+
+
+def test_b23_reindex_names_the_embedder_that_opens_the_store(
+    cli: CommandLine, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = cli("reindex", "--path", str(cli.path), "--embedder", "wordllama")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "3 memories indexed",
+        "from now on the store opens with MEMORA_EMBEDDER=wordllama",
+    ]
+    refused = cli("doctor", "--path", str(cli.path))
+    assert refused.code == UNAVAILABLE
+    for word in ("hashing/256", "wordllama", "memora reindex"):
+        assert word in refused.err
+    monkeypatch.setenv("MEMORA_EMBEDDER", "wordllama")
+    assert cli("doctor", "--path", str(cli.path)).code == 0
+
+
+def test_reindex_with_an_embedder_that_is_not_known(cli: CommandLine, own: str) -> None:
+    answer = cli("reindex", "--path", str(cli.path), "--embedder", "nobody")
+    assert answer.code == INVALID
+    assert "embedder" in answer.err
     assert cli("doctor", "--path", str(cli.path)).code == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -569,3 +570,53 @@ async def test_b65_a_job_that_is_resumed_by_an_earlier_clock_does_not_go_back(
     else:
         assert await world.memora.resume_job(world.org_id, caught.value.job_id)
     assert (await world.memora.doctor()).findings == ()
+
+
+@pytest.mark.parametrize("with_model", [False, True], ids=["verbatim", "model"])
+async def test_b28_concurrent_saves_of_one_statement_make_one_memory(
+    worlds: Worlds, with_model: bool
+) -> None:
+    """Whoever is second finds the first one's memory when it plans again, without another call."""
+    model = ScriptedBackendLLM(extracting("[[user]] likes tea"))
+    world = await worlds.open(extraction=model if with_model else None)
+    await asyncio.gather(*(world.save("I like tea") for _ in range(6)))
+    [memory] = await world.memories()
+    read = await world.memora.graph.get_user_memory("acme", "jake", memory.memory_id)
+    assert len(read.message_sources) == 6
+    assert len(model.asked_for("MemoryExtractionResponse")) == (6 if with_model else 0)
+
+
+async def test_b28_a_memory_conflict_is_planned_again_also_under_an_expected_revision(
+    worlds: Worlds,
+) -> None:
+    """The caller's revision still holds, so it is not the caller's conflict."""
+    world = await worlds.open()
+    first, second = await world.save("a"), await world.save("b")
+    await asyncio.gather(
+        world.save("a", "I like tea", interaction_id=first, expected_revision=1),
+        world.save("b", "I like tea", interaction_id=second, expected_revision=1),
+    )
+    assert await world.current() == ["I like tea", "a", "b"]
+
+
+async def test_b27_an_interaction_comes_with_the_messages_of_its_revision(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes after the interaction was found and before its messages are read."""
+    interaction_id = await world.save("a")
+    graph = world.memora.graph
+    read_messages = graph.read_messages
+
+    async def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        await world.save("a", "b", interaction_id=interaction_id)
+        return await read_messages(*arguments)
+
+    for read_all in (False, True):
+        monkeypatch.setattr(graph, "read_messages", interrupted)
+        if read_all:
+            [found] = await graph.get_all_user_interactions("acme", "jake", with_messages=True)
+        else:
+            found = await graph.get_interaction("acme", "jake", interaction_id)
+        assert (found.revision, found.message_count) == (2, 4)
+        assert len(found.messages or []) == 4

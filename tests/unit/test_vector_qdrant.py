@@ -132,13 +132,14 @@ async def test_b02_deletes_name_the_owner_and_are_ordered(
     await store.delete_memory(memory_id, "org", "alice")
     await store.delete_all_user_memories("org", "alice")
     await store.delete_all_organization_memories("org")
-    one, user, organization = (sent.body["filter"]["must"] for sent in bridge.sent)
+    deletes = [sent for sent in bridge.sent if sent.path.endswith("/points/delete")]
+    one, user, organization = (sent.body["filter"]["must"] for sent in deletes)
     assert [condition.get("key") for condition in one] == ["org_id", "user_id", None]
     assert one[2] == {"has_id": [memory_id]}
     assert [condition["key"] for condition in user] == ["org_id", "user_id"]
     assert [condition["key"] for condition in organization] == ["org_id"]
     assert all(
-        (sent.params["wait"], sent.params["ordering"]) == ("true", "strong") for sent in bridge.sent
+        (sent.params["wait"], sent.params["ordering"]) == ("true", "strong") for sent in deletes
     )
 
 
@@ -163,7 +164,8 @@ async def test_b21_a_write_never_makes_a_collection(
         await store.upsert([document("tea", ALICE)])
     with pytest.raises(VectorDBError):
         await store.search_memory("tea", "user", "org", "alice")
-    assert {sent.method for sent in bridge.sent} == {"POST"}
+    # What is in use may be looked up again; nothing is made.
+    assert {sent.method for sent in bridge.sent} <= {"POST", "GET"}
 
 
 async def test_b21_a_dropped_collection_stays_dropped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,8 +34,25 @@ def doctor(path: PathOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(NEGATIVE)
 
 
-def reindex(path: PathOption = None, as_json: JsonOption = False) -> None:
-    """Make all vectors again from the graph; no language model is asked."""
+EmbedderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="NAME",
+        help="The new embedder, such as openai:text-embedding-3-small. Without it: the one that "
+        "the settings name.",
+    ),
+]
+
+
+def reindex(
+    path: PathOption = None, embedder: EmbedderOption = None, as_json: JsonOption = False
+) -> None:
+    """Make all vectors again from the graph, also by another embedder; no language model is asked.
+
+    The old vectors are removed when all new ones are there. A run that is interrupted changes
+    nothing.
+    """
     err = console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -46,12 +64,17 @@ def reindex(path: PathOption = None, as_json: JsonOption = False) -> None:
         task = progress.add_task("Indexing", total=None)
         done = run(
             path,
-            lambda memora: memora.reindex(lambda count: progress.update(task, completed=count)),
-            # They are replaced, also where they are of another embedder.
+            lambda memora: memora.reindex(
+                lambda count: progress.update(task, completed=count), embedder=embedder
+            ),
+            # They are replaced, also where they are of another embedder than the settings name.
             vectors=False,
         )
         progress.update(task, total=max(done, 1), completed=max(done, 1))
     if as_json:
         emit_json({"indexed": done})
     else:
-        print_notes([f"{done} memories indexed"])
+        notes = [f"{done} memories indexed"]
+        if embedder is not None:
+            notes.append(f"from now on the store opens with MEMORA_EMBEDDER={embedder}")
+        print_notes(notes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
@@ -15,7 +15,7 @@ from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.neo4j.records import Row
 
 if TYPE_CHECKING:
-    from neo4j import AsyncDriver, AsyncManagedTransaction, AsyncSession
+    from neo4j import AsyncDriver, AsyncManagedTransaction, AsyncSession, AsyncTransaction
 
 T = TypeVar("T")
 
@@ -108,13 +108,19 @@ class Transaction:
     The function that gets it may run again, so it changes nothing but the database.
     """
 
-    def __init__(self, transaction: AsyncManagedTransaction) -> None:
+    def __init__(self, transaction: AsyncManagedTransaction | AsyncTransaction) -> None:
         self._transaction = transaction
 
     async def rows(self, query: LiteralString, **parameters: Any) -> list[Row]:
         """Run a query to its end."""
         result = await self._transaction.run(query, parameters)
         return [record async for record in result]
+
+    async def stream(self, query: LiteralString, **parameters: Any) -> AsyncIterator[Row]:
+        """Run a query, and yield its rows as the server sends them."""
+        result = await self._transaction.run(query, parameters)
+        async for record in result:
+            yield record
 
     async def row(self, query: LiteralString, **parameters: Any) -> Row | None:
         """Run a query to its end, and return its first row, or None."""
@@ -190,13 +196,33 @@ class Connection:
             async with self._session(driver) as session:
                 return await session.execute_write(_attempt, work)
 
-    def _session(self, driver: AsyncDriver) -> AsyncSession:
+    @asynccontextmanager
+    async def streaming(self, rows: int) -> AsyncGenerator[Transaction]:
+        """Hold one transaction that reads much; it can take locks, and changes nothing.
+
+        It is no managed one: what was handed on cannot be taken back, so it runs once.
+
+        Args:
+            rows: How many the server sends at a time.
+        """
+        driver = await self._opened()
+        with map_neo4j_errors():
+            async with self._session(driver, fetch_size=rows) as session:
+                transaction = await session.begin_transaction()
+                try:
+                    yield Transaction(transaction)
+                finally:
+                    await transaction.close()
+
+    def _session(self, driver: AsyncDriver, **settings: int) -> AsyncSession:
         """Return a session; all share the driver's bookmarks, and so see each other's writes (B30).
 
         A session serves one task at a time, so every transaction has its own.
         """
         return driver.session(  # pyright: ignore[reportUnknownMemberType]
-            database=self.database, bookmark_manager=driver.execute_query_bookmark_manager
+            database=self.database,
+            bookmark_manager=driver.execute_query_bookmark_manager,
+            **settings,
         )
 
     async def fetch(self, query: LiteralString, **parameters: Any) -> list[Row]:

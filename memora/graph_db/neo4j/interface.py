@@ -17,7 +17,9 @@ from memora.graph_db.neo4j.jobs import JobPart
 from memora.graph_db.neo4j.memory import MemoryPart
 from memora.graph_db.neo4j.organization import OrganizationPart
 from memora.graph_db.neo4j.outbox import OutboxPart
+from memora.graph_db.neo4j.transfer import TransferPart
 from memora.graph_db.neo4j.user import UserPart
+from memora.graph_db.neo4j.withdraw import WithdrawPart
 from memora.vector_db.base import BaseVectorDB
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Neo4jGraphInterface(
     JobPart,
     OutboxPart,
     InspectPart,
+    WithdrawPart,
+    TransferPart,
 ):
     """The graph store on Neo4j 5.23 or later, Community, Enterprise or Aura.
 

@@ -10,7 +10,9 @@ from memora.graph_db.sqlite.jobs import JobPart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
+from memora.graph_db.sqlite.transfer import TransferPart
 from memora.graph_db.sqlite.user import UserPart
+from memora.graph_db.sqlite.withdraw import WithdrawPart
 from memora.schema.scope import Scope
 from memora.schema.write_plan import IdempotencyRecord, WritePlan, WriteReceipt
 
@@ -24,6 +26,8 @@ class SQLiteGraph(
     JobPart,
     OutboxPart,
     InspectPart,
+    WithdrawPart,
+    TransferPart,
 ):
     """A graph in one SQLite file, for one process at a time; no server.
 

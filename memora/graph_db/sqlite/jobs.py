@@ -45,6 +45,7 @@ class JobPart(SQLiteBase):
                 job_id=job_id,
                 now=records.micros(now),
                 lease_until=records.micros(lease_until),
+                lease_end=records.micros(lease_until + (lease_until - now)),
             ),
             durable=False,
         )

@@ -11,7 +11,7 @@ from memora.core.ids import new_lease
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp, OutboxStatus
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp, OutboxStatus
 
 _SQL = _queries.load(PACKAGE, "queries/outbox.sql")
 _CLAIM = _SQL["claim"]
@@ -39,6 +39,8 @@ class OutboxPart(SQLiteBase):
                 _CLAIM,
                 lease=token,
                 lease_until=records.micros(lease_until),
+                lease_end=records.micros(lease_until + (lease_until - now)),
+                pause_end=records.micros(now + 2 * LONGEST_PAUSE),
                 now=records.micros(now),
                 limit=limit,
             ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp
 from memora.testing.graph_clauses.tenant import LEASE, Tenant, TenantFixtures
 
 MOMENT = timedelta(microseconds=1)
@@ -125,7 +125,7 @@ class OutboxClauses(TenantFixtures):
         """Later entries of the user overtake one that failed or is dead."""
         await self.enqueue(tenant, "waits", "dead")
         waits, dead = await tenant.claim()
-        far = tenant.at(1000)
+        far = tenant.at(10)
         await tenant.graph.fail_outbox([waits], error="x", not_before=far, dead=False)
         await tenant.graph.fail_outbox([dead], error="x", not_before=far, dead=True)
         await self.enqueue(tenant, "later")
@@ -151,7 +151,7 @@ class OutboxClauses(TenantFixtures):
         await self.enqueue(tenant, "after")
         (drop,) = await tenant.claim()
         assert drop.op is OutboxOp.DROP_USER
-        far = tenant.at(1000)
+        far = tenant.at(10)
         await tenant.graph.fail_outbox([drop], error="x", not_before=far, dead=False)
         assert await tenant.claim() == []
         (drop,) = await tenant.claim(far)
@@ -210,3 +210,46 @@ class OutboxClauses(TenantFixtures):
         assert status.pending >= 3
         assert status.oldest is not None
         assert status.oldest <= tenant.start
+
+    # A clock that was set back
+
+    async def test_a_clock_that_was_set_back_delays_an_entry_by_a_pause_at_most(
+        self, tenant: Tenant
+    ) -> None:
+        """What waits until a time that no pause reaches is due, and a near time is kept."""
+        await self.enqueue(tenant, "waits")
+        day = tenant.at(24 * 60)
+        (claimed,) = await tenant.claim(day)
+        await tenant.graph.fail_outbox(
+            [claimed], error="x", not_before=day + LONGEST_PAUSE, dead=False
+        )
+        near = day - LONGEST_PAUSE
+        assert await tenant.claim(near) == []
+        assert ids(await tenant.claim(near - MOMENT)) == ["waits"]
+
+    async def test_a_clock_that_was_set_back_prolongs_a_lease_by_a_lease_at_most(
+        self, tenant: Tenant
+    ) -> None:
+        """An entry that is leased until next day is taken over, and holds up no other one."""
+        day = tenant.at(24 * 60)
+        await self.enqueue(tenant, "leased")
+        first = await tenant.claim(day)
+        await self.enqueue(tenant, "behind")
+        near = day - LEASE
+        assert await tenant.claim(near) == []
+        second = await tenant.claim(near - MOMENT)
+        assert ids(second) == ["leased", "behind"]
+        assert await tenant.graph.ack_outbox(first) == first
+        assert await tenant.graph.ack_outbox(second) == []
+
+    async def test_a_clock_that_was_set_back_does_not_keep_a_job(self, tenant: Tenant) -> None:
+        """A job that is leased until next day can be claimed; one whose lease is near cannot."""
+        await tenant.apply(job=tenant.job(await tenant.begin("talk", "a"), 0, 1))
+        graph, org_id, day = tenant.graph, tenant.org_id, tenant.at(24 * 60)
+        assert await graph.claim_job(org_id, "job", now=day, lease_until=day + LEASE)
+        near = day - LEASE
+        assert await graph.claim_job(org_id, "job", now=near, lease_until=day) is None
+        early = near - MOMENT
+        taken = await graph.claim_job(org_id, "job", now=early, lease_until=early + LEASE)
+        assert taken is not None
+        assert taken.attempts == 2

@@ -100,6 +100,16 @@ WHERE org_id = :org_id
 -- name: chain_exists
 SELECT 1 FROM memory WHERE org_id = :org_id AND chain_id = :chain_id LIMIT 1;
 
+-- name: equal_current
+-- The newest current memory of this text, as `current_by_hash` in memory.sql answers it.
+SELECT memory_id FROM memory
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND content_hash = :content_hash
+  AND superseded_at IS NULL
+  AND (:agent_id IS NULL OR agent_id = :agent_id)
+ORDER BY obtained_at DESC, memory_id DESC LIMIT 1;
+
 -- name: supersede
 UPDATE memory
 SET successor_id = :successor_id, superseded_at = coalesce(:superseded_at, superseded_at)
@@ -119,7 +129,7 @@ VALUES (
 );
 
 -- name: link_source
--- Only where the message is still the one that was meant; a memory that is gone is skipped.
+-- Only where the message is still the one that was meant.
 INSERT INTO memory_source (org_id, memory_id, interaction_id, position)
 SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
 FROM interaction
