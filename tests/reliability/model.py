@@ -235,7 +235,7 @@ class Save:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a save answers; `job_id` when the memories are still to be extracted."""
+    """What a save answers."""
 
     talk_id: str
     at: datetime
@@ -502,9 +502,7 @@ class Model:
     # Statements
 
     @staticmethod
-    def _equal(
-        person: Person, job: Job, candidates: Sequence[_Candidate]
-    ) -> list[Version | None]:
+    def _equal(person: Person, job: Job, candidates: Sequence[_Candidate]) -> list[Version | None]:
         """Return for each candidate the newest current version that says the same."""
         wanted = None if job.across else job.agent_id
         known = sorted(
@@ -525,11 +523,11 @@ class Model:
         talk = job.talk
         equal = self._equal(person, job, candidates)
         by_text = {neutral(version.text): version for version in person.current()}
-        for candidate, known in zip(candidates, equal, strict=True):
+        for candidate, repeated in zip(candidates, equal, strict=True):
             if _is_buried(person, talk, candidate):
                 continue
-            verdict = verdicts.get(neutral(candidate.text))
-            if known is not None:
+            verdict, known = verdicts.get(neutral(candidate.text)), repeated
+            if repeated is not None:
                 verdict = Verdict("duplicate", "")
             elif verdict is not None:
                 known = by_text[verdict.existing]
@@ -624,7 +622,13 @@ class Model:
     # Single memories
 
     def update(
-        self, org_id: str, user_id: str, memory_id: str, text: str, author: str | None, now: datetime
+        self,
+        org_id: str,
+        user_id: str,
+        memory_id: str,
+        text: str,
+        author: str | None,
+        now: datetime,
     ) -> None:
         person, chain = self._chain(org_id, user_id, memory_id)
         head = _head(chain)
@@ -761,7 +765,9 @@ def _say_again(
     chain = next(chain for chain in person.chains if known in chain)
     place = _place(chain, version, across=across)
     holds = known.ended is None or known.ended >= version.obtained_at
-    if verdict == "duplicate" and holds:
+    # A source more is a change too: what another agent obtained is left alone.
+    may_gain = across or version.agent_id == known.agent_id
+    if verdict == "duplicate" and holds and may_gain:
         replaces_it = place is not None and place.above is None and _head(chain) is known
         if not (replaces_it and TRUST[version.role] > TRUST[known.role]):
             known.sources |= version.sources
@@ -824,7 +830,7 @@ def _by_hand(
         template.agent_id,
         template.talk_id,
         kind=template.kind,
-        author=author,
+        author=author or "api",
     )
     _insert(chain, version, _by_time(chain, version))
 

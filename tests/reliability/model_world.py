@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from memora import Memora
 from memora.embeddings import HashingEmbedder
-from memora.errors import LLMConnectionError, MemoraError, VectorDBConnectionError, VectorDBError
+from memora.errors import LLMConnectionError, VectorDBError
 from memora.graph_db import SQLiteGraph
 from memora.graph_db.base import MemoryListing
 from memora.schema.index import IndexDocument, QueryHits
@@ -29,17 +29,11 @@ from tests.reliability.model import (
     House,
     Model,
     Person,
-    Refused,
-    Said,
     Talk,
     Verdict,
     Version,
     neutral,
-    valid_at,
 )
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _SUBJECT = re.compile(r"\b(city|dish|pet)\b", re.IGNORECASE)
 
@@ -61,9 +55,9 @@ class FlakyVectors(EmbeddedVectorDB):
         self._fail()
         return await super().run_queries(*args, **kwargs)
 
-    async def remove(self, *args: Any) -> None:
+    async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         self._fail()
-        await super().remove(*args)
+        await super().remove(scope, memory_ids)
 
     async def remove_user(self, org_id: str, user_id: str) -> None:
         self._fail()
@@ -124,7 +118,9 @@ class Mind:
         verdicts: list[dict[str, Any]] = []
         for candidate in call.data["candidates"]:
             number, text = candidate["number"], candidate["memory"]
-            kind = ("contradiction", "duplicate", "contradiction", "new")[(self.policy + number) % 4]
+            kind = ("contradiction", "duplicate", "contradiction", "new")[
+                (self.policy + number) % 4
+            ]
             about = [
                 known
                 for known in call.data["existing"]
@@ -333,15 +329,10 @@ def _compare_chain(
         }
         assert {name: memory[name] for name in expected} == expected
         sources = [
-            (position, said(person.talks[talk_id].messages[position]))
+            (position, person.talks[talk_id].messages[position].given())
             for talk_id, position in sorted(version.sources)
         ]
         assert [(m.msg_position, m.as_message()) for m in memory.message_sources] == sources
-
-
-def said(message: Said) -> dict[str, Any]:
-    """Return a message as it is read back."""
-    return message.given()
 
 
 def _compare_talk(person: Person, talk: Talk, found: Interaction) -> None:
@@ -359,31 +350,8 @@ def _compare_talk(person: Person, talk: Talk, found: Interaction) -> None:
     }
     assert {name: found[name] for name in expected} == expected
     assert found.messages is not None
-    assert [m.as_message() for m in found.messages] == [said(m) for m in talk.messages]
+    assert [m.as_message() for m in found.messages] == [m.given() for m in talk.messages]
     assert [m.msg_position for m in found.messages] == list(range(len(talk.messages)))
     learned = [version for version in person.versions() if version.talk_id == talk.talk_id]
     assert found.memories is not None
     assert [memory.memory_id for memory in found.memories] == newest_first(learned)
-
-
-async def outcome(call: Awaitable[R]) -> R | MemoraError:
-    """Return the answer of the engine, or the error that it raised on purpose."""
-    try:
-        return await call
-    except MemoraError as error:
-        return error
-
-
-def expected_kind(error: MemoraError) -> str:
-    """Return the name under which the model knows the error."""
-    return type(error).__name__
-
-
-def diverged(expected: object, found: object) -> NoReturn:
-    raise AssertionError(f"expected {expected!r}, found {found!r}") from None
-
-
-__all__ = [
-    "FlakyVectors", "Mind", "Refused", "VectorDBConnectionError", "World", "diverged",
-    "expected_kind", "newest_first", "outcome", "shown", "subject", "valid_at",
-]  # fmt: skip

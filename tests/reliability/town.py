@@ -169,9 +169,7 @@ class Town:
         await self._write(
             graph, person, MemoriesAndInteraction(interaction=messages, contrary_memories=[second])
         )
-        chain = await graph.get_user_memory_history(
-            house.org_id, person.user_id, memory.memory_id
-        )
+        chain = await graph.get_user_memory_history(house.org_id, person.user_id, memory.memory_id)
         person.memory_ids = [version.memory_id for version in chain]
 
     @staticmethod

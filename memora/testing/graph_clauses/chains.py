@@ -242,7 +242,7 @@ class ChainClauses(TenantFixtures):
         known = await tenant.store("known")
         purged = await tenant.store("purged", sources=(talk.source(0),))
         await graph.delete_user_memory(org_id, user_id, purged)
-        given = [("purged", [0]), ("next", [])]
+        given: list[tuple[str, list[int]]] = [("purged", [0]), ("next", [])]
         await graph.update_interaction_and_memories(
             org_id,
             None,

@@ -259,7 +259,9 @@ class MemoryClauses(TenantFixtures):
             await graph.fetch_user_memories_resolved([item], org_id=org_id, user_id=user_id)
         assert caught.value.field == "batch_org_user_mem_ids"
         owner: Any = {"user_id": ["the-user"], "memory_id": tenant.memory_id("m")}
-        assert await graph.fetch_user_memories_resolved([owner], org_id=org_id, user_id=user_id) == []
+        assert (
+            await graph.fetch_user_memories_resolved([owner], org_id=org_id, user_id=user_id) == []
+        )
         with pytest.raises(InvalidInputError):
             await graph.fetch_user_memories_resolved([owner], org_id=org_id)
         wrong: Any = {"$ne": ""}
