@@ -106,6 +106,7 @@ ERASES_HOUSE = {
     "graph.delete_organization",
     "graph.erase_organization",
     "vectors.delete_all_organization_memories",
+    "vectors.remove_organization",
     "facade.erase_organization",
 }
 # Calls of an organization in which the user is only part of what they are about.
@@ -115,8 +116,8 @@ OF_A_HOUSE = {
 }  # fmt: skip
 # Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
 COSTLY = ERASES_HOUSE | {
-    "graph.delete_user", "graph.erase_user", "facade.erase_user", "vectors.remove_organization",
-    "vectors.remove_user", "vectors.delete_all_user_memories",
+    "graph.delete_user", "graph.erase_user", "facade.erase_user", "vectors.remove_user",
+    "vectors.delete_all_user_memories",
 }  # fmt: skip
 # Calls that take exactly one of these.
 ONE_SOURCE = ("memories_by_source", "rollback_source")
@@ -365,7 +366,7 @@ class Forger:
     """Makes ids that are not the caller's."""
 
     KINDS: ClassVar[tuple[str, ...]] = (
-        "foreign", "foreign", "foreign", "prefix", "suffix", "longer", "upper", "homoglyph",
+        *(["foreign"] * 8), "prefix", "suffix", "longer", "upper", "homoglyph",
         "joined", "wildcard", "pattern", "quoted", "braces", "blank", "type",
     )  # fmt: skip
 
@@ -470,7 +471,8 @@ class Fuzz:
         if call.name in ONE_SOURCE:
             kept = target if target in SOURCES else self.rng.choice(SOURCES)
             arguments = {k: v for k, v in arguments.items() if k == kept or k not in SOURCES}
-        if target == "org_id" and arguments.get("memory_search_scope") == "organization":
+        if target not in {"", "user_id"} and arguments.get("memory_search_scope") == "organization":
+            # There a fellow's ids are within reach.
             arguments["memory_search_scope"] = "user"
         answer = await self._made(call, arguments)
         if forged is not None and forged.missing is not None:
