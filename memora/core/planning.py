@@ -364,6 +364,14 @@ def tombstones_of(candidate: Candidate, salt: str) -> tuple[str, ...]:
     return tuple(tombstone(salt, source.prefix_hash, statement) for source in candidate.sources)
 
 
+def tombstones_of_writes(memories: Sequence[MemoryWrite], salt: str) -> list[tuple[str, ...]]:
+    """Return for each memory the tombstones that would keep it buried, one per source."""
+    return [
+        tuple(tombstone(salt, source.prefix_hash, memory.content_hash) for source in memory.sources)
+        for memory in memories
+    ]
+
+
 def manual_version(
     memory: Memory,
     chain: Sequence[Memory],
@@ -420,6 +428,7 @@ def stored_interaction(
     chains: Mapping[str, Sequence[Memory]],
     now: datetime,
     ids: Ids,
+    buried: Collection[int] = (),
 ) -> WritePlan:
     """Plan what `save_interaction_with_memories` and its update form ask for.
 
@@ -431,6 +440,7 @@ def stored_interaction(
         chains: Versions by the id of each contradicted memory.
         now: Store time.
         ids: Source of new ids.
+        buried: Positions, contradictions last, of memories that must not come back.
 
     Raises:
         InvalidInputError: A message or memory is malformed.
@@ -461,7 +471,7 @@ def stored_interaction(
     ]
     origin = Origin(write.interaction_id, scope.agent_id)
     return transcript(
-        scope, write, now, planned=build(scope, candidates, decisions, chains, origin)
+        scope, write, now, planned=build(scope, candidates, decisions, chains, origin, buried)
     )
 
 

@@ -40,6 +40,7 @@ from memora.schema.validation import (
     checked_name,
     checked_optional_id,
     checked_page,
+    kind_of,
 )
 from memora.schema.write_plan import (
     DeleteCounts,
@@ -451,10 +452,7 @@ class BaseGraphDB(ABC):
         """
         scope = Scope(org_id, user_id, agent_id)
         await self.get_agent_for(scope)
-        chains = await self._contradicted(scope, memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope, None, (), memories_and_interaction, chains, self.clock.now(), self.ids
-        )
+        plan = await self._planned(scope, None, (), memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return planning.interaction_id_of(plan), cast("datetime", receipt.created_at)
@@ -495,19 +493,34 @@ class BaseGraphDB(ABC):
         if expected_revision is not None and stored.revision != expected_revision:
             raise await self.conflict(scope, stored, expected_revision)
         hashes = await self.read_prefix_hashes(scope, stored.interaction_id)
-        chains = await self._contradicted(scope, updated_memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope,
-            stored,
-            hashes,
-            updated_memories_and_interaction,
-            chains,
-            self.clock.now(),
-            self.ids,
-        )
+        plan = await self._planned(scope, stored, hashes, updated_memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return stored.interaction_id, cast("datetime", receipt.updated_at)
+
+    async def _planned(
+        self,
+        scope: Scope,
+        stored: Interaction | None,
+        hashes: Sequence[str],
+        given: MemoriesAndInteraction,
+    ) -> WritePlan:
+        """Plan, without memories that were purged from the same messages before.
+
+        `apply` leaves those out too, but then a later version of the same plan would miss its
+        neighbour.
+        """
+        chains = await self._contradicted(scope, given)
+        now = self.clock.now()
+        plan = planning.stored_interaction(scope, stored, hashes, given, chains, now, self.ids)
+        if len(given.contrary_memories) < 2:
+            return plan
+        marks = planning.tombstones_of_writes(plan.memories, await self.read_salt(scope))
+        found = await self.find_tombstones(scope, {mark for each in marks for mark in each})
+        buried = {at for at, each in enumerate(marks) if each and found.issuperset(each)}
+        return planning.stored_interaction(
+            scope, stored, hashes, given, chains, now, self.ids, buried
+        )
 
     async def _contradicted(
         self, scope: Scope, given: MemoriesAndInteraction
@@ -718,6 +731,7 @@ class BaseGraphDB(ABC):
                 then each item must be a mapping that names its user.
             as_of: Read the versions that were current at this conversation time.
         """
+        org_id, user_id = checked_id(org_id, "org_id"), checked_optional_id(user_id, "user_id")
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []
@@ -1321,17 +1335,25 @@ def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:
     return {record_id: names[record_id]}
 
 
-def _owned(
-    item: Mapping[str, str] | str, org_id: str, user_id: str | None
-) -> tuple[str, str] | None:
+def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | None:
     """Return (user id, memory id) of an item of a fetch, or None when it is out of scope."""
     if isinstance(item, str):
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
         return user_id, item
-    if item.get("org_id", org_id) != org_id:
+    if not isinstance(item, Mapping):
+        raise _not_an_item(item)
+    claimed = cast("Mapping[str, object]", item)
+    if claimed.get("org_id", org_id) != org_id:
         return None
-    owner = item.get("user_id", user_id)
+    owner, memory_id = claimed.get("user_id", user_id), claimed.get("memory_id")
     if owner is None or (user_id is not None and owner != user_id):
         return None
-    return owner, item["memory_id"]
+    if not isinstance(memory_id, str):
+        raise _not_an_item(memory_id)
+    return checked_id(owner, "user_id"), memory_id
+
+
+def _not_an_item(got: object) -> InvalidInputError:
+    allowed = "ids, or mappings with org_id, user_id and memory_id"
+    return InvalidInputError("batch_org_user_mem_ids", allowed, got=kind_of(got))

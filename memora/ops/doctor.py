@@ -11,6 +11,7 @@ from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import IndexDocument, IndexEntry
 from memora.schema.scope import Scope
 from memora.schema.validation import PAGE
+from memora.schema.write_plan import OutboxOp
 from memora.vector_db.base import BaseVectorDB
 
 # How many memories or vectors are compared at a time; no more are held in memory.
@@ -79,7 +80,7 @@ class _Comparison:
     async def run(self) -> list[Finding]:
         stamp = await self._vector.stamp()
         self._model_id = None if stamp is None else stamp.model_id
-        waiting = await _waiting_ids(self._graph)
+        waiting = await _waiting(self._graph)
         found = [finding async for finding in self._of_memories()]
         foreign = {
             finding.record_id
@@ -87,7 +88,7 @@ class _Comparison:
             if finding.kind is FindingKind.WRONG_TENANT_PAYLOAD
         }
         found += [finding async for finding in self._of_vectors(foreign)]
-        suspects = [finding for finding in found if finding.record_id not in waiting]
+        suspects = [finding for finding in found if not waiting.explains(finding)]
         return await self._confirmed(suspects) if suspects else []
 
     async def _of_memories(self) -> AsyncIterator[Finding]:
@@ -140,8 +141,8 @@ class _Comparison:
 
     async def _confirmed(self, suspects: Sequence[Finding]) -> list[Finding]:
         """Look at findings again: live writers and the relay may have been at it meanwhile."""
-        waiting = await _waiting_ids(self._graph)
-        left = [finding for finding in suspects if finding.record_id not in waiting]
+        waiting = await _waiting(self._graph)
+        left = [finding for finding in suspects if not waiting.explains(finding)]
         confirmed: list[Finding] = []
         for start in range(0, len(left), _CHUNK):
             chunk = left[start : start + _CHUNK]
@@ -177,14 +178,36 @@ def _key(entry: IndexEntry) -> tuple[str, str, str]:
     return entry.org_id, entry.user_id, entry.memory_id
 
 
-async def _waiting_ids(graph: BaseGraphDB) -> set[str]:
-    waiting: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What the outbox still has to do.
+
+    Attributes:
+        memories: Ids to be brought to the graph's state.
+        dropped: Organization and user whose vectors go; no user: those of the organization.
+    """
+
+    memories: set[str]
+    dropped: set[tuple[str, str]]
+
+    def explains(self, finding: Finding) -> bool:
+        """Tell whether a vector that does not fit is one that will be brought up or dropped."""
+        org_id, user_id = finding.org_id or "", finding.user_id or ""
+        owners = {(org_id, user_id), (org_id, "")}
+        return finding.record_id in self.memories or not owners.isdisjoint(self.dropped)
+
+
+async def _waiting(graph: BaseGraphDB) -> _Waiting:
+    waiting = _Waiting(set(), set())
     after = 0
     while True:
         entries = await graph.list_outbox(after=after, limit=PAGE)
         for entry in entries:
-            if not entry.dead:
-                waiting.update(entry.memory_ids)
+            if entry.dead:
+                continue
+            waiting.memories.update(entry.memory_ids)
+            if entry.op is not OutboxOp.SYNC:
+                waiting.dropped.add((entry.org_id, entry.user_id))
         if len(entries) < PAGE:
             return waiting
         after = entries[-1].seq

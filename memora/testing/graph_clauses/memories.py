@@ -9,7 +9,12 @@ import pytest
 
 from memora.core.hashing import content_hash
 from memora.core.placeholders import agent_span, escape, user_span
-from memora.errors import AgentNotFoundError, ConflictError, InteractionNotFoundError
+from memora.errors import (
+    AgentNotFoundError,
+    ConflictError,
+    InteractionNotFoundError,
+    InvalidInputError,
+)
 from memora.graph_db.base import MemoryListing
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -243,6 +248,25 @@ class MemoryClauses(TenantFixtures):
             [],
             ["single", "new"],
         ]
+
+    @pytest.mark.parametrize("item", [7, None, ["m"], {}, {"memory_id": ["m"]}, {"memory_id": 7}])
+    async def test_b08_items_of_a_fetch_are_ids_or_name_one(
+        self, tenant: Tenant, item: Any
+    ) -> None:
+        """Anything else is refused by name, and an owner that is not the caller's drops out."""
+        graph, org_id, user_id = tenant.graph, tenant.org_id, tenant.user_id
+        with pytest.raises(InvalidInputError) as caught:
+            await graph.fetch_user_memories_resolved([item], org_id=org_id, user_id=user_id)
+        assert caught.value.field == "batch_org_user_mem_ids"
+        owner: Any = {"user_id": ["the-user"], "memory_id": tenant.memory_id("m")}
+        assert (
+            await graph.fetch_user_memories_resolved([owner], org_id=org_id, user_id=user_id) == []
+        )
+        with pytest.raises(InvalidInputError):
+            await graph.fetch_user_memories_resolved([owner], org_id=org_id)
+        wrong: Any = {"$ne": ""}
+        with pytest.raises(InvalidInputError):
+            await graph.fetch_user_memories_resolved(["m"], org_id=org_id, user_id=wrong)
 
     async def test_b45_b66_memories_are_listed_newest_first(self, tenant: Tenant) -> None:
         """Listings go by time, then id, descending; skipping and continuing lose nothing."""
