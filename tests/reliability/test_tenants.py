@@ -573,7 +573,9 @@ class Fuzz:
         is_whole = not isinstance(arguments.get("user_id", call.ids["user_id"]), str) or (
             "user_id" not in arguments and "scope" not in arguments and call.surface != "bound"
         )
-        is_whole |= arguments.get("memory_search_scope") == "organization"
+        if arguments.get("memory_search_scope") == "organization":
+            is_whole = True
+            assert '"message_sources":[{' not in told, f"{call.path} shows raw messages (B10)"
         for text in (told, *self.log):
             leaks = self.town.leaks(text, caller, whole_house=is_whole, given=given)
             assert not leaks, f"{call.path} tells of {leaks}"
