@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
 from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
@@ -125,6 +126,7 @@ class SqliteStore:
         self._reader: _Reader | None = None
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
+        self._is_ready = False
         self._resources = ExitStack()
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
@@ -132,8 +134,12 @@ class SqliteStore:
         self._snapshots = 0
         self._owes_checkpoint = False
 
-    async def open(self) -> None:
+    async def open(self, *, as_is: bool = False) -> None:
         """Open the database, creating or migrating it; on an open store, do nothing.
+
+        Args:
+            as_is: Where it cannot be migrated because it is damaged, leave it as it is: `defects`
+                and `mend` work then, and opening it again goes on from there.
 
         Raises:
             StoreLockedError: A process (this one too) has it open.
@@ -145,7 +151,7 @@ class SqliteStore:
             self._pid = os.getpid()
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"memora-{self._backend}")
             self._closing = None
-        await asyncio.wrap_future(self._submit(self._open))
+        await asyncio.wrap_future(self._submit(lambda: self._open(as_is)))
 
     async def close(self) -> None:
         """Finish what is queued, then close file and lock; a second call does nothing."""
@@ -182,15 +188,30 @@ class SqliteStore:
         self._submit(self._commit_waiting)
         return await _settled(waiting.future)
 
-    async def checkpoint(self) -> None:
-        """Move everything into the database file and empty its log, as after an erasure.
+    async def checkpoint(self) -> bool:
+        """Move everything into the database file and empty its log.
 
         While a snapshot is held the log cannot be emptied: the last one to go makes up for it.
+
+        Returns:
+            Whether the log is empty: somebody who reads for long keeps it.
         """
         if self._snapshots:
             self._owes_checkpoint = True
-            return
-        await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+            return False
+        return await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+
+    async def scrub(self) -> bool:
+        """Empty the log and the page caches: both may hold what was deleted.
+
+        Returns:
+            Whether the log is empty.
+        """
+        await self.read(_shrink)
+        if self._snapshots:
+            self._owes_checkpoint = True
+            return False
+        return await asyncio.wrap_future(self._submit(self._scrub))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Snapshot]:
@@ -218,6 +239,31 @@ class SqliteStore:
             SchemaVersionError: It is newer than this memora, or no such store at all.
         """
         await _settled(self._submit(lambda: self._replace(path)))
+
+    async def defects(self) -> list[_sqlite_schema.Defect]:
+        """Return what the migrations make and the database does not have."""
+        return await self.read(
+            lambda connection: _sqlite_schema.defects(connection, self._scripts())
+        )
+
+    async def mend(self, name: str, *, replace: bool = False) -> bool:
+        """Make one table, index, view or stamp again; return whether anything changed.
+
+        What is in the way of a unique index raises the class of errors that stay.
+
+        Args:
+            name: Of the object.
+            replace: Also drop a table that is different, with its rows.
+        """
+        return await self.write(
+            lambda connection: _sqlite_schema.mend(
+                connection, self._scripts(), name, replace=replace
+            )
+        )
+
+    def _scripts(self) -> list[str]:
+        migrations = _migrations(self._migrations)
+        return [migrations[number] for number in sorted(migrations)]
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -262,7 +308,7 @@ class SqliteStore:
                 write.future.set_exception(error)
             return
         for write in batch:
-            if isinstance(write.error, sqlite3.Error):
+            if isinstance(write.error, sqlite3.Error | UnicodeEncodeError):
                 write.error = self._translated(write.error)
             write.settle()
         self._writes += len(batch)
@@ -273,36 +319,58 @@ class SqliteStore:
             self._try_checkpoint(connection)
             connection.execute("PRAGMA busy_timeout = 10000")
 
-    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _scrub(self) -> bool:
+        connection = self._opened()
+        with self._errors_translated():
+            _shrink(connection)
+        return self._try_checkpoint(connection)
+
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> bool:
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, *_pages = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
+            return False
+        return not busy
 
     def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
         # What a snapshot holds cannot be moved; waiting for it would only be waiting.
         if not self._snapshots:
             self._try_checkpoint(connection)
 
-    def _open(self) -> None:
-        if self._connection is not None:
-            return
-        with ExitStack() as stack, self._errors_translated():
-            target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
-            connection = sqlite3.connect(
-                target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
-            )
-            stack.enter_context(closing(connection))
-            self._check_version(connection)
-            _configure(connection)
+    def _open(self, as_is: bool) -> None:  # noqa: FBT001 - runs in the store's thread
+        if self._connection is None:
+            with ExitStack() as stack, self._errors_translated():
+                target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
+                connection = sqlite3.connect(
+                    target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
+                )
+                stack.enter_context(closing(connection))
+                self._is_ready = False
+                self._bring_up(connection, as_is=as_is)
+                _tell_about_version()
+                stack.callback(self._checkpoint_at_end, connection)
+                if self._path is not None:
+                    self._reader = stack.enter_context(_Reader(Path(target)))
+                self._connection = connection
+                self._resources = stack.pop_all()
+        elif not self._is_ready:
+            with self._errors_translated():
+                self._bring_up(self._connection, as_is=as_is)
+
+    def _bring_up(self, connection: sqlite3.Connection, *, as_is: bool) -> None:
+        """Migrate and prepare; a damaged database is left as it is if that is what is wanted."""
+        self._check_version(connection, as_is=as_is)
+        _configure(connection)
+        try:
             self._bring_up_to_date(connection)
-            _tell_about_version()
-            stack.callback(self._checkpoint_at_end, connection)
-            if self._path is not None:
-                self._reader = stack.enter_context(_Reader(Path(target)))
-            self._connection = connection
-            self._resources = stack.pop_all()
+        except sqlite3.Error as error:
+            damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR
+            if not (as_is and damaged):
+                raise
+            return
+        self._is_ready = True
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         migrations = _migrations(self._migrations)
@@ -353,7 +421,7 @@ class SqliteStore:
             raise self._error(self._backend, f"{path}: {error.strerror}") from error
         return str(path)
 
-    def _check_version(self, connection: sqlite3.Connection) -> None:
+    def _check_version(self, connection: sqlite3.Connection, *, as_is: bool = False) -> None:
         latest = max(_migrations(self._migrations))
         try:
             application_id = _scalar(connection, "PRAGMA application_id")
@@ -364,10 +432,17 @@ class SqliteStore:
                 raise self._refused("a file that is not a database", latest) from error
             raise
         is_new = (application_id, version, tables) == (0, 0, 0)
-        if application_id != self._application_id and not is_new:
+        # Whoever asks for it as it is also gets one that lost its stamp: its tables tell.
+        is_unmarked = as_is and application_id == 0 and self._has_own_tables(connection)
+        if application_id != self._application_id and not (is_new or is_unmarked):
             raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
         if version > latest:
             raise self._refused(f"schema {version}", latest)
+
+    def _has_own_tables(self, connection: sqlite3.Connection) -> bool:
+        wrong = _sqlite_schema.defects(connection, self._scripts())
+        tables = [each for each in wrong if each.kind == "table"]
+        return not any(each.exists for each in tables) and len(tables) <= 1
 
     def _refused(self, found: str, latest: int) -> SchemaVersionError:
         store = f"{self._backend} store {self._path}"
@@ -387,9 +462,14 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except UnicodeEncodeError as error:
+            # Not chained: the error carries the text.
+            raise self._translated(error) from None
 
-    def _translated(self, error: sqlite3.Error) -> MemoraError:
+    def _translated(self, error: sqlite3.Error | UnicodeEncodeError) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
+        if isinstance(error, UnicodeEncodeError):
+            return self._error(self._backend, "a text that is not valid Unicode")
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _MAY_PASS:
             return self._connection_error(self._backend, _MAY_PASS[code])
@@ -485,6 +565,10 @@ def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size = -16384")
 
 
+def _shrink(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA shrink_memory")
+
+
 def _scalar(connection: sqlite3.Connection, query: str) -> int:
     return connection.execute(query).fetchone()[0]
 
@@ -502,20 +586,11 @@ def _migrations(package: str) -> dict[int, str]:
 def _migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
     """Run one migration, stamp included, in one transaction: a crash leaves all of it or none."""
     with _transaction(connection, durable=True):
-        for statement in _statements(script):
+        for statement in _sqlite_schema.statements(script):
             connection.execute(statement)
         stamp = _scalar(connection, "PRAGMA user_version")
         if stamp != number:
             raise ValueError(f"migration {number} stamps version {stamp}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _tell_about_version() -> None:

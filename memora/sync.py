@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memora.core.filters import Condition
     from memora.embeddings.base import BaseEmbedder
     from memora.errors import ConflictError
-    from memora.graph_db.base import BaseGraphDB, Finding, MemoryListing, StoredMessage
+    from memora.graph_db.base import BaseGraphDB, MemoryListing, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
     from memora.llm_backends.base import BaseBackendLLM
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from memora.ops import doctor as doctoring
     from memora.ops import export as exporting
     from memora.ops import importing
+    from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.erasure import ErasureReceipt
+    from memora.schema.findings import Finding
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -288,6 +291,10 @@ class BoundMemora:
     def delete_memory(self, memory_id: str) -> DeleteReceipt:
         """Purge one version."""
         return self._background.run(self._wrapped.delete_memory(memory_id))
+
+    def erase_user(self) -> ErasureReceipt:
+        """Erase this user with everything, from all agents, and look whether anything is left."""
+        return self._background.run(self._wrapped.erase_user())
 
     def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""
@@ -929,7 +936,8 @@ class GraphDB:
     def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         """Delete everything of the organization; enqueue `drop_organization`.
 
-        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        Older outbox entries of it go, so that only the drop is left; those that a worker has
+        leased stay until it is done with them, and the drop waits for it. Batched where the store
         cannot delete much at once; the organization itself goes last, so a repetition finishes an
         interrupted one.
         """
@@ -938,6 +946,30 @@ class GraphDB:
     def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
         """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
         return self._background.run(self._wrapped.erase_user(scope, now))
+
+    def count_records(self, scope: SearchScope) -> DeleteCounts:
+        """Count what is stored of the scope's user or organization, itself included.
+
+        Also what an interrupted erasure left, and outbox entries. An agent does not narrow.
+        """
+        return self._background.run(self._wrapped.count_records(scope))
+
+    def enqueue_drop(self, scope: SearchScope, now: datetime) -> None:
+        """Have the vectors of an erased user or organization dropped at once.
+
+        Its outbox entries become one drop that is due, whatever they were; leased ones stay as in
+        `erase_user`. Nothing happens while the user or organization exists.
+        """
+        self._background.run(self._wrapped.enqueue_drop(scope, now))
+
+    def scrub(self) -> bool:
+        """Overwrite what deleted records left in the store's own files and caches.
+
+        Returns:
+            Whether nothing is left there. What a server keeps (its logs, its backups) is the
+            business of whoever runs it.
+        """
+        return self._background.run(self._wrapped.scrub())
 
     def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
         """Mark the agent deleted; its label stays for what it wrote."""
@@ -1182,9 +1214,43 @@ class GraphDB:
         """Return how far the vectors are behind."""
         return self._background.run(self._wrapped.outbox_status())
 
+    def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+        self._background.run(self._wrapped.open_as_is())
+
     def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
         return self._background.run(self._wrapped.inspect())
+
+    def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+        self._background.run(self._wrapped.repair(finding, now))
+
+    def known_memories(self, keys: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
+        return self._background.run(self._wrapped.known_memories(keys))
 
 
 class VectorDB:
@@ -1251,21 +1317,63 @@ class VectorDB:
         self._background.run(self._wrapped.remove(scope, memory_ids))
 
     def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
         self._background.run(self._wrapped.remove_user(org_id, user_id))
 
     def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
         self._background.run(self._wrapped.remove_organization(org_id))
 
     def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
+
+        Their payloads are left out; `lookup` has them.
 
         Args:
             after: Last id of the page before.
             limit: At most that many.
         """
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
+
+    def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        return self._background.run(self._wrapped.count(scope))
+
+    def forget_texts(self) -> None:
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+        return self._wrapped.forget_texts()
+
+    def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
+        return self._background.run(self._wrapped.lookup(memory_ids))
+
+    def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+        self._background.run(self._wrapped.discard(entries))
+
+    def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+        return self._background.run(self._wrapped.inspect())
+
+    def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
+        """
+        self._background.run(self._wrapped.mend())
 
     def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
@@ -2101,9 +2209,35 @@ class Memora:
         """Bring the vector store up to date with the graph; a failing one is reported."""
         return self._background.run(self._wrapped.drain_outbox())
 
+    def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
+        """Erase a user with everything that belongs to it, and look whether anything is left.
+
+        Repeating the call finishes an erasure that was interrupted, or that had to leave the
+        vectors for later; of a user that is gone already it counts nothing.
+
+        Raises:
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return self._background.run(self._wrapped.erase_user(org_id, user_id))
+
+    def erase_organization(self, org_id: str) -> ErasureReceipt:
+        """Erase an organization with all its users and agents; see `erase_user`."""
+        return self._background.run(self._wrapped.erase_organization(org_id))
+
     def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return self._background.run(self._wrapped.doctor())
+
+    def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
+
+        Args:
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+        """
+        return self._background.run(self._wrapped.reconcile(apply=apply, on_progress=on_progress))
 
     def reindex(
         self,

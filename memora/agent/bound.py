@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope
@@ -282,6 +283,10 @@ class BoundMemora:
     async def delete_memory(self, memory_id: str) -> DeleteReceipt:
         """Purge one version."""
         return await self._memora.delete_memory(self.scope.org_id, self.scope.user_id, memory_id)
+
+    async def erase_user(self) -> ErasureReceipt:
+        """Erase this user with everything, from all agents, and look whether anything is left."""
+        return await self._memora.erase_user(self.scope.org_id, self.scope.user_id)
 
     async def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""

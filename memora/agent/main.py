@@ -30,14 +30,23 @@ from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
 from memora.ops import backup as backing_up
 from memora.ops import doctor as doctoring
+from memora.ops import erase as erasing
 from memora.ops import export as exporting
 from memora.ops import importing
+from memora.ops import reconcile as reconciling
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
-from memora.schema.scope import MemorySearchScope, Scope, search_scope
+from memora.schema.scope import (
+    MemorySearchScope,
+    OrganizationScope,
+    Scope,
+    SearchScope,
+    search_scope,
+)
 from memora.schema.sources import RollbackReceipt, SourceSelector
 from memora.schema.times import checked_time
 from memora.schema.validation import (
@@ -268,6 +277,7 @@ class Memora:
             ExtractionError: The transcript is stored, its memories are not yet; see `resume_job`.
         """
         scope = Scope(org_id, user_id, agent_id)
+        forgotten = self._transcripts.forgotten
         transcript = await self._transcripts.parse(scope, interaction, interaction_id)
         request = save_request(
             self._ports.graph.clock.now(),
@@ -286,7 +296,7 @@ class Memora:
             process_id=process_id,
         )
         outcome = await save.save(self._ports, request)
-        self._transcripts.remember(scope, outcome.interaction_id, transcript)
+        self._transcripts.remember(scope, outcome.interaction_id, transcript, forgotten=forgotten)
         return outcome.interaction_id, outcome.at
 
     async def preview_save(
@@ -840,9 +850,44 @@ class Memora:
         await reindexing.verify(self._ports.graph, self._ports.vector)
         return await self._ports.graph.drain_outbox()
 
+    async def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
+        """Erase a user with everything that belongs to it, and look whether anything is left.
+
+        Repeating the call finishes an erasure that was interrupted, or that had to leave the
+        vectors for later; of a user that is gone already it counts nothing.
+
+        Raises:
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return await self._erase(Scope(org_id, user_id))
+
+    async def erase_organization(self, org_id: str) -> ErasureReceipt:
+        """Erase an organization with all its users and agents; see `erase_user`."""
+        return await self._erase(OrganizationScope(org_id))
+
+    async def _erase(self, scope: SearchScope) -> ErasureReceipt:
+        receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
+        self._transcripts.forget(scope)
+        return receipt
+
     async def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
+
+    async def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
+
+        Args:
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+        """
+        apply = checked_bool(apply, "apply")
+        ports = self._ports
+        return await reconciling.reconcile(
+            ports.graph, ports.vector, apply=apply, on_progress=on_progress
+        )
 
     async def reindex(
         self,

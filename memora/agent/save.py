@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -59,8 +59,8 @@ class SaveRequest:
     at: datetime
     interaction_id: str | None = None
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] | None = None
+    title: str | None = field(default=None, repr=False)
+    metadata: dict[str, Any] | None = field(default=None, repr=False)
     process_id: str | None = None
     import_id: str | None = None
     about_agent: bool = False

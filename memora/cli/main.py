@@ -10,6 +10,7 @@ from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
 from memora.cli.commands import reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
+from memora.cli.commands.erase import erase
 from memora.cli.commands.rollback import rollback
 
 app = typer.Typer(
@@ -72,7 +73,11 @@ app.command(
 )(rollback)
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
+app.command(
+    epilog="Example: memora erase --path ./memory --org demo --user nora --receipt erased.json"
+)(erase)
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
+app.command(epilog="Example: memora reconcile --apply --path ./memory")(upkeep.reconcile)
 app.command(
     epilog="Example: memora reindex --path ./memory --embedder openai:text-embedding-3-small"
 )(upkeep.reindex)

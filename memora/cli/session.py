@@ -26,6 +26,7 @@ def run(
     owner: Owner | None = None,
     *,
     models: bool = False,
+    setup: bool = True,
     vectors: bool = True,
     drain: bool = True,
     create: bool = False,
@@ -38,6 +39,7 @@ def run(
         work: The command's work on the open engine.
         owner: Whose records it is about.
         models: Whether language models are needed; a missing key stops only those commands.
+        setup: Set the stores up; not for a command that also opens damaged ones by itself.
         vectors: Set the vector store up, which refuses one that was made with another embedder.
         drain: Work off on opening what an earlier process left.
         create: Create an embedded store that is not there.
@@ -57,7 +59,16 @@ def run(
     if settings.graph_url is None and not create and not (directory / GRAPH_FILE).is_file():
         raise NoStoreError(directory)
     memora = Memora.from_settings(settings)
+    if not setup:
+        return asyncio.run(_closing(memora, work))
     return asyncio.run(_run(memora, work, owner, vectors=vectors, drain=drain and vectors))
+
+
+async def _closing(memora: Memora, work: Work[T]) -> T:
+    try:
+        return await work(memora)
+    finally:
+        await memora.close()
 
 
 async def _run(

@@ -56,15 +56,15 @@ class Candidate:
     """
 
     memory_id: str
-    text: str
+    text: str = field(repr=False)
     obtained_at: datetime
     sources: tuple[SourceRef, ...]
     source_role: str
     memory_type: str = "fact"
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
 
 
@@ -92,7 +92,7 @@ class Origin:
     agent_id: str | None
     import_id: str | None = None
     process_id: str | None = None
-    author: str | None = None
+    author: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
+from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
@@ -79,21 +80,6 @@ class MemoryListing:
     after: tuple[datetime, str] | None = None
     skip: int = 0
     limit: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One violated invariant.
-
-    Attributes:
-        invariant: Its id, such as `I4`.
-        record_id: The record at fault.
-        detail: What is wrong, without content.
-    """
-
-    invariant: str
-    record_id: str
-    detail: str
 
 
 class BaseGraphDB(ABC):
@@ -988,7 +974,8 @@ class BaseGraphDB(ABC):
     async def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         """Delete everything of the organization; enqueue `drop_organization`.
 
-        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        Older outbox entries of it go, so that only the drop is left; those that a worker has
+        leased stay until it is done with them, and the drop waits for it. Batched where the store
         cannot delete much at once; the organization itself goes last, so a repetition finishes an
         interrupted one.
         """
@@ -996,6 +983,30 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
         """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
+
+    @abstractmethod
+    async def count_records(self, scope: SearchScope) -> DeleteCounts:
+        """Count what is stored of the scope's user or organization, itself included.
+
+        Also what an interrupted erasure left, and outbox entries. An agent does not narrow.
+        """
+
+    @abstractmethod
+    async def enqueue_drop(self, scope: SearchScope, now: datetime) -> None:
+        """Have the vectors of an erased user or organization dropped at once.
+
+        Its outbox entries become one drop that is due, whatever they were; leased ones stay as in
+        `erase_user`. Nothing happens while the user or organization exists.
+        """
+
+    @abstractmethod
+    async def scrub(self) -> bool:
+        """Overwrite what deleted records left in the store's own files and caches.
+
+        Returns:
+            Whether nothing is left there. What a server keeps (its logs, its backups) is the
+            business of whoever runs it.
+        """
 
     @abstractmethod
     async def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
@@ -1270,9 +1281,47 @@ class BaseGraphDB(ABC):
         del file
         return False
 
+    # Check and repair
+
+    @abstractmethod
+    async def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+
     @abstractmethod
     async def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
+
+    @abstractmethod
+    async def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+
+    @abstractmethod
+    async def known_memories(
+        self, keys: Sequence[tuple[str, str, str]]
+    ) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
 
 
 def _expect_equal(record: str, record_id: str, wanted: object, stored: object) -> None:

@@ -10,12 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
 
-from memora.errors import EmbeddingError, RetryableError, SchemaVersionError, VectorDBError
+from memora.errors import (
+    EmbeddingError,
+    MemoraError,
+    RetryableError,
+    SchemaVersionError,
+    VectorDBError,
+)
 from memora.schema.index import IndexDocument
 from memora.schema.scope import Scope
 from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp
@@ -133,7 +140,11 @@ async def drain(
         entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=limit)
         if not entries:
             return report
-        error = await _attempt(source, vector, entries, now)
+        try:
+            error = await _attempt(source, vector, entries, now)
+        except asyncio.CancelledError:
+            await asyncio.shield(_give_back(source, entries, now))
+            raise
         if error is None:
             report = replace(report, applied=report.applied + len(entries))
             told(entries)
@@ -153,6 +164,16 @@ async def drain(
 
 def _nobody(_entries: Sequence[OutboxEntry]) -> None:
     """Nobody is told."""
+
+
+async def _give_back(source: OutboxSource, entries: Sequence[OutboxEntry], now: datetime) -> None:
+    """Release the leases of a drain that was cancelled.
+
+    Otherwise later entries of these users, an erasure's drop above all, would wait for nobody.
+    """
+    # What fails here must not hide the cancellation; the leases run out by themselves.
+    with suppress(MemoraError):
+        await source.fail_outbox(entries, error="cancelled", not_before=now, dead=False)
 
 
 async def _attempt(

@@ -51,7 +51,7 @@ class Organization(Record):
     """A tenant: users and agents belong to it."""
 
     org_id: str
-    org_name: str
+    org_name: str = Field(repr=False)
     created_at: datetime
 
 
@@ -60,7 +60,7 @@ class User(Record):
 
     org_id: str
     user_id: str
-    user_name: str
+    user_name: str = Field(repr=False)
     created_at: datetime
 
 
@@ -69,7 +69,7 @@ class Agent(Record):
 
     org_id: str
     agent_id: str
-    agent_label: str
+    agent_label: str = Field(repr=False)
     user_id: str | None = None
     created_at: datetime
 

@@ -6,7 +6,7 @@ what it expects to find, and either all of it is written or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -25,11 +25,11 @@ class NewMessage:
     """
 
     role: str
-    content: str | None
+    content: str | None = field(repr=False)
     prefix_hash: str
-    name: str | None = None
+    name: str | None = field(default=None, repr=False)
     timestamp: datetime | None = None
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class InteractionWrite:
     at: datetime
     agent_id: str | None = None
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] | None = None
+    title: str | None = field(default=None, repr=False)
+    metadata: dict[str, Any] | None = field(default=None, repr=False)
     import_id: str | None = None
     process_id: str | None = None
 
@@ -112,7 +112,7 @@ class MemoryWrite:
     """
 
     memory_id: str
-    text: str
+    text: str = field(repr=False)
     obtained_at: datetime
     chain_id: str
     content_hash: str
@@ -121,9 +121,9 @@ class MemoryWrite:
     sources: tuple[SourceRef, ...] = ()
     memory_type: str = "fact"
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     expires_at: datetime | None = None
     pinned: bool = False
     source_role: str = "user"
@@ -131,7 +131,7 @@ class MemoryWrite:
     external_id: str | None = None
     import_id: str | None = None
     process_id: str | None = None
-    author: str | None = None
+    author: str | None = field(default=None, repr=False)
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
     successor_id: str | None = None
@@ -275,10 +275,23 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """What a delete removed from the graph."""
+    """Records by kind: what a delete removed from the graph, or what `count_records` found."""
 
     interactions: int = 0
     messages: int = 0
     memories: int = 0
     agents: int = 0
     users: int = 0
+    jobs: int = 0
+    idempotency_keys: int = 0
+    tombstones: int = 0
+    outbox_entries: int = 0
+    organizations: int = 0
+
+    def __add__(self, other: DeleteCounts) -> DeleteCounts:
+        return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def total(self) -> int:
+        """The sum over all kinds."""
+        return sum(astuple(self))

@@ -20,6 +20,7 @@ from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
+from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
 from memora.testing.graph_clauses.transfer import TransferClauses
 from memora.testing.graph_clauses.withdrawal import WithdrawalClauses
@@ -37,5 +38,6 @@ class GraphContract(
     IsolationClauses,
     WithdrawalClauses,
     TransferClauses,
+    RepairClauses,
 ):
     """The whole contract; no clause may be skipped or overridden."""

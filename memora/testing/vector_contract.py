@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from memora.testing.vector_clauses.checking import CheckingClauses
 from memora.testing.vector_clauses.conditions import ConditionClauses
+from memora.testing.vector_clauses.counting import CountingClauses
 from memora.testing.vector_clauses.documents import Reopen
 from memora.testing.vector_clauses.finding import FindingClauses
 from memora.testing.vector_clauses.living import LivingClauses
@@ -14,7 +16,14 @@ __all__ = ["Reopen", "VectorContract"]
 
 
 class VectorContract(
-    FindingClauses, ScopeClauses, ConditionClauses, WritingClauses, LivingClauses, RebuildClauses
+    FindingClauses,
+    ScopeClauses,
+    ConditionClauses,
+    WritingClauses,
+    CountingClauses,
+    LivingClauses,
+    RebuildClauses,
+    CheckingClauses,
 ):
     """Subclasses bring the fixtures `vectors`, a store that is set up, and `reopen`.
 

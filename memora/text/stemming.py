@@ -79,6 +79,12 @@ class Stemmer:
         self._algorithms: dict[str, _Snowball] = {}
         self.stem = lru_cache(maxsize=cache_size)(self._stem)
 
+    def forget(self) -> None:
+        """Drop the words that are kept for their stems."""
+        self.stem.cache_clear()
+        with self._lock:
+            self._algorithms.clear()
+
     def _stem(self, word: str) -> str:
         if word.isdecimal():
             return word

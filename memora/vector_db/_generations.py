@@ -16,10 +16,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from memora.core.filters import Condition
-from memora.errors import RebuildRunningError, StoreLockedError, VectorDBError
-from memora.schema.index import QueryHits
+from memora.errors import (
+    RebuildRunningError,
+    StoreLockedError,
+    VectorDBConnectionError,
+    VectorDBError,
+)
+from memora.schema.findings import Finding
+from memora.schema.index import IndexEntry, QueryHits
 from memora.schema.scope import Scope, SearchScope
-from memora.vector_db._encoding import EncodedDocument, EncodedQuery, Encoder, check_stamp
+from memora.vector_db import _checking
+from memora.vector_db._encoding import (
+    EncodedDocument,
+    EncodedQuery,
+    Encoder,
+    check_stamp,
+    other_model,
+)
 from memora.vector_db._rows import Dropped, ShardInUse, State, VectorRows
 from memora.vector_db._shard import Shard, engine
 from memora.vector_db._shards import Shards
@@ -130,7 +143,7 @@ class Generations:
             await rows.reset(stamp)
             generation = (await rows.state()).generation
             await self._replace_shard(rows, generation, stamp.dimensions)
-        await rows.checkpoint()
+        await rows.scrub()
 
     async def replace(self, file: Path) -> bool:
         """Become what a native copy holds; False: it is of another model, and nothing is left."""
@@ -199,6 +212,7 @@ class Generations:
         """Delete vectors of a user, from the staged index too."""
         rows, _ = self.opened()
         await self._reach(await rows.remove(scope, memory_ids))
+        await rows.checkpoint()
 
     async def remove_tenant(self, scope: SearchScope) -> None:
         """Delete all vectors of a tenant, from the staged index too, and their bytes."""
@@ -209,9 +223,28 @@ class Generations:
             await self._delete(index.shard, dropped.in_use)
             if dropped.must_rewrite:
                 await self._rewrite(rows)
+            else:
+                # A rewrite that was interrupted may have left the old shard beside the new one.
+                await self._remove_other_folders()
             if self.staged is not None:
                 await self._renew(self.staged, dropped)
-        await rows.checkpoint()
+        await self._scrub(rows)
+
+    async def count(self, scope: SearchScope) -> int:
+        """Count the vectors of a tenant, also those of a reindex under way."""
+        rows, index = self.opened()
+        # The shard follows the rows; what only one of them has is there all the same.
+        return max(await rows.count_of(scope), await self.shards.run(index.shard.count, scope))
+
+    def forget_texts(self) -> None:
+        """Drop what the models keep in memory of texts."""
+        self.encoder.forget()
+        if self.staged is not None:
+            self.staged.encoder.forget()
+
+    async def _scrub(self, rows: VectorRows) -> None:
+        if not await rows.scrub():
+            raise VectorDBConnectionError("embedded", "a long read keeps what was deleted")
 
     async def _reach(self, change: int) -> None:
         async with self._changing:
@@ -219,6 +252,64 @@ class Generations:
             # Whoever came first may have brought the shard there for all who wait.
             if index.shard.change < change:
                 await self._catch_up(rows, index)
+
+    # What doctor and reconcile ask
+
+    async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
+        """Return what is in the rows in use or in their shard, by id."""
+        rows, index = self.opened()
+        page = await rows.scan(after, limit)
+        points = await self.shards.run(index.shard.page, after, limit)
+        return _checking.merged(page, points, limit)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return vectors by id with their payloads, and whether the shard has them like that."""
+        rows, index = self.opened()
+        applied = index.shard.change
+        found = await rows.lookup(memory_ids)
+        points = await self.shards.run(index.shard.payloads, memory_ids)
+        seen = [
+            _checking.seen(row, points.pop(row.entry.memory_id, None), applied) for row in found
+        ]
+        rowless = (_checking.rowless(memory_id, payload) for memory_id, payload in points.items())
+        return [*seen, *rowless]
+
+    async def discard_seen(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen."""
+        rows, _ = self.opened()
+        await self._reach(await rows.discard(entries))
+
+    async def inspect(self) -> list[Finding]:
+        """Check schema, stamp and rows, also of a store that cannot be set up."""
+        self.shards.check_process()
+        wanted = await self.encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            wrong = await rows.defects()
+            if wrong:
+                return [_checking.half_migration(defect) for defect in wrong]
+            found = (await rows.state()).stamp
+            if found is not None and found != wanted:
+                return [other_model(found, wanted)]
+            unusable = await rows.unusable(wanted.dimensions)
+            return [_checking.unusable(entry, other_length=length) for entry, length in unusable]
+
+    async def mend(self) -> None:
+        """Make what is missing again, drop rows that no shard takes, and set up."""
+        self._closed = False
+        self.shards.check_process()
+        wanted = await self.encoder.stamp()
+        async with self._changing:
+            rows = await self._open_rows(as_is=True)
+            await rows.mend()
+            found = (await rows.state()).stamp
+            if found is None or found == wanted:
+                unusable = await rows.unusable(wanted.dimensions)
+                await rows.discard([entry for entry, _length in unusable])
+            if self._index is not None:
+                await self._rewrite(rows)
+        if found is None or found == wanted:
+            await self.setup()
 
     # A reindex
 
@@ -252,7 +343,7 @@ class Generations:
         async with self._changing:
             rows, index = self.opened_staged(staged)
             await self._renew(staged, await rows.remove_tenant(scope, index.generation))
-        await rows.checkpoint()
+        await self._scrub(rows)
         await self._advance(staged)
 
     async def commit(self, staged: Staged) -> None:
@@ -330,13 +421,14 @@ class Generations:
         if self._closed:
             raise VectorDBError("embedded", "the store is closed: call setup()")
 
-    async def _open_rows(self) -> VectorRows:
+    async def _open_rows(self, *, as_is: bool = False) -> VectorRows:
         if self._rows is not None:
+            await self._rows.open(as_is=as_is)
             return self._rows
         await self.shards.open()
         rows = self._rows = VectorRows(self.shards.directory)
         try:
-            await rows.open()
+            await rows.open(as_is=as_is)
         except BaseException:
             await self._release()
             raise

@@ -75,11 +75,18 @@ class Collection:
 
     Attributes:
         indexed: Payload fields that have an index.
+        dimensions: Length of the vectors that it really takes, whatever the mark says (B23).
     """
 
     name: str
     mark: Mark
     indexed: frozenset[str]
+    dimensions: int
+
+    @property
+    def takes(self) -> IndexStamp:
+        """The stamp with the length of vectors that the collection really takes."""
+        return replace(self.mark.stamp, dimensions=self.dimensions)
 
 
 class Collections:
@@ -172,7 +179,8 @@ class Collections:
     def next(self, stamp: IndexStamp) -> Collection:
         """Return a collection to be made and filled, under a name that nobody had before."""
         mark = Mark(**asdict(stamp), of=self.name, lease_until=self._lease(), unverified=True)
-        return Collection(f"{self.name}-{new_lease()[:12]}", mark, frozenset())
+        name = f"{self.name}-{new_lease()[:12]}"
+        return Collection(name, mark, frozenset(), stamp.dimensions)
 
     async def create(self, collection: Collection) -> None:
         """Make a collection, still without indexes."""
@@ -272,7 +280,10 @@ class Collections:
     async def _look_at(self, name: str) -> Collection:
         with translated():
             info = await self._client.get_collection(name)
-        return Collection(name, self._mark_of(info), frozenset(info.payload_schema))
+        vectors = info.config.params.vectors
+        dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
+        length = 0 if dense is None else dense.size
+        return Collection(name, self._mark_of(info), frozenset(info.payload_schema), length)
 
     def _mark_of(self, info: models.CollectionInfo) -> Mark:
         vectors = info.config.params.vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,12 @@ class Points:
         """Delete all points of a tenant."""
         await self._delete(_tenant(scope))
 
+    async def count(self, scope: SearchScope) -> int:
+        """Count the points of a tenant."""
+        with translated():
+            found = await self._client.count(self.name, count_filter=_tenant(scope), exact=True)
+        return found.count
+
     async def scan(self, after: str | None, limit: int, model_id: str) -> list[IndexEntry]:
         """Return stored points in the order of their ids."""
         with translated():
@@ -115,6 +122,24 @@ class Points:
         entries = [_entry(record, model_id) for record in records if record.id != after]
         return entries[:limit]
 
+    async def lookup(self, memory_ids: Sequence[str], model_id: str) -> list[IndexEntry]:
+        """Return points with their payloads."""
+        with translated():
+            records = await self._client.retrieve(self.name, list(memory_ids), with_payload=True)
+        return [
+            replace(_entry(record, model_id), payload=record.payload or {}) for record in records
+        ]
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete points as they were seen: with these owners, or with none."""
+        for owner, group in groupby(sorted(entries, key=_seen_owner), key=_seen_owner):
+            ids: list[models.ExtendedPointId] = [entry.memory_id for entry in group]
+            must: list[models.Condition] = [models.HasIdCondition(has_id=ids)]
+            for field, value in zip(("org_id", "user_id"), owner, strict=True):
+                nobodys = models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
+                must.append(_match(field, value) if value else nobodys)
+            await self._delete(models.Filter(must=must))
+
     async def _delete(self, selected: models.Filter) -> None:
         with translated():
             await self._client.delete(
@@ -123,6 +148,10 @@ class Points:
                 wait=True,
                 ordering=models.WriteOrdering.STRONG,
             )
+
+
+def _seen_owner(entry: IndexEntry) -> tuple[str, str]:
+    return entry.org_id, entry.user_id
 
 
 def _owner(document: EncodedDocument) -> tuple[str, str]:
@@ -200,9 +229,9 @@ def _entry(record: models.Record, model_id: str) -> IndexEntry:
     fields = record.payload or {}
     return IndexEntry(
         memory_id=str(record.id),
-        org_id=fields["org_id"],
-        user_id=fields["user_id"],
-        text_hash=fields["text_hash"],
+        org_id=fields.get("org_id", ""),
+        user_id=fields.get("user_id", ""),
+        text_hash=fields.get("text_hash", ""),
         model_id=model_id,
         fingerprint=fingerprint(fields),
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from memora._queries import load
 from memora._sqlite import SqliteStore
+from memora._sqlite_schema import Defect
 from memora._sqlite_snapshot import Snapshot
 from memora.core.indexing import fingerprint
 from memora.embeddings.base import SparseVector
@@ -26,6 +27,7 @@ _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
 _VECTOR = load(_PACKAGE, "queries/vector.sql")
 _INDEX = load(_PACKAGE, "queries/index.sql")
+_CHECK = load(_PACKAGE, "queries/check.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class StoredPoint:
     dense: list[float]
     lexical: SparseVector
     payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """A row as doctor sees it, and the number of its last change."""
+
+    entry: IndexEntry
+    change: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +136,21 @@ class VectorRows:
             connection_error=VectorDBConnectionError,
         )
 
-    async def open(self) -> None:
-        """Open the file, creating it if it is not there."""
-        await self._store.open()
+    async def open(self, *, as_is: bool = False) -> None:
+        """Open the file, creating it if it is not there; `as_is` also one that is damaged."""
+        await self._store.open(as_is=as_is)
 
     async def close(self) -> None:
         """Close the file."""
         await self._store.close()
 
     async def checkpoint(self) -> None:
-        """Empty SQLite's log, which may hold what was erased."""
+        """Empty SQLite's log, which may hold what was deleted."""
         await self._store.checkpoint()
+
+    async def scrub(self) -> bool:
+        """Empty SQLite's log and caches, which may hold what was erased; False: it could not."""
+        return await self._store.scrub()
 
     async def state(self) -> State:
         """Return the bookkeeping."""
@@ -148,6 +162,13 @@ class VectorRows:
             lambda connection: connection.execute(
                 _INDEX["count_vectors"], _used(connection)
             ).fetchone()[0]
+        )
+
+    async def count_of(self, scope: SearchScope) -> int:
+        """Return the number of vectors of a user or an organization."""
+        query = _VECTOR["count_user" if isinstance(scope, Scope) else "count_organization"]
+        return await self._store.read(
+            lambda connection: connection.execute(query, _owner(scope)).fetchone()[0]
         )
 
     async def put(
@@ -253,6 +274,46 @@ class VectorRows:
 
         await self._store.write(work)
 
+    async def lookup(self, memory_ids: Sequence[str]) -> list[SeenRow]:
+        """Return the rows of these ids, whoever they belong to."""
+        asked = {"memory_ids": json.dumps(list(memory_ids))}
+        return await self._store.read(
+            lambda connection: [_seen(*row) for row in connection.execute(_CHECK["lookup"], asked)]
+        )
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> int:
+        """Delete rows as they were seen, and return the number of the change.
+
+        A point without a row goes from the shard as well.
+        """
+        return await self._store.write(lambda connection: _discard(connection, entries))
+
+    async def defects(self) -> list[Defect]:
+        """Return what is wrong with tables, indexes and stamp."""
+        return await self._store.defects()
+
+    async def mend(self) -> None:
+        """Make missing tables and indexes again; what is different is replaced, rows and all."""
+        wrong = await self._store.defects()
+        for defect in wrong:
+            await self._store.mend(defect.name, replace=True)
+        # Without its stamp nobody knows what the vectors were made with.
+        unknown = any(defect.name == "state" for defect in wrong)
+        await self._store.write(lambda connection: _restart(connection, clear=unknown))
+        await self._store.open()
+
+    async def unusable(self, dimensions: int) -> list[tuple[IndexEntry, bool]]:
+        """Return rows that no shard can be filled from, and whether it is for their length."""
+        params = {"length": 4 * dimensions}
+        return await self._store.read(
+            lambda connection: [
+                (IndexEntry(memory_id, org_id, user_id, "", ""), bool(other_length))
+                for memory_id, org_id, user_id, other_length in connection.execute(
+                    _CHECK["unusable"], params
+                )
+            ]
+        )
+
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Hold the present state."""
         return self._store.snapshot()
@@ -273,7 +334,7 @@ class VectorRows:
         def work(connection: sqlite3.Connection) -> list[IndexEntry]:
             page = {"after": after or "", "limit": limit, **_used(connection, generation)}
             return [
-                IndexEntry(*entry, fingerprint=fingerprint(json.loads(payload)))
+                IndexEntry(*entry, fingerprint=fingerprint(_payload(payload)))
                 for *entry, payload in connection.execute(_INDEX["scan"], page)
             ]
 
@@ -350,6 +411,53 @@ def _remove(
     dead = sum(row["generation"] == in_use for row in removed)
     connection.execute(_INDEX["count_dead"], {"dead": dead})
     return changes.stop - 1
+
+
+def _discard(connection: sqlite3.Connection, entries: Sequence[IndexEntry]) -> int:
+    in_use = _state(connection).generation
+    gone: list[str] = []
+    for entry in entries:
+        row = {"memory_id": entry.memory_id, "org_id": entry.org_id, "user_id": entry.user_id}
+        deleted = connection.execute(_CHECK["discard"], row).rowcount
+        if deleted or connection.execute(_CHECK["owner_of"], row).fetchone() is None:
+            gone.append(entry.memory_id)
+    changes = _next_changes(connection, len(gone))
+    for memory_id, change in zip(gone, changes, strict=True):
+        row = {"change": change, "memory_id": memory_id, "generation": in_use}
+        connection.execute(_INDEX["note_removal"], row)
+    connection.execute(_INDEX["count_dead"], {"dead": len(gone)})
+    return changes.stop - 1
+
+
+def _restart(connection: sqlite3.Connection, *, clear: bool) -> None:
+    connection.execute(_CHECK["restart"])
+    if clear:
+        connection.execute(_INDEX["remove_all"])
+        connection.execute(_INDEX["remove_all_removals"])
+
+
+def _seen(
+    memory_id: str,
+    org_id: str,
+    user_id: str,
+    text_hash: str,
+    model_id: str | None,
+    payload: str,
+    change: int,
+) -> SeenRow:
+    seen = _payload(payload)
+    entry = IndexEntry(
+        memory_id, org_id, user_id, text_hash, model_id or "", fingerprint(seen), payload=seen
+    )
+    return SeenRow(entry, change)
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """Return a stored payload; one that is damaged holds nothing, and differs from any other."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
 
 
 def _remove_tenant(connection: sqlite3.Connection, scope: SearchScope, only: int | None) -> Dropped:

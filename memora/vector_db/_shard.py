@@ -164,10 +164,28 @@ class Shard:
                 return [self._shard.query(request) for request in requests]
             return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
-    def count(self) -> int:
-        """Return the exact number of points."""
+    def page(self, after: str | None, limit: int) -> list[tuple[str, dict[str, Any]]]:
+        """Return ids and owners in the order of the ids."""
         with translated():
-            return self._shard.count(edge.CountRequest())
+            # A page starts at the id it is given.
+            request = edge.ScrollRequest(
+                offset=after, limit=limit + 1, with_payload=list(_OWNER_FIELDS)
+            )
+            found, _next = self._shard.scroll(request)
+        page = [(str(record.id), dict(record.payload or {})) for record in found]
+        return [item for item in page if item[0] != after][:limit]
+
+    def payloads(self, memory_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the payloads of these points by id."""
+        with translated():
+            found = self._shard.retrieve(list(memory_ids), with_payload=True, with_vector=False)
+        return {str(record.id): dict(record.payload or {}) for record in found}
+
+    def count(self, scope: SearchScope | None = None) -> int:
+        """Return the exact number of points, of a tenant or of all."""
+        with translated():
+            selected = None if scope is None else _tenant(scope)
+            return self._shard.count(edge.CountRequest(filter=selected))
 
     def flush(self) -> None:
         """Write everything to disk."""
@@ -206,18 +224,18 @@ def _config(dimensions: int) -> edge.EdgeConfig:
 
 def _point(point: StoredPoint) -> edge.Point:
     vectors: edge.Vector = {DENSE: point.dense, LEXICAL: _sparse(point.lexical)}
-    return edge.Point(point.memory_id, vectors, _stored(point.payload))
+    return edge.Point(point.memory_id, vectors, stored(point.payload))
 
 
-def _stored(payload: dict[str, Any]) -> dict[str, Any]:
+def stored(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of a point: owner, numbers, and terms for everything else."""
-    stored = {field: payload[field] for field in _KEPT if field in payload}
+    kept = {field: payload[field] for field in _KEPT if field in payload}
     terms: list[str] = []
     for field in _AS_TERMS:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    return stored | {_TERMS: terms}
+    return kept | {_TERMS: terms}
 
 
 def _term(field: str, value: str) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memora.errors import VectorDBError
+from memora.errors import VectorDBConnectionError, VectorDBError
 from memora.vector_db._shard import Shard
 
 T = TypeVar("T")
@@ -99,4 +99,9 @@ def _remove_others(folder: Path, numbers: Collection[int]) -> None:
     kept = {str(number) for number in numbers}
     for path in _shards(folder):
         if path.name not in kept:
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                # It may hold what was erased: whoever erases must hear of it.
+                reason = f"an old index stays in {path}: {error.strerror}"
+                raise VectorDBConnectionError("embedded", reason) from error

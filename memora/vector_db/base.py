@@ -15,6 +15,7 @@ from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder
 from memora.errors import InvalidInputError
+from memora.schema.findings import Finding
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
 from memora.schema.validation import (
@@ -100,19 +101,70 @@ class BaseVectorDB(ABC):
 
     @abstractmethod
     async def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
 
     @abstractmethod
     async def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
 
     @abstractmethod
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
 
+        Their payloads are left out; `lookup` has them.
+
         Args:
             after: Last id of the page before.
             limit: At most that many.
+        """
+
+    async def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        owner = scope.user_id if isinstance(scope, Scope) else None
+        found = 0
+        after: str | None = None
+        while True:
+            page = await self.scan(after=after, limit=PAGE)
+            found += sum(
+                entry.org_id == scope.org_id and owner in {None, entry.user_id} for entry in page
+            )
+            if len(page) < PAGE:
+                return found
+            after = page[-1].memory_id
+
+    def forget_texts(self) -> None:  # noqa: B027 - not every store keeps any
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+
+    @abstractmethod
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
+
+    @abstractmethod
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+
+    @abstractmethod
+    async def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+
+    @abstractmethod
+    async def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
         """
 
     @abstractmethod
@@ -337,7 +389,7 @@ def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
     for condition in conditions:
         fields = KEYWORD_FIELDS if isinstance(condition, AnyOf) else NUMBER_FIELDS
         if condition.field not in fields:
-            raise InvalidInputError("conditions", f"on {', '.join(fields)}", got=condition.field)
+            raise InvalidInputError("conditions", f"on {', '.join(fields)}")
     return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import RebuildRunningError
+from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
@@ -92,9 +93,26 @@ class EmbeddedVectorDB(BaseVectorDB):
     async def remove_organization(self, org_id: str) -> None:
         await self._remove_tenant(OrganizationScope(org_id))
 
+    async def count(self, scope: SearchScope) -> int:
+        return await self._generations.count(scope)
+
+    def forget_texts(self) -> None:
+        self._generations.forget_texts()
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
-        rows, _ = self._generations.opened()
-        return await rows.scan(after, limit)
+        return await self._generations.scan(after, limit)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        return await self._generations.lookup(memory_ids)
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        await self._generations.to_the_end(self._generations.discard_seen(entries))
+
+    async def inspect(self) -> list[Finding]:
+        return await self._generations.to_the_end(self._generations.inspect())
+
+    async def mend(self) -> None:
+        await self._generations.to_the_end(self._generations.mend())
 
     async def clear(self) -> None:
         await self._generations.to_the_end(self._generations.clear())
@@ -136,6 +154,7 @@ class EmbeddedVectorDB(BaseVectorDB):
         return None if self._generations.staged is None else self._rebuild
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
+        self.forget_texts()
         if (rebuild := self._running_rebuild()) is not None:
             rebuild.touch_tenant(scope)
         await self._generations.to_the_end(self._generations.remove_tenant(scope))

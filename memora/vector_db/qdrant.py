@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from memora.core.clock import Clock, SystemClock
 from memora.core.filters import Condition
+from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import RebuildRunningError, VectorDBConnectionError, VectorDBError
+from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
-from memora.vector_db._encoding import Encoder, check_stamp
+from memora.vector_db._encoding import Encoder, check_stamp, other_model
 from memora.vector_db._qdrant_collections import LEASE, Collection, Collections
 from memora.vector_db._qdrant_errors import translated
 from memora.vector_db._qdrant_points import Points
@@ -89,6 +91,7 @@ class QdrantDB(BaseVectorDB):
             await self._collections.create_first(wanted)
             found = await self._found()
         check_stamp(self._collections.store, found.mark.stamp, wanted)
+        check_stamp(self._collections.store, found.takes, wanted)
         await self._collections.create_indexes(found)
         self._use(found)
         await self._collections.remove_leftovers(found.name)
@@ -140,11 +143,46 @@ class QdrantDB(BaseVectorDB):
     async def remove_organization(self, org_id: str) -> None:
         await self._remove_tenant(OrganizationScope(org_id))
 
+    async def count(self, scope: SearchScope) -> int:
+        return await self._on_current(lambda points: points.count(scope))
+
+    def forget_texts(self) -> None:
+        self._encoder.forget()
+
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         async def work(points: Points) -> list[IndexEntry]:
             return await points.scan(after, limit, points.encoder.model_id)
 
         return await self._on_current(work)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        async def work(points: Points) -> list[IndexEntry]:
+            return await points.lookup(memory_ids, points.encoder.model_id)
+
+        return await self._on_current(work)
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        await self._on_current(lambda points: points.discard(entries))
+
+    async def inspect(self) -> list[Finding]:
+        found = await self._collections.find()
+        if found is None:
+            return []
+        wanted = await self._encoder.stamp()
+        for stamp in (found.mark.stamp, found.takes):
+            if stamp != wanted:
+                return [other_model(stamp, wanted)]
+        if self._collections.is_local:
+            return []
+        return [
+            Finding("I5", "vectors", f"no index on {field}", FindingKind.HALF_MIGRATION)
+            for field in (*KEYWORD_FIELDS, *NUMBER_FIELDS)
+            if field not in found.indexed
+        ]
+
+    async def mend(self) -> None:
+        if not any(finding.blocks for finding in await self.inspect()):
+            await self.setup()
 
     async def clear(self) -> None:
         # Raises for a collection that is not memora's, or that memora 0.3 made.
@@ -241,6 +279,7 @@ class QdrantDB(BaseVectorDB):
         return True
 
     async def _remove_tenant(self, scope: SearchScope) -> None:
+        self.forget_texts()
         if self._rebuild is not None:
             self._rebuild.touch_tenant(scope)
         await self._on_current(lambda points: points.remove_tenant(scope))

@@ -74,7 +74,14 @@ LAYERS = (
     Layer("prompts", ("memora.prompts", "memora.prompts.*"), ("schema",)),
     Layer("queries", ("memora._queries",), ("errors",)),
     Layer(
-        "sqlite", ("memora._sqlite", "memora._sqlite_snapshot", "memora._process_lock"), ("errors",)
+        "sqlite",
+        (
+            "memora._sqlite",
+            "memora._sqlite_schema",
+            "memora._sqlite_snapshot",
+            "memora._process_lock",
+        ),
+        ("errors",),
     ),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
@@ -194,6 +201,7 @@ TYPES_ONLY = {
     ("memora.sync", "memora.ops.doctor"),
     ("memora.sync", "memora.ops.export"),
     ("memora.sync", "memora.ops.importing"),
+    ("memora.sync", "memora.ops.reconcile"),
     ("memora.sync", "memora.ops.reindex"),
 }
 

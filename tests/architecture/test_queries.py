@@ -43,6 +43,12 @@ NO_TENANT = {
     "outbox.list": "administration of the outbox",
     "outbox.page": "administration of the outbox",
     "outbox.status": "administration of the outbox",
+    "check": "doctor compares the vectors of all owners",
+    "repair.indexes": "the database's indexes",
+    "repair.has_data": "whether memora wrote here at all",
+    "repair.restore_counter": "the outbox's counter",
+    "repair.renumber_entries": "the outbox's counter, and entries that share a number",
+    "repair.drop_second_meta": "stamp and counters",
     "jobs.release_all": "whoever opens the store takes over what a dead process had",
 }
 

@@ -106,6 +106,8 @@ class QdrantBridge:
             ("POST", "/points/query/batch"): self.query,
             ("POST", "/points/delete"): self.delete,
             ("POST", "/points/scroll"): self.scroll,
+            ("POST", "/points/count"): self.count,
+            ("POST", "/points"): self.retrieve,
         }
 
     async def exists(self, name: str, _body: Any) -> Any:
@@ -154,6 +156,10 @@ class QdrantBridge:
         await self.local.delete(name, models.FilterSelector(**body))
         return DONE
 
+    async def count(self, name: str, body: Any) -> Any:
+        asked = models.CountRequest(**body)
+        return dumped(await self.local.count(name, asked.filter, exact=asked.exact or False))
+
     async def scroll(self, name: str, body: Any) -> Any:
         asked = models.ScrollRequest(**body)
         records, after = await self.local.scroll(
@@ -163,6 +169,13 @@ class QdrantBridge:
             with_payload=asked.with_payload or False,
         )
         return {"points": [dumped(record) for record in records], "next_page_offset": after}
+
+    async def retrieve(self, name: str, body: Any) -> Any:
+        asked = models.PointRequest(**body)
+        records = await self.local.retrieve(
+            name, asked.ids, with_payload=asked.with_payload or False
+        )
+        return [dumped(record) for record in records]
 
 
 DONE = {"operation_id": 1, "status": "completed"}

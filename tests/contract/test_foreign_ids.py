@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.testing.clocks import FrozenClock
@@ -56,6 +57,12 @@ class Tenants:
 
 
 Call = Callable[[Memora, Ids], Any]
+
+
+async def unmarked(receipt: Awaitable[ErasureReceipt]) -> ErasureReceipt:
+    """Return a receipt without its random salt and the hash that follows from it."""
+    return replace(await receipt, salt="", subject_hash="")
+
 
 FACADE: dict[str, Call] = {
     "save_or_update_interaction_and_memories": lambda m, i: (
@@ -94,6 +101,8 @@ FACADE: dict[str, Call] = {
         i.org_id, i.user_id, agent_id=i.agent_id
     ),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
+    "erase_user": lambda m, i: unmarked(m.erase_user(i.org_id, i.user_id)),
+    "erase_organization": lambda m, i: unmarked(m.erase_organization(i.org_id)),
     "resume_job": lambda m, i: m.resume_job(i.org_id, i.job_id),
 }
 
@@ -216,6 +225,7 @@ OWN_RIGHT = {
     ("graph", "get_all_org_agents", "org_id"),
     ("graph", "list_jobs", "org_id"),
     ("facade", "list_jobs", "org_id"),
+    ("facade", "erase_organization", "org_id"),
     ("vectors", "delete_all_organization_memories", "org_id"),
 }
 TABLES = {"facade": FACADE, "graph": GRAPH, "vectors": VECTORS}

@@ -16,6 +16,7 @@ from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
+from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.tenant import Reopen
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
 from memora.testing.graph_contract import GraphContract
@@ -79,6 +80,7 @@ class TestNeo4jGraphRunTwice(
     EqualClauses,
     OutboxClauses,
     ErasureClauses,
+    RepairClauses,
 ):
     """What writes, while every writing function runs twice and its first run is rolled back."""
 

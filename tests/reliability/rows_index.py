@@ -14,6 +14,7 @@ import numpy as np
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder
 from memora.embeddings.hashing import HashingEmbedder
+from memora.schema.findings import Finding
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
@@ -96,6 +97,19 @@ class RowsIndex(BaseVectorDB):
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         return await self._rows.scan(after, limit)
+
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        return [row.entry for row in await self._rows.lookup(memory_ids)]
+
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        await self._rows.discard(entries)
+
+    async def inspect(self) -> list[Finding]:
+        await self._rows.open()
+        return []
+
+    async def mend(self) -> None:
+        await self.setup()
 
     async def clear(self) -> None:
         await self._rows.reset(await self._encoder.stamp())

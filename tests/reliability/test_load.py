@@ -89,7 +89,7 @@ async def until_met(
         key: attempts[-1][key] if len(attempts) == 1 else [attempt[key] for attempt in attempts]
         for key in attempts[-1]
     }
-    score("R9", **context, **figures, met=met)
+    score("R9", **context, **figures, gate="met" if met else "missed")
     assert met, attempts
 
 

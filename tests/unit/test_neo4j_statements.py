@@ -435,7 +435,7 @@ TENANT_ANSWERS: Answers = {
     INTERACTION["pick_interactions"]: [{"interaction_id": "i", "message_count": 2}],
     INTERACTION["pick_named_interactions"]: [{"interaction_id": "i", "message_count": 2}],
     INTERACTION["obtained_in"]: [{"memory_id": "m"}],
-    INTERACTION["erase_interactions"]: [{"interactions": 1, "messages": 2}],
+    INTERACTION["erase_interactions"]: [{"interactions": 1, "messages": 2, "jobs": 1}],
     MEMORY["pick_memories"]: [{"memory_id": "m"}],
     MEMORY["pick_named_memories"]: [{"memory_id": "m"}],
     WITHDRAW["read_unfinished_jobs"]: [{"job": job_properties(job())}],

@@ -149,7 +149,7 @@ async def test_rows_that_the_shard_lacks_are_replayed(tmp_path: Path) -> None:
     await filled(tmp_path)
     rows = VectorRows(tmp_path)
     await rows.open()
-    old = [entry.memory_id for entry in await rows.scan(None, 2)]
+    old = [entry.memory_id for entry in await rows.scan("", 2)]
     late = document("a late story", ALICE)
     changed = document("retold", ALICE, memory_id=old[1])
     await rows.put(await Encoder(HashingEmbedder(16), None).documents([late, changed]))

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
@@ -23,6 +24,8 @@ PACKAGE = "memora.graph_db.neo4j"
 BACKEND = "neo4j"
 
 logger = logging.getLogger(PACKAGE)
+_WIRE_LOG = "neo4j.io"
+_in_our_call: ContextVar[bool] = ContextVar("memora_neo4j_call", default=False)
 
 # How many records are packed or built at a time: beyond that the event loop gets its turn (D10).
 BLOCK = 200
@@ -48,9 +51,20 @@ def batched(items: Sequence[T], size: int = BLOCK) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+def withhold_parameters(record: logging.LogRecord) -> bool:
+    """Keep what our queries carry out of the driver's wire log, in which it is written in full.
+
+    A filter of that logger, in which queries of others pass as they are.
+    """
+    if _in_our_call.get() and "RUN" in str(record.msg) and isinstance(record.args, tuple):
+        port, *_fields = record.args
+        record.args = (port, "(withheld by memora)")
+    return True
+
+
 @contextmanager
 def map_neo4j_errors() -> Generator[None]:
-    """Turn the driver's errors into memora's.
+    """Turn the driver's errors into memora's, and mark its calls as ours for the wire log.
 
     Raises:
         GraphDBConnectionError: The server cannot be reached, is busy, or the outcome of a commit
@@ -64,6 +78,7 @@ def map_neo4j_errors() -> Generator[None]:
         UnsupportedServerProduct,
     )
 
+    token = _in_our_call.set(True)
     try:
         yield
     except (DriverError, Neo4jError, UnsupportedServerProduct) as error:
@@ -71,6 +86,8 @@ def map_neo4j_errors() -> Generator[None]:
         raise translated(error) from None
     except UnicodeEncodeError:
         raise GraphDBError(BACKEND, "a text that is not valid Unicode") from None
+    finally:
+        _in_our_call.reset(token)
 
 
 def translated(error: Exception) -> MemoraError:
@@ -95,8 +112,9 @@ def translated(error: Exception) -> MemoraError:
         code = error.code or "no code"
         passing = error.is_retryable() or code.startswith(_PASSING_CODES)
         return (GraphDBConnectionError if passing else GraphDBError)(BACKEND, f"{name} ({code})")
-    # What the driver says by itself names addresses and settings, but no stored value.
-    reason = f"{name}: {error}".partition("\n")[0]
+    # What the driver says by itself names addresses and settings, but no stored value; where it
+    # quotes the whole URI, there may be a password in it.
+    reason = f"{name}: {error}".partition("\n")[0].partition(" Given URI")[0]
     if _PASSING_CLASSES & {cls.__name__ for cls in type(error).__mro__}:
         return GraphDBConnectionError(BACKEND, reason)
     return GraphDBError(BACKEND, reason if isinstance(error, ConfigurationError) else name)
@@ -150,6 +168,7 @@ class Connection:
         self._driver = driver
         self._is_ours = driver is None
         self._is_closed = False
+        logging.getLogger(_WIRE_LOG).addFilter(withhold_parameters)
 
     async def _opened(self) -> AsyncDriver:
         """Return the driver.

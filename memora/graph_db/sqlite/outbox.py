@@ -57,7 +57,11 @@ class OutboxPart(SQLiteBase):
                 if not change(connection, _ACK, seq=entry.seq, lease=entry.lease)
             ]
 
-        return await self._store.write(work, durable=False)
+        refused = await self._store.write(work, durable=False)
+        if any(entry.op is not OutboxOp.SYNC for entry in entries):
+            # The end of an erasure: the entry named who was erased.
+            await self._store.checkpoint()
+        return refused
 
     async def fail_outbox(
         self, entries: Sequence[OutboxEntry], *, error: str, not_before: datetime, dead: bool

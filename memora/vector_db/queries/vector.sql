@@ -38,3 +38,9 @@ RETURNING memory_id, generation;
 DELETE FROM vector
 WHERE org_id = :org_id AND (:generation IS NULL OR generation = :generation)
 RETURNING memory_id, generation;
+
+-- name: count_user
+SELECT count(*) FROM vector WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: count_organization
+SELECT count(*) FROM vector WHERE org_id = :org_id;

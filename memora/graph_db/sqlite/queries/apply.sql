@@ -101,14 +101,15 @@ WHERE org_id = :org_id
 SELECT 1 FROM memory WHERE org_id = :org_id AND chain_id = :chain_id LIMIT 1;
 
 -- name: equal_current
--- The newest current memory of this text, as `current_by_hash` in memory.sql answers it.
+-- The newest current memory of this text, as `current_by_hash` in memory.sql answers it. Few have
+-- it: the `+` keeps SQLite from going through the user's memories by their time.
 SELECT memory_id FROM memory
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND content_hash = :content_hash
   AND superseded_at IS NULL
   AND (:agent_id IS NULL OR agent_id = :agent_id)
-ORDER BY obtained_at DESC, memory_id DESC LIMIT 1;
+ORDER BY +obtained_at DESC, memory_id DESC LIMIT 1;
 
 -- name: supersede
 UPDATE memory
