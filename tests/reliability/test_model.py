@@ -59,7 +59,8 @@ from tests.reliability.model import (
 from tests.reliability.model_world import World, newest_first, shown
 from tests.reliability.scorecard import ROOT, Score
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R2")]
+# The nightly run takes about an hour.
+pytestmark = [pytest.mark.timeout(14_400), pytest.mark.suite("R2")]
 
 STEPS = 40
 # Not every life has all of its steps: these make 6,000, and half a million.
