@@ -642,7 +642,8 @@ class Model:
     ) -> None:
         person, chain = self._chain(org_id, user_id, memory_id)
         wanted = next(version for version in chain if version.memory_id == memory_id)
-        if wanted.ended is not None:
+        head = _head(chain)
+        if head is None or head.text != wanted.text:
             _by_hand(person, chain, wanted, wanted.text, author, now)
 
     def retract(self, org_id: str, user_id: str, memory_id: str, at: datetime) -> None:
