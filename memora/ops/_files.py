@@ -22,6 +22,9 @@ def translated(path: Path) -> Generator[None]:
     except OSError as error:
         name = error.filename if isinstance(error.filename, str) else path
         raise TransferError(str(name), error.strerror or type(error).__name__) from error
+    except ValueError:
+        # A NUL, or a lone surrogate, which an error text must not hold either.
+        raise TransferError(ascii(str(path)), "no file can be called so") from None
 
 
 class NewFile:

@@ -15,7 +15,7 @@ from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._generations import Generations, Staged
-from memora.vector_db.base import BaseVectorDB, PinnedStore
+from memora.vector_db.base import BaseVectorDB, PinnedStore, checked_memory_id
 from memora.vector_db.rebuild import Rebuild
 
 
@@ -100,7 +100,8 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._generations.forget_texts()
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
-        return await self._generations.scan(after, limit)
+        start = None if after is None else checked_memory_id(after)
+        return await self._generations.scan(start, limit)
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
         return await self._generations.lookup(memory_ids)

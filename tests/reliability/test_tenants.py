@@ -130,8 +130,8 @@ OF_A_HOUSE = {
 }  # fmt: skip
 # Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
 COSTLY = ERASES_HOUSE | {
-    "graph.delete_user", "graph.erase_user", "facade.erase_user", "bound.erase_user", "vectors.remove_user",
-    "vectors.delete_all_user_memories",
+    "graph.delete_user", "graph.erase_user", "facade.erase_user", "bound.erase_user",
+    "vectors.remove_user", "vectors.delete_all_user_memories",
 }  # fmt: skip
 # Calls that take exactly one of these.
 ONE_SOURCE = ("memories_by_source", "rollback_source")
