@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from memora._process_lock import ProcessLock
 from memora.errors import (
@@ -58,6 +58,39 @@ _WILL_NOT_PASS = {
 }
 
 
+class Connection(sqlite3.Connection):
+    """A connection of a store.
+
+    Attributes:
+        guard: What the store was given to watch over its connections.
+        failure: Why a function of ours failed; SQLite's own error says only that one did.
+    """
+
+    guard: Guard | None = None
+    failure: MemoraError | None = None
+
+
+class Guard(Protocol):
+    """Watches over the connections of a store, all in the store's threads."""
+
+    def admit(self, connection: Connection, version: int) -> None:
+        """Raise if the store may not be opened; nothing was read or written so far.
+
+        Args:
+            connection: The one that will write.
+            version: Of the schema before migrations; 0 is a new store.
+        """
+        ...
+
+    def attach(self, connection: Connection, *, writes: bool) -> None:
+        """Prepare a connection of the migrated store."""
+        ...
+
+    def detach(self, connection: Connection) -> None:
+        """Take back what `attach` did; nothing else runs on the connection meanwhile."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Write(Generic[T]):
     """A write that waits for its turn, then for the commit that it shares."""
@@ -68,7 +101,9 @@ class _Write(Generic[T]):
     result: T | None = None
     error: BaseException | None = None
 
-    def run(self, connection: sqlite3.Connection) -> None:
+    def run(
+        self, connection: Connection, translated: Callable[[sqlite3.Error, Connection], MemoraError]
+    ) -> None:
         connection.execute("SAVEPOINT one_write")
         try:
             self.result = self.work(connection)
@@ -76,7 +111,8 @@ class _Write(Generic[T]):
             if not connection.in_transaction:
                 raise  # SQLite gave up the whole transaction: nobody's write is in
             connection.execute("ROLLBACK TO one_write")
-            self.error = error
+            is_sqlites = isinstance(error, sqlite3.Error)
+            self.error = translated(error, connection) if is_sqlites else error
         connection.execute("RELEASE one_write")
 
     def settle(self) -> None:
@@ -98,6 +134,7 @@ class SqliteStore:
         migrations: Package with the files `migrations/0001_<what>.sql`, ...; each sets
             `user_version` to its number, the first one `application_id` too.
         prepare: Done in a transaction each time the database has been opened.
+        guard: Watches over the connections.
         backend: Name of the store in errors.
         error: Class of errors that stay; connection_error: of those that may pass.
     """
@@ -109,6 +146,7 @@ class SqliteStore:
         application_id: int,
         migrations: str,
         prepare: Work[None] | None = None,
+        guard: Guard | None = None,
         backend: str = "sqlite",
         error: Callable[[str, str], MemoraError] = GraphDBError,
         connection_error: Callable[[str, str], MemoraError] = GraphDBConnectionError,
@@ -117,13 +155,14 @@ class SqliteStore:
         self._application_id = application_id
         self._migrations = migrations
         self._prepare = prepare
+        self._guard = guard
         self._backend = backend
         self._error = error
         self._connection_error = connection_error
         self._executor: ThreadPoolExecutor | None = None
         self._reader: _Reader | None = None
         self._pid = 0
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._resources = ExitStack()
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
@@ -183,6 +222,17 @@ class SqliteStore:
         """Move everything into the database file and empty its log, as after an erasure."""
         await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
 
+    async def compact(self) -> None:
+        """Write the whole file anew, without what was deleted or replaced, and empty its log."""
+        await asyncio.wrap_future(self._submit(self._compact))
+
+    async def attach_guard(self) -> None:
+        """Have the guard attach itself once more to the open connections, the reading one first."""
+        executor, reader = self._check_usable(), self._reader
+        if reader is not None:
+            await asyncio.wrap_future(reader.executor.submit(reader.attach_guard))
+        await asyncio.wrap_future(executor.submit(self._attach_guard))
+
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
             raise self._error(self._backend, "the store is not open")
@@ -199,10 +249,11 @@ class SqliteStore:
     # What follows runs in the store's threads.
 
     def _read(self, work: Work[T], reader: _Reader | None) -> T:
-        with self._errors_translated():
-            return work(self._opened()) if reader is None else reader.run(work)
+        connection = self._opened() if reader is None else reader.connection
+        with self._errors_translated(connection):
+            return work(connection) if reader is None else reader.run(work)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         if self._connection is None:
             raise self._error(self._backend, "the store is not open")
         return self._connection
@@ -220,14 +271,12 @@ class SqliteStore:
             durable = any(write.durable for write in batch)
             with self._errors_translated(), _transaction(connection, durable=durable):
                 for write in batch:
-                    write.run(connection)
+                    write.run(connection, self._translated)
         except BaseException as error:  # noqa: BLE001 - every caller gets it
             for write in batch:
                 write.future.set_exception(error)
             return
         for write in batch:
-            if isinstance(write.error, sqlite3.Error):
-                write.error = self._translated(write.error)
             write.settle()
         self._writes += len(batch)
         if self._writes >= _CHECKPOINT_EVERY:
@@ -244,27 +293,44 @@ class SqliteStore:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
 
+    def _compact(self) -> None:
+        connection = self._opened()
+        with self._errors_translated():
+            if self._guard is not None:
+                self._guard.detach(connection)  # VACUUM would take its views for the tables
+            try:
+                connection.execute("VACUUM")
+            finally:
+                self._attach_guard()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _attach_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.attach(self._opened(), writes=True)
+
     def _open(self) -> None:
         if self._connection is not None:
             return
         with ExitStack() as stack, self._errors_translated():
             target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
-            connection = sqlite3.connect(
-                target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
-            )
+            connection = _connect(target, self._guard)
             stack.enter_context(closing(connection))
             migrations = _migrations(self._migrations)
             version = self._checked_version(connection, latest=max(migrations))
+            if self._guard is not None:
+                self._guard.admit(connection, version)
             _configure(connection)
             for number in range(version + 1, max(migrations) + 1):
                 _migrate(connection, number, migrations[number])
+            if self._guard is not None:
+                self._guard.attach(connection, writes=True)
             if self._prepare is not None:
                 with _transaction(connection, durable=False):
                     self._prepare(connection)
             _tell_about_version()
             stack.callback(self._try_checkpoint, connection)
             if self._path is not None:
-                self._reader = stack.enter_context(_Reader(Path(target)))
+                self._reader = stack.enter_context(_Reader(Path(target), self._guard))
             self._connection = connection
             self._resources = stack.pop_all()
 
@@ -312,14 +378,19 @@ class SqliteStore:
             self._resources.close()
 
     @contextmanager
-    def _errors_translated(self) -> Generator[None]:
+    def _errors_translated(self, connection: Connection | None = None) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translated(error, connection) from error
 
-    def _translated(self, error: sqlite3.Error) -> MemoraError:
+    def _translated(
+        self, error: sqlite3.Error, connection: Connection | None = None
+    ) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
+        if connection is not None and connection.failure is not None:
+            failure, connection.failure = connection.failure, None
+            return failure
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _MAY_PASS:
             return self._connection_error(self._backend, _MAY_PASS[code])
@@ -346,33 +417,52 @@ class _Reader:
     It neither writes nor checkpoints, so the file still has one connection that does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, guard: Guard | None) -> None:
         self._uri = f"{path.as_uri()}?mode=ro"
+        self._guard = guard
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
 
     def __enter__(self) -> _Reader:
-        self._connection = self.executor.submit(self._connect).result()
+        self.connection = self.executor.submit(self._connect).result()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.executor.submit(self._connection.close).result()
+        self.executor.submit(self.connection.close).result()
         self.executor.shutdown()
 
     def run(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
-        self._connection.execute("BEGIN")
+        self.connection.execute("BEGIN")
         try:
-            return work(self._connection)
+            return work(self.connection)
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._uri, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256, uri=True
-        )
+    def attach_guard(self) -> None:
+        """Have the guard attach itself once more."""
+        if self._guard is not None:
+            self._guard.attach(self.connection, writes=False)
+
+    def _connect(self) -> Connection:
+        connection = _connect(self._uri, self._guard, uri=True)
         _configure_memory(connection)
+        if self._guard is not None:
+            self._guard.attach(connection, writes=False)
         return connection
+
+
+def _connect(target: str, guard: Guard | None, *, uri: bool = False) -> Connection:
+    connection = sqlite3.connect(
+        target,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        factory=Connection,
+        cached_statements=256,
+        uri=uri,
+    )
+    connection.guard = guard
+    return connection
 
 
 @contextmanager

@@ -17,6 +17,7 @@ MemoraError
 ├── VectorDBError ── VectorDBConnectionError
 ├── StoreLockedError
 ├── SchemaVersionError
+├── EncryptionKeyError
 ├── MissingExtraError (also an ImportError)
 └── RetryableError  (base of every error that may pass when the call is made again)
 ```
@@ -339,6 +340,20 @@ class SchemaVersionError(MemoraError):
         self.found = found
         self.supported = supported
         super().__init__(f"{store}: found {found}, this memora reads {supported}")
+
+
+class EncryptionKeyError(MemoraError):
+    """The store and the encryption key do not belong together; nothing was read or written.
+
+    Attributes:
+        store: Which store.
+        reason: What does not fit, in words.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        self.store = store
+        self.reason = reason
+        super().__init__(f"{store}: {reason}")
 
 
 class MissingExtraError(MemoraError, ImportError):

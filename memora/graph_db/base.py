@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
+
+from pydantic import SecretStr
 
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
@@ -45,6 +47,8 @@ from memora.schema.write_plan import (
     WriteReceipt,
 )
 from memora.vector_db.base import BaseVectorDB
+
+RekeyProgress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,22 @@ class BaseGraphDB(ABC):
             return await drain(
                 self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
             )
+
+    async def rotate_key(
+        self,
+        new_key: str | SecretStr | None,  # noqa: ARG002 - for a store that overrides this
+        *,
+        reencrypt: bool = False,  # noqa: ARG002 - as above
+        on_progress: RekeyProgress | None = None,  # noqa: ARG002 - as above
+    ) -> int:
+        """Change the key that the store's text is encrypted with; see `Memora.rotate_key`.
+
+        Only a store that memora keeps itself has one, and overrides this.
+
+        Raises:
+            InvalidInputError: The store has no key: a server encrypts its own files.
+        """
+        raise InvalidInputError("new_key", "for an embedded store; a server encrypts its own files")
 
     # Organizations, users, agents
 

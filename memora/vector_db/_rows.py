@@ -14,15 +14,19 @@ import numpy as np
 from memora._queries import load
 from memora._sqlite import SqliteStore
 from memora.embeddings.base import SparseVector
-from memora.errors import VectorDBConnectionError, VectorDBError
+from memora.encryption import DataKey, Keyring
+from memora.errors import EncryptionKeyError, VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument
+from memora.vector_db._masks import masked, unmasked, unmasked_payload
 
 _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
 _VECTOR = load(_PACKAGE, "queries/vector.sql")
 _INDEX = load(_PACKAGE, "queries/index.sql")
+_MASK = load(_PACKAGE, "queries/mask.sql")
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class VectorRows:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._name = f"vectors in {directory}"
+        # What filter values may be masked with; see `mask`.
+        self.keys = Keyring()
         self._store = SqliteStore(
             directory / "vectors.sqlite3",
             application_id=_APPLICATION_ID,
@@ -110,12 +117,32 @@ class VectorRows:
             lambda connection: connection.execute(_INDEX["count_vectors"]).fetchone()[0]
         )
 
+    async def mask(self, keys: Keyring) -> bool:
+        """Mask filter values and hashes with the last of these keys, and tell if that is new.
+
+        Then the shard must be filled again.
+
+        Raises:
+            EncryptionKeyError: They are masked with another key than these.
+        """
+        before, self.keys = self.keys, keys
+        try:
+            changed = await self._store.write(
+                lambda connection: _mask(connection, keys, self._name)
+            )
+        except BaseException:
+            self.keys = before
+            raise
+        if changed:
+            await self._store.compact()
+        return changed
+
     async def put(self, documents: Sequence[EncodedDocument]) -> int:
         """Insert or replace, and return the number of the change.
 
         A row of another owner with the same id stays as it is.
         """
-        return await self._store.write(lambda connection: _put(connection, documents))
+        return await self._store.write(lambda connection: _put(connection, documents, self.keys))
 
     async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> int:
         """Delete these vectors of the user, and return the number of the change."""
@@ -165,17 +192,21 @@ class VectorRows:
             connection.execute(_INDEX["remove_all_removals"])
             connection.execute(_INDEX["drop_shard"])
             connection.execute(_INDEX["set_stamp"], asdict(stamp))
+            connection.execute(_MASK["set_key"], {"key": self.keys.fingerprint})
 
         await self._store.write(work)
 
     async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids."""
         page = {"after": after or "", "limit": limit}
-        return await self._store.read(
-            lambda connection: [
-                IndexEntry(*row) for row in connection.execute(_INDEX["scan"], page)
+
+        def work(connection: sqlite3.Connection) -> list[IndexEntry]:
+            key = _key(connection, self.keys)
+            return [
+                unmasked(IndexEntry(*row), key) for row in connection.execute(_INDEX["scan"], page)
             ]
-        )
+
+        return await self._store.read(work)
 
 
 def _state(connection: sqlite3.Connection) -> State:
@@ -188,10 +219,48 @@ def _next_changes(connection: sqlite3.Connection, count: int) -> range:
     return range(total - count + 1, total + 1)
 
 
-def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -> int:
+def _key(connection: sqlite3.Connection, keys: Keyring) -> DataKey | None:
+    """Return the key that the stored values are masked with."""
+    return keys.of(connection.execute(_MASK["read_key"]).fetchone()[0])
+
+
+def _mask(connection: sqlite3.Connection, keys: Keyring, store: str) -> bool:
+    try:
+        old = _key(connection, keys)
+    except KeyError:
+        reason = "their filter values are encrypted with a key that the graph does not have"
+        raise EncryptionKeyError(store, reason) from None
+    if old is keys.current:
+        return False
+    after = ""
+    while page := connection.execute(_MASK["page"], {"after": after, "limit": _PAGE}).fetchall():
+        for memory_id, payload in page:
+            plain = unmasked_payload(json.loads(payload), memory_id, old)
+            renewed = masked(plain, memory_id, keys.current)
+            row = {
+                "memory_id": memory_id,
+                "payload": _json(renewed),
+                "text_hash": renewed["text_hash"],
+            }
+            connection.execute(_MASK["put"], row)
+        after = page[-1][0]
+    connection.execute(_MASK["set_key"], {"key": keys.fingerprint})
+    connection.execute(_INDEX["drop_shard"])
+    return True
+
+
+def _json(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def _put(
+    connection: sqlite3.Connection, documents: Sequence[EncodedDocument], keys: Keyring
+) -> int:
+    key = _key(connection, keys)
     replaced = 0
     changes = _next_changes(connection, len(documents))
     for document, change in zip(documents, changes, strict=True):
+        payload = masked(document.payload, document.memory_id, key)
         row = {
             "memory_id": document.memory_id,
             "org_id": document.org_id,
@@ -199,8 +268,8 @@ def _put(connection: sqlite3.Connection, documents: Sequence[EncodedDocument]) -
             "dense": document.dense.astype("<f4").tobytes(),
             "lexical_indices": np.array(document.lexical.indices, "<u4").tobytes(),
             "lexical_values": np.array(document.lexical.values, "<f4").tobytes(),
-            "payload": json.dumps(document.payload, ensure_ascii=False, separators=(",", ":")),
-            "text_hash": document.payload["text_hash"],
+            "payload": _json(payload),
+            "text_hash": payload["text_hash"],
             "change": change,
         }
         replaced += connection.execute(_VECTOR["is_known"], row).fetchone() is not None

@@ -11,6 +11,7 @@ from uuid import UUID
 from memora.core.filters import AnyOf, Condition
 from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
+from memora.encryption import Keyring
 from memora.errors import InvalidInputError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
@@ -54,6 +55,13 @@ class BaseVectorDB(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Release what this object opened; a second call does nothing."""
+
+    async def use_keys(self, keys: Keyring) -> None:  # noqa: B027 - most stores have no use for it
+        """Take the keys of the graph that this store follows, before `setup` or at any time later.
+
+        A store that keeps filter values in files of its own encrypts them with the last key. One
+        on a server ignores this.
+        """
 
     @abstractmethod
     async def stamp(self) -> IndexStamp | None:

@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
+from memora.encryption import DataKey, Keyring
 from memora.errors import StoreLockedError, VectorDBError
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument, Encoder, check_stamp
+from memora.vector_db._masks import masked_conditions
 from memora.vector_db._rows import State, VectorRows
 from memora.vector_db._shard import Shard, engine
 from memora.vector_db.base import BaseVectorDB
@@ -68,6 +70,9 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._engine: ThreadPoolExecutor | None = None
         self._pid = 0
         self._closed = False
+        # Of the graph; and the one that the shard's filter values are masked with.
+        self._keys = Keyring()
+        self._shard_key: DataKey | None = None
         # Held while the shard changes, so that changes reach it in their order.
         self._changing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -82,6 +87,11 @@ class EmbeddedVectorDB(BaseVectorDB):
             if self._running:
                 await asyncio.wait(self._running)
             await self._to_the_end(self._close())
+
+    async def use_keys(self, keys: Keyring) -> None:
+        self._keys = keys
+        if self._shard is not None:
+            await self._to_the_end(self._mask_again())
 
     async def stamp(self) -> IndexStamp | None:
         return None if self._rows is None else (await self._rows.state()).stamp
@@ -100,6 +110,7 @@ class EmbeddedVectorDB(BaseVectorDB):
     ) -> list[QueryHits]:
         encoded = await self._encoder.queries(queries)
         _, shard = self._opened()
+        conditions = masked_conditions(conditions, scope, self._shard_key)
         return await self._in_engine(shard.search, encoded, scope, conditions, limit)
 
     async def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
@@ -165,6 +176,8 @@ class EmbeddedVectorDB(BaseVectorDB):
                     await rows.start(wanted)
                 else:
                     check_stamp(f"vectors in {self._directory}", state.stamp, wanted)
+                if await rows.mask(self._keys):
+                    state = await rows.state()
                 await self._open_shard(rows, state, wanted.dimensions)
             except BaseException:
                 await self._release()
@@ -188,7 +201,7 @@ class EmbeddedVectorDB(BaseVectorDB):
         if state.shard is not None and state.engine == await self._in_engine(engine):
             try:
                 shard = await self._in_engine(Shard.load, self._folder(state.shard), state.flushed)
-                self._shard = shard
+                self._shard, self._shard_key = shard, rows.keys.current
                 await self._catch_up()
                 if await self._in_engine(shard.count) == await rows.count():
                     return
@@ -231,6 +244,8 @@ class EmbeddedVectorDB(BaseVectorDB):
         stamp = await self._encoder.stamp()
         async with self._changing:
             rows = await self._open_rows()
+            # Nothing is left that an earlier key has masked.
+            rows.keys = self._keys
             await rows.reset(stamp)
             await self._replace_shard(stamp.dimensions)
         await rows.checkpoint()
@@ -239,6 +254,12 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._check_process()
         async with self._changing:
             await self._rewrite()
+
+    async def _mask_again(self) -> None:
+        async with self._changing:
+            rows, _ = self._opened()
+            if await rows.mask(self._keys):
+                await self._rewrite()
 
     async def _rewrite(self) -> None:
         rows, _ = self._opened()
@@ -260,6 +281,7 @@ class EmbeddedVectorDB(BaseVectorDB):
             await self._in_engine(new.close)
             raise
         old, self._shard = self._shard, new
+        self._shard_key = rows.keys.current
         if old is not None:
             await self._in_engine(old.close)
         await self._in_engine(_remove_others, self._folder(), number)

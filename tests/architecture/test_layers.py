@@ -74,12 +74,13 @@ LAYERS = (
     Layer("prompts", ("memora.prompts", "memora.prompts.*"), ("schema",)),
     Layer("queries", ("memora._queries",), ("errors",)),
     Layer("sqlite", ("memora._sqlite", "memora._process_lock"), ("errors",)),
+    Layer("encryption", ("memora.encryption",), ("errors",)),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),
     Layer("llm_backends.base", ("memora.llm_backends.base",), ("errors",)),
     Layer("rerankers.base", ("memora.rerankers.base",), ("errors",)),
-    Layer("vector_db.base", ("memora.vector_db.base",), _PURE),
+    Layer("vector_db.base", ("memora.vector_db.base",), (*_PURE, "encryption")),
     Layer("graph_db.outbox", ("memora.graph_db.outbox",), ("errors", "schema", "vector_db.base")),
     Layer(
         "graph_db.base", ("memora.graph_db.base",), (*_PURE, "vector_db.base", "graph_db.outbox")
@@ -114,7 +115,7 @@ LAYERS = (
         "vector_db.embedded",
         # Its rows and its engine are in modules with an underscore.
         ("memora.vector_db.embedded", "memora.vector_db.embedded.*", "memora.vector_db._*"),
-        (*_VECTOR_ADAPTER, "sqlite", "queries"),
+        (*_VECTOR_ADAPTER, "sqlite", "queries", "encryption"),
     ),
     Layer(
         "graph_db.neo4j",
@@ -124,7 +125,10 @@ LAYERS = (
     Layer(
         "graph_db.sqlite",
         ("memora.graph_db.sqlite", "memora.graph_db.sqlite.*"),
-        (*_PURE, "graph_db.base", "vector_db.base", "queries", "sqlite", "logging"),
+        (
+            *(*_PURE, "graph_db.base", "vector_db.base", "queries", "sqlite", "encryption"),
+            "logging",
+        ),
     ),
     # Engine
     Layer("ops", ("memora.ops", "memora.ops.*"), (*_PURE, *PORTS)),
@@ -151,7 +155,10 @@ LAYERS = (
         "cli",
         ("memora.cli", "memora.cli.*", "memora.__main__"),
         # memora itself for the version only
-        ("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
+        (
+            *("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
+            "encryption",
+        ),
     ),
     Layer("testing", ("memora.testing", "memora.testing.*"), (*_PURE, *PORTS)),
     # The names people import; each is looked up when it is used.

@@ -10,6 +10,7 @@ from memora.graph_db.sqlite.jobs import JobPart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
+from memora.graph_db.sqlite.rekey import RekeyPart
 from memora.graph_db.sqlite.user import UserPart
 from memora.schema.scope import Scope
 from memora.schema.write_plan import IdempotencyRecord, WritePlan, WriteReceipt
@@ -24,6 +25,7 @@ class SQLiteGraph(
     JobPart,
     OutboxPart,
     InspectPart,
+    RekeyPart,
 ):
     """A graph in one SQLite file, for one process at a time; no server.
 
@@ -32,6 +34,7 @@ class SQLiteGraph(
         associated_vector_db: Vector store that follows this graph.
         clock: Source of store times.
         ids: Source of new ids.
+        encryption_key: Encrypts stored text: 32 bytes in base64, see `memora.encryption.new_key`.
 
     Example:
         ```python

@@ -173,4 +173,4 @@ SELECT 'I13', job_id, 'it was changed before it was created' FROM job WHERE upda
 -- name: stamp
 SELECT 'I20', 'schema', 'the schema is stamped as ' || user_version
 FROM pragma_user_version, pragma_application_id
-WHERE user_version <> 1 OR application_id <> 0x6d656d67;
+WHERE user_version <> 2 OR application_id <> 0x6d656d67;

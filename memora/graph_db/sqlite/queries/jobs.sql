@@ -1,6 +1,6 @@
 -- name: save
 -- Not what somebody else started since.
-UPDATE job
+UPDATE main.job
 SET start_position = :start, end_position = :end, status = :status, params = :params,
   outputs = :outputs, attempts = :attempts, error = :error, lease_until = :lease_until,
   updated_at = :updated_at
@@ -10,14 +10,13 @@ WHERE org_id = :org_id
   AND attempts <= :attempts;
 
 -- name: claim
-UPDATE job
+UPDATE main.job
 SET status = 'running', attempts = attempts + 1, lease_until = :lease_until,
   updated_at = max(:now, updated_at + 1)
 WHERE org_id = :org_id
   AND job_id = :job_id
   AND status <> 'done'
-  AND (status <> 'running' OR lease_until IS NULL OR lease_until <= :now)
-RETURNING *;
+  AND (status <> 'running' OR lease_until IS NULL OR lease_until <= :now);
 
 -- name: find
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
@@ -36,4 +35,4 @@ WHERE org_id = :org_id
 ORDER BY created_at, job_id LIMIT :limit OFFSET :skip;
 
 -- name: release_all
-UPDATE job SET status = 'pending', lease_until = NULL WHERE status = 'running';
+UPDATE main.job SET status = 'pending', lease_until = NULL WHERE status = 'running';
