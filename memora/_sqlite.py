@@ -468,8 +468,9 @@ def _connect(target: str, guard: Guard | None, *, uri: bool = False) -> Connecti
 @contextmanager
 def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
     connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        # Inside: when it is interrupted, it may have begun all the same.
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:

@@ -609,3 +609,25 @@ async def test_an_old_sqlite_is_told_once_per_process(package, monkeypatch, capl
             await store.open()
             await store.close()
     assert len([record for record in caplog.records if "WAL-reset" in record.message]) == 1
+
+
+async def test_an_interrupted_begin_leaves_no_transaction_open(store):
+    """It fails after it has begun: what comes next must not find itself inside."""
+    calls_left = 0
+
+    def interrupt() -> bool:
+        nonlocal calls_left
+        calls_left -= 1
+        return calls_left == 0
+
+    await store.write(lambda connection: connection.set_progress_handler(interrupt, 1))
+    for calls in range(1, 60):
+        calls_left = calls
+        try:
+            await store.write(lambda connection: None)
+        except GraphDBConnectionError:
+            calls_left = 0
+            assert await store.write(lambda connection: connection.in_transaction)
+        else:
+            break
+    assert 5 < calls < 59
