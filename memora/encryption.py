@@ -166,7 +166,7 @@ class Keyring:
 
     def __init__(self, keys: Iterable[DataKey | None] = (None,)) -> None:
         ordered = list(keys)
-        self._keys = {key.id: key for key in ordered if key is not None}
+        self._keys = {str(key.id): key for key in ordered if key is not None}
         self.admits_plain = None in ordered
         self.current = ordered[-1]
 
@@ -257,8 +257,7 @@ class Keyring:
     def _key_of(self, value: str) -> DataKey | None:
         if not value.startswith(_PREFIX):
             return None
-        number = value[len(_PREFIX) :].partition(":")[0]
-        return self._keys.get(int(number)) if number.isdecimal() and number.isascii() else None
+        return self._keys.get(value[len(_PREFIX) :].partition(":")[0])
 
 
 def optional_key(key: str | SecretStr | None, field: str = "encryption_key") -> MasterKey | None:

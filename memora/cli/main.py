@@ -8,7 +8,7 @@ import typer
 
 from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
-from memora.cli.commands import reading, upkeep, work
+from memora.cli.commands import keys, reading, upkeep, work
 from memora.cli.commands.demo import demo
 
 app = typer.Typer(
@@ -69,6 +69,8 @@ app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
 app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
+app.command(epilog="Example: memora new-key > key.txt")(keys.new_key)
+app.command(epilog="Example: memora rotate-key --new-key key.txt --path ./memory")(keys.rotate_key)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "drain_outbox": ("outbox", "drain"),
     "doctor": ("doctor",),
     "reindex": ("reindex",),
+    "rotate_key": ("rotate-key", "--decrypt"),
 }
 GRAPH_COMMANDS = {
     (BaseGraphDB, "get_all_user_memories"): ("memories",),
