@@ -69,7 +69,7 @@ app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
 app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
-app.command(epilog="Example: memora new-key > key.txt")(keys.new_key)
+app.command(epilog="Example: memora new-key")(keys.new_key)
 app.command(epilog="Example: memora rotate-key --new-key key.txt --path ./memory")(keys.rotate_key)
 
 

@@ -36,4 +36,3 @@ class TestEncryptedSQLiteGraph(GraphContract):
         yield reopen
         for handle in opened:
             await handle.close()
-
