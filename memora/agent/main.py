@@ -535,15 +535,10 @@ class Memora:
                 checked_list(search_queries_used, "search_queries_used", "a list of texts")
             )
         ]
+        now = self._time(current_datetime)
         if self._ports.search_model is None:
             return memories
-        return await search_queries.select(
-            self._ports.search_model,
-            text,
-            used,
-            memories,
-            self._time(current_datetime),
-        )
+        return await search_queries.select(self._ports.search_model, text, used, memories, now)
 
     def format_memories(
         self,

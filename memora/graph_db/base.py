@@ -34,9 +34,11 @@ from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_id,
+    checked_list,
     checked_name,
     checked_optional_id,
     checked_page,
+    kind_of,
 )
 from memora.schema.write_plan import (
     DeleteCounts,
@@ -513,9 +515,10 @@ class BaseGraphDB(ABC):
         await self.drain_outbox()
         return stored.interaction_id, cast("datetime", receipt.updated_at)
 
-    async def _contradicted(
-        self, scope: Scope, given: MemoriesAndInteraction
-    ) -> dict[str, list[Memory]]:
+    async def _contradicted(self, scope: Scope, given: object) -> dict[str, list[Memory]]:
+        if not isinstance(given, MemoriesAndInteraction):
+            field = "memories_and_interaction"
+            raise InvalidInputError(field, "a MemoriesAndInteraction", got=kind_of(given))
         ids = [memory.existing_contrary_memory_id for memory in given.contrary_memories]
         if not ids:
             return {}
@@ -705,8 +708,10 @@ class BaseGraphDB(ABC):
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []
-        for items in batch_org_user_mem_ids:
-            owned = [_owned(item, org_id, user_id) for item in items]
+        given = checked_list(batch_org_user_mem_ids, "org_user_mem_ids", "a list of lists of ids")
+        for items in given:
+            listed = checked_list(items, "org_user_mem_ids", "a list of ids")
+            owned = [_owned(item, org_id, user_id) for item in listed]
             batches.append([pair for pair in owned if pair is not None])
             for owner, memory_id in batches[-1]:
                 wanted.setdefault(owner, {})[memory_id] = None
@@ -1154,17 +1159,20 @@ def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:
     return {record_id: names[record_id]}
 
 
-def _owned(
-    item: Mapping[str, str] | str, org_id: str, user_id: str | None
-) -> tuple[str, str] | None:
+def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | None:
     """Return (user id, memory id) of an item of a fetch, or None when it is out of scope."""
     if isinstance(item, str):
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
-        return user_id, item
-    if item.get("org_id", org_id) != org_id:
+        return user_id, checked_id(item, "org_user_mem_ids")
+    if not isinstance(item, Mapping):
+        allowed = "ids, or mappings with org_id, user_id and memory_id"
+        raise InvalidInputError("org_user_mem_ids", allowed, got=kind_of(item))
+    named = cast("Mapping[str, object]", item)
+    memory_id = checked_id(named.get("memory_id"), "org_user_mem_ids.memory_id")
+    if named.get("org_id", org_id) != org_id:
         return None
-    owner = item.get("user_id", user_id)
+    owner = named.get("user_id", user_id)
     if owner is None or (user_id is not None and owner != user_id):
         return None
-    return owner, item["memory_id"]
+    return checked_id(owner, "org_user_mem_ids.user_id"), memory_id
