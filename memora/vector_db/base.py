@@ -15,6 +15,7 @@ from memora.encryption import Keyring
 from memora.errors import InvalidInputError
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
+from memora.schema.times import parsed_time
 from memora.schema.validation import (
     PAGE,
     QUERIES,
@@ -199,14 +200,12 @@ class BaseVectorDB(ABC):
             VectorDBError: The store failed; repeating the call is safe.
         """
         scope = Scope(org_id, user_id, agent_id)
-        if len(memory_ids) != len(memories):
-            raise InvalidInputError("memories", f"{len(memory_ids)} texts", got=str(len(memories)))
-        if isinstance(obtained_at, str):
-            try:
-                obtained_at = datetime.fromisoformat(obtained_at)
-            except ValueError:
-                raise InvalidInputError("obtained_at", "an ISO 8601 time") from None
-        texts = [checked_text(text, f"memories[{i}]") for i, text in enumerate(memories)]
+        ids = checked_list(memory_ids, "memory_ids", "a list of ids")
+        given = checked_list(memories, "memories", "a list of texts")
+        if len(ids) != len(given):
+            raise InvalidInputError("memories", f"{len(ids)} texts", got=str(len(given)))
+        time = parsed_time(obtained_at, "obtained_at")
+        texts = [checked_text(text, f"memories[{i}]") for i, text in enumerate(given)]
         await self.upsert(
             [
                 IndexDocument(
@@ -219,9 +218,9 @@ class BaseVectorDB(ABC):
                     lexical_text=text,
                     text_hash=exact_hash(text),
                     memory_type="fact",
-                    obtained_at=obtained_at,
+                    obtained_at=time,
                 )
-                for memory_id, text in zip(memory_ids, texts, strict=True)
+                for memory_id, text in zip(ids, texts, strict=True)
             ]
         )
 
