@@ -167,6 +167,8 @@ class SqliteStore:
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
         self._writes = 0
+        # The open file, and its device and number: its path can be given to another one meanwhile.
+        self._file: tuple[Path, tuple[int, int]] | None = None
 
     async def open(self) -> None:
         """Open the database, creating or migrating it; on an open store, do nothing.
@@ -272,6 +274,8 @@ class SqliteStore:
             with self._errors_translated(), _transaction(connection, durable=durable):
                 for write in batch:
                     write.run(connection, self._translated)
+            # Before anybody is told that it is stored.
+            self._check_file()
         except BaseException as error:  # noqa: BLE001 - every caller gets it
             for write in batch:
                 write.future.set_exception(error)
@@ -285,6 +289,19 @@ class SqliteStore:
             connection.execute("PRAGMA busy_timeout = 100")
             self._try_checkpoint(connection)
             connection.execute("PRAGMA busy_timeout = 10000")
+
+    def _check_file(self) -> None:
+        """Raise if what is written goes to a file that nobody finds again."""
+        if self._file is None:
+            return
+        path, identity = self._file
+        try:
+            is_there = _identity(path) == identity
+        except OSError:
+            is_there = False
+        if not is_there:
+            reason = "the database file was deleted or replaced while it was open"
+            raise self._error(self._backend, reason)
 
     def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
         try:
@@ -328,6 +345,8 @@ class SqliteStore:
                 with _transaction(connection, durable=False):
                     self._prepare(connection)
             _tell_about_version()
+            if self._path is not None:
+                self._file = Path(target), _identity(Path(target))
             stack.callback(self._try_checkpoint, connection)
             if self._path is not None:
                 self._reader = stack.enter_context(_Reader(Path(target), self._guard))
@@ -347,6 +366,8 @@ class SqliteStore:
                 path.chmod(0o600)
         except OSError as error:
             raise self._error(self._backend, f"{path}: {error.strerror}") from error
+        except ValueError as error:  # a NUL or a lone surrogate
+            raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
         return str(path)
 
     def _checked_version(self, connection: sqlite3.Connection, latest: int) -> int:
@@ -489,6 +510,11 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _scalar(connection: sqlite3.Connection, query: str) -> int:
