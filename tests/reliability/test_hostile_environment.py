@@ -60,7 +60,7 @@ async def said(memora: Memora) -> set[str]:
 
 async def contents(memora: Memora) -> set[str | None]:
     found = await memora.graph.get_all_user_interactions(ORG, USER, with_messages=True)
-    return {message.content for each in found for message in each.messages}
+    return {message.content for each in found for message in each.messages or []}
 
 
 @pytest.mark.parametrize(
