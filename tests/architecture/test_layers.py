@@ -144,7 +144,9 @@ LAYERS = (
     # Entrypoints
     # Generated; what it takes from the ports are names and defaults of signatures.
     Layer(
-        "sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap", "background", *PORTS)
+        "sync",
+        ("memora.sync",),
+        ("errors", "schema", "encryption", "agent", "bootstrap", "background", *PORTS),
     ),
     Layer(
         "server",

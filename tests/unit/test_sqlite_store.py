@@ -613,7 +613,7 @@ async def test_an_old_sqlite_is_told_once_per_process(package, monkeypatch, capl
 
 async def test_an_interrupted_begin_leaves_no_transaction_open(store):
     """It fails after it has begun: what comes next must not find itself inside."""
-    calls_left = 0
+    calls = calls_left = 0
 
     def interrupt() -> bool:
         nonlocal calls_left
