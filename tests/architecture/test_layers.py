@@ -144,9 +144,7 @@ LAYERS = (
     # Entrypoints
     # Generated; what it takes from the ports are names and defaults of signatures.
     Layer(
-        "sync",
-        ("memora.sync",),
-        ("errors", "schema", "encryption", "agent", "bootstrap", "background", *PORTS),
+        "sync", ("memora.sync",), ("errors", "schema", "agent", "bootstrap", "background", *PORTS)
     ),
     Layer(
         "server",
@@ -159,7 +157,7 @@ LAYERS = (
         # memora itself for the version only
         (
             *("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
-            "encryption",
+            "encryption",  # to make a new key
         ),
     ),
     Layer("testing", ("memora.testing", "memora.testing.*"), (*_PURE, *PORTS)),
@@ -193,6 +191,7 @@ TYPES_ONLY = {
     ("memora.agent.main", "memora.config"),
     ("memora.sync", "memora.config"),
     ("memora.sync", "memora.core.filters"),
+    ("memora.sync", "memora.encryption"),
     ("memora.sync", "memora.ops.doctor"),
     ("memora.sync", "memora.ops.reindex"),
 }
