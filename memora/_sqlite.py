@@ -12,15 +12,17 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
+from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
     GraphDBConnectionError,
     GraphDBError,
@@ -82,8 +84,16 @@ class Guard(Protocol):
         """
         ...
 
+    def check(self, connection: Connection, version: int) -> None:
+        """Raise as `admit` would, of a file that is still to become the store."""
+        ...
+
     def attach(self, connection: Connection, *, writes: bool) -> None:
         """Prepare a connection of the migrated store."""
+        ...
+
+    def attach_to_copy(self, connection: Connection) -> None:
+        """Prepare a connection that keeps to one state of the store."""
         ...
 
     def detach(self, connection: Connection) -> None:
@@ -102,7 +112,9 @@ class _Write(Generic[T]):
     error: BaseException | None = None
 
     def run(
-        self, connection: Connection, translated: Callable[[sqlite3.Error, Connection], MemoraError]
+        self,
+        connection: Connection,
+        translated: Callable[[sqlite3.Error | UnicodeEncodeError, Connection], MemoraError],
     ) -> None:
         connection.execute("SAVEPOINT one_write")
         try:
@@ -111,7 +123,7 @@ class _Write(Generic[T]):
             if not connection.in_transaction:
                 raise  # SQLite gave up the whole transaction: nobody's write is in
             connection.execute("ROLLBACK TO one_write")
-            is_sqlites = isinstance(error, sqlite3.Error)
+            is_sqlites = isinstance(error, sqlite3.Error | UnicodeEncodeError)
             self.error = translated(error, connection) if is_sqlites else error
         connection.execute("RELEASE one_write")
 
@@ -163,15 +175,22 @@ class SqliteStore:
         self._reader: _Reader | None = None
         self._pid = 0
         self._connection: Connection | None = None
+        self._is_ready = False
         self._resources = ExitStack()
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
         self._writes = 0
         # The open file, and its device and number: its path can be given to another one meanwhile.
         self._file: tuple[Path, tuple[int, int]] | None = None
+        self._snapshots = 0
+        self._owes_checkpoint = False
 
-    async def open(self) -> None:
+    async def open(self, *, as_is: bool = False) -> None:
         """Open the database, creating or migrating it; on an open store, do nothing.
+
+        Args:
+            as_is: Where it cannot be migrated because it is damaged, leave it as it is: `defects`
+                and `mend` work then, and opening it again goes on from there.
 
         Raises:
             StoreLockedError: A process (this one too) has it open.
@@ -183,7 +202,7 @@ class SqliteStore:
             self._pid = os.getpid()
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"memora-{self._backend}")
             self._closing = None
-        await asyncio.wrap_future(self._submit(self._open))
+        await asyncio.wrap_future(self._submit(lambda: self._open(as_is)))
 
     async def close(self) -> None:
         """Finish what is queued, then close file and lock; a second call does nothing."""
@@ -220,9 +239,83 @@ class SqliteStore:
         self._submit(self._commit_waiting)
         return await _settled(waiting.future)
 
-    async def checkpoint(self) -> None:
-        """Move everything into the database file and empty its log, as after an erasure."""
-        await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+    async def checkpoint(self) -> bool:
+        """Move everything into the database file and empty its log.
+
+        While a snapshot is held the log cannot be emptied: the last one to go makes up for it.
+
+        Returns:
+            Whether the log is empty: somebody who reads for long keeps it.
+        """
+        if self._snapshots:
+            self._owes_checkpoint = True
+            return False
+        return await asyncio.wrap_future(self._submit(lambda: self._try_checkpoint(self._opened())))
+
+    async def scrub(self) -> bool:
+        """Empty the log and the page caches: both may hold what was deleted.
+
+        Returns:
+            Whether the log is empty.
+        """
+        await self.read(_shrink)
+        if self._snapshots:
+            self._owes_checkpoint = True
+            return False
+        return await asyncio.wrap_future(self._submit(self._scrub))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Snapshot]:
+        """Hold the present state, with every write that was finished before; writes go on."""
+        self._check_usable()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="memora-snapshot")
+        self._snapshots += 1
+        try:
+            connection = await asyncio.wrap_future(thread.submit(self._hold))
+            try:
+                yield Snapshot(connection, thread, lambda: self._errors_translated(connection))
+            finally:
+                thread.submit(connection.close)
+        finally:
+            thread.shutdown(wait=False)
+            self._snapshots -= 1
+            if self._owes_checkpoint and not self._snapshots and self._executor is not None:
+                self._owes_checkpoint = False
+                await self.checkpoint()
+
+    async def replace(self, path: Path) -> None:
+        """Become the database in the file, in one transaction; one of an older schema is migrated.
+
+        Raises:
+            SchemaVersionError: It is newer than this memora, or no such store at all.
+        """
+        await _settled(self._submit(lambda: self._replace(path)))
+
+    async def defects(self) -> list[_sqlite_schema.Defect]:
+        """Return what the migrations make and the database does not have."""
+        return await self.read(
+            lambda connection: _sqlite_schema.defects(connection, self._scripts())
+        )
+
+    async def mend(self, name: str, *, replace: bool = False) -> bool:
+        """Make one table, index, view or stamp again; return whether anything changed.
+
+        What is in the way of a unique index raises the class of errors that stay.
+
+        Args:
+            name: Of the object.
+            replace: Also drop a table that is different, with its rows.
+        """
+
+        def work(connection: sqlite3.Connection) -> bool:
+            with self._unguarded(self._opened()):
+                return _sqlite_schema.mend(connection, self._scripts(), name, replace=replace)
+
+        return await self.write(work)
+
+    def _scripts(self) -> list[str]:
+        migrations = _migrations(self._migrations)
+        return [migrations[number] for number in sorted(migrations)]
 
     async def compact(self) -> None:
         """Write the whole file anew, without what was deleted or replaced, and empty its log."""
@@ -303,55 +396,126 @@ class SqliteStore:
             reason = "the database file was deleted or replaced while it was open"
             raise self._error(self._backend, reason)
 
-    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _scrub(self) -> bool:
+        connection = self._opened()
+        with self._errors_translated():
+            _shrink(connection)
+        return self._try_checkpoint(connection)
+
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> bool:
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, *_pages = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # Everything is committed; the log only stays long until the next try.
             _logger.warning("%s: no checkpoint: %s", self._backend, self._translated(error))
+            return False
+        return not busy
 
     def _compact(self) -> None:
         connection = self._opened()
         with self._errors_translated():
-            if self._guard is not None:
-                self._guard.detach(connection)  # VACUUM would take its views for the tables
-            try:
+            # VACUUM would take the guard's views for the tables.
+            with self._unguarded(connection):
                 connection.execute("VACUUM")
-            finally:
-                self._attach_guard()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if self._snapshots:
+                self._owes_checkpoint = True
+            else:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _attach_guard(self) -> None:
         if self._guard is not None:
             self._guard.attach(self._opened(), writes=True)
 
-    def _open(self) -> None:
-        if self._connection is not None:
+    @contextmanager
+    def _unguarded(self, connection: Connection) -> Generator[None]:
+        """Have all names mean what the file has."""
+        if self._guard is None:
+            yield
             return
-        with ExitStack() as stack, self._errors_translated():
-            target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
-            connection = _connect(target, self._guard)
-            stack.enter_context(closing(connection))
-            migrations = _migrations(self._migrations)
-            version = self._checked_version(connection, latest=max(migrations))
-            if self._guard is not None:
-                self._guard.admit(connection, version)
-            _configure(connection)
+        self._guard.detach(connection)
+        try:
+            yield
+        finally:
+            self._guard.attach(connection, writes=True)
+
+    def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
+        # What a snapshot holds cannot be moved; waiting for it would only be waiting.
+        if not self._snapshots:
+            self._try_checkpoint(connection)
+
+    def _open(self, as_is: bool) -> None:  # noqa: FBT001 - runs in the store's thread
+        if self._connection is None:
+            with ExitStack() as stack, self._errors_translated():
+                target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
+                connection = _connect(target, self._guard)
+                stack.enter_context(closing(connection))
+                self._is_ready = False
+                self._bring_up(connection, as_is=as_is)
+                _tell_about_version()
+                if self._path is not None:
+                    self._file = Path(target), _identity(Path(target))
+                stack.callback(self._checkpoint_at_end, connection)
+                if self._path is not None:
+                    self._reader = stack.enter_context(_Reader(Path(target), self._guard))
+                self._connection = connection
+                self._resources = stack.pop_all()
+        elif not self._is_ready:
+            with self._errors_translated():
+                self._bring_up(self._connection, as_is=as_is)
+
+    def _bring_up(self, connection: Connection, *, as_is: bool) -> None:
+        """Migrate and prepare; a damaged database is left as it is if that is what is wanted."""
+        version = self._check_version(connection, as_is=as_is)
+        if self._guard is not None:
+            self._guard.admit(connection, version)
+        _configure(connection)
+        try:
+            self._bring_up_to_date(connection)
+        except sqlite3.Error as error:
+            damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR
+            if not (as_is and damaged):
+                raise
+            return
+        self._is_ready = True
+
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        migrations = _migrations(self._migrations)
+        version = _scalar(connection, "PRAGMA user_version")
+        with self._unguarded(connection):
             for number in range(version + 1, max(migrations) + 1):
                 _migrate(connection, number, migrations[number])
+        if self._prepare is not None:
+            with _transaction(connection, durable=False):
+                self._prepare(connection)
+
+    def _hold(self) -> Connection:
+        """Open a connection of its own on the present state."""
+        with self._errors_translated():
+            if self._path is None:
+                # Nobody else can read it: the state is copied.
+                connection = _connect(":memory:", self._guard, check_same_thread=False)
+                self._submit(lambda: self._opened().backup(connection)).result()
+            else:
+                connection = connect_to_read(self._path, self._guard)
+                connection.execute("BEGIN")
+                # A transaction's state is that of its first look.
+                _scalar(connection, "SELECT count(*) FROM sqlite_master")
             if self._guard is not None:
-                self._guard.attach(connection, writes=True)
-            if self._prepare is not None:
-                with _transaction(connection, durable=False):
-                    self._prepare(connection)
-            _tell_about_version()
-            if self._path is not None:
-                self._file = Path(target), _identity(Path(target))
-            stack.callback(self._try_checkpoint, connection)
-            if self._path is not None:
-                self._reader = stack.enter_context(_Reader(Path(target), self._guard))
-            self._connection = connection
-            self._resources = stack.pop_all()
+                self._guard.attach_to_copy(connection)
+            return connection
+
+    def _replace(self, path: Path) -> None:
+        with self._errors_translated(), closing(connect_to_read(path)) as source:
+            version = self._check_version(source)
+            if self._guard is not None:
+                self._guard.check(source, version)
+            connection = self._opened()
+            connection.execute("PRAGMA synchronous = FULL")
+            source.backup(connection)
+            if self._guard is not None:
+                self._guard.admit(connection, version)
+            self._bring_up_to_date(connection)
+            self._try_checkpoint(connection)
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
         try:
@@ -370,7 +534,9 @@ class SqliteStore:
             raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
         return str(path)
 
-    def _checked_version(self, connection: sqlite3.Connection, latest: int) -> int:
+    def _check_version(self, connection: sqlite3.Connection, *, as_is: bool = False) -> int:
+        """Return the version of the schema; 0 is a new store."""
+        latest = max(_migrations(self._migrations))
         try:
             application_id = _scalar(connection, "PRAGMA application_id")
             version = _scalar(connection, "PRAGMA user_version")
@@ -380,11 +546,18 @@ class SqliteStore:
                 raise self._refused("a file that is not a database", latest) from error
             raise
         is_new = (application_id, version, tables) == (0, 0, 0)
-        if application_id != self._application_id and not is_new:
+        # Whoever asks for it as it is also gets one that lost its stamp: its tables tell.
+        is_unmarked = as_is and application_id == 0 and self._has_own_tables(connection)
+        if application_id != self._application_id and not (is_new or is_unmarked):
             raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
         if version > latest:
             raise self._refused(f"schema {version}", latest)
-        return version
+        return 0 if is_new else max(version, 1)
+
+    def _has_own_tables(self, connection: sqlite3.Connection) -> bool:
+        wrong = _sqlite_schema.defects(connection, self._scripts())
+        tables = [each for each in wrong if each.kind == "table"]
+        return not any(each.exists for each in tables) and len(tables) <= 1
 
     def _refused(self, found: str, latest: int) -> SchemaVersionError:
         store = f"{self._backend} store {self._path}"
@@ -404,11 +577,16 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise self._translated(error, connection) from error
+        except UnicodeEncodeError as error:
+            # Not chained: the error carries the text.
+            raise self._translated(error) from None
 
     def _translated(
-        self, error: sqlite3.Error, connection: Connection | None = None
+        self, error: sqlite3.Error | UnicodeEncodeError, connection: Connection | None = None
     ) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
+        if isinstance(error, UnicodeEncodeError):
+            return self._error(self._backend, "a text that is not valid Unicode")
         if connection is not None and connection.failure is not None:
             failure, connection.failure = connection.failure, None
             return failure
@@ -439,7 +617,7 @@ class _Reader:
     """
 
     def __init__(self, path: Path, guard: Guard | None) -> None:
-        self._uri = f"{path.as_uri()}?mode=ro"
+        self._path = path
         self._guard = guard
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
 
@@ -453,12 +631,12 @@ class _Reader:
 
     def run(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
+        _end_transaction(self.connection)
         self.connection.execute("BEGIN")
         try:
             return work(self.connection)
         finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+            _end_transaction(self.connection)
 
     def attach_guard(self) -> None:
         """Have the guard attach itself once more."""
@@ -466,18 +644,33 @@ class _Reader:
             self._guard.attach(self.connection, writes=False)
 
     def _connect(self) -> Connection:
-        connection = _connect(self._uri, self._guard, uri=True)
-        _configure_memory(connection)
+        connection = connect_to_read(self._path, self._guard)
         if self._guard is not None:
             self._guard.attach(connection, writes=False)
         return connection
 
 
-def _connect(target: str, guard: Guard | None, *, uri: bool = False) -> Connection:
+def connect_to_read(path: Path, guard: Guard | None = None) -> Connection:
+    """Open a connection that cannot write."""
+    connection = _connect(f"{path.resolve().as_uri()}?mode=ro", guard, uri=True)
+    _configure_memory(connection)
+    return connection
+
+
+def _end_transaction(connection: sqlite3.Connection) -> None:
+    """Undo the transaction that is open, if there is one: also one whose end failed before."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _connect(
+    target: str, guard: Guard | None, *, uri: bool = False, check_same_thread: bool = True
+) -> Connection:
     connection = sqlite3.connect(
         target,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
+        check_same_thread=check_same_thread,
         factory=Connection,
         cached_statements=256,
         uri=uri,
@@ -488,6 +681,7 @@ def _connect(target: str, guard: Guard | None, *, uri: bool = False) -> Connecti
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
+    _end_transaction(connection)
     connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
     try:
         # Inside: when it is interrupted, it may have begun all the same.
@@ -495,8 +689,7 @@ def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _end_transaction(connection)
         raise
 
 
@@ -517,6 +710,10 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _shrink(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA shrink_memory")
+
+
 def _scalar(connection: sqlite3.Connection, query: str) -> int:
     return connection.execute(query).fetchone()[0]
 
@@ -534,20 +731,11 @@ def _migrations(package: str) -> dict[int, str]:
 def _migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
     """Run one migration, stamp included, in one transaction: a crash leaves all of it or none."""
     with _transaction(connection, durable=True):
-        for statement in _statements(script):
+        for statement in _sqlite_schema.statements(script):
             connection.execute(statement)
         stamp = _scalar(connection, "PRAGMA user_version")
         if stamp != number:
             raise ValueError(f"migration {number} stamps version {stamp}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _tell_about_version() -> None:

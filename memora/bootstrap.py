@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +47,7 @@ def embedded(
         _given_model(settings, memory_search_model, "memory_search_model"),
         _given_model(settings, extraction_model, "extraction_model"),
         enable_logging,
+        embedder_named=partial(_given_embedder, settings),
     )
 
 
@@ -76,6 +78,7 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         model(settings, settings.extraction_model),
         recall_limit=settings.recall_limit,
         min_similarity=settings.min_similarity,
+        embedder_named=partial(_given_embedder, settings),
     )
 
 

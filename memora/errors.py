@@ -14,10 +14,12 @@ MemoraError
 ├── EmbeddingError
 │   └── Embedding{Connection,Timeout,RateLimit,Auth,Response}Error
 ├── GraphDBError ── GraphDBConnectionError
-├── VectorDBError ── VectorDBConnectionError
+├── VectorDBError
+│   └── VectorDBConnectionError, RebuildRunningError
 ├── StoreLockedError
 ├── SchemaVersionError
 ├── EncryptionKeyError
+├── TransferError
 ├── MissingExtraError (also an ImportError)
 └── RetryableError  (base of every error that may pass when the call is made again)
 ```
@@ -311,6 +313,13 @@ class VectorDBConnectionError(VectorDBError, RetryableError):
     """The vector store could not be reached, or is busy."""
 
 
+class RebuildRunningError(VectorDBError, RetryableError):
+    """Somebody is rebuilding this vector store at the moment; two at once would waste one."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(backend, "another reindex of this store is running")
+
+
 class StoreLockedError(MemoraError):
     """Another process owns the embedded store.
 
@@ -333,13 +342,32 @@ class SchemaVersionError(MemoraError):
         store: Which store.
         found: What was found.
         supported: What this version reads.
+        remedy: The command that makes the store readable, where there is one.
     """
 
-    def __init__(self, store: str, *, found: str, supported: str) -> None:
+    def __init__(
+        self, store: str, *, found: str, supported: str, remedy: str | None = None
+    ) -> None:
         self.store = store
         self.found = found
         self.supported = supported
-        super().__init__(f"{store}: found {found}, this memora reads {supported}")
+        self.remedy = remedy
+        way = "" if remedy is None else f"; {remedy}"
+        super().__init__(f"{store}: found {found}, this memora reads {supported}{way}")
+
+
+class TransferError(MemoraError):
+    """A file of an export or backup could not be written or read, or is not as it was written.
+
+    Attributes:
+        path: The file or directory.
+        reason: What happened, without stored text.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
 
 
 class EncryptionKeyError(MemoraError):

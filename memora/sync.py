@@ -16,7 +16,7 @@ from memora.schema.jobs import JobStatus
 from memora.schema.scope import MemorySearchScope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Any
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
     from memora.encryption import Keyring
     from memora.errors import ConflictError
-    from memora.graph_db.base import (
-        BaseGraphDB,
-        Finding,
-        MemoryListing,
-        RekeyProgress,
-        StoredMessage,
-    )
+    from memora.graph_db.base import BaseGraphDB, MemoryListing, RekeyProgress, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
     from memora.llm_backends.base import BaseBackendLLM
+    from memora.ops import backup as backing_up
     from memora.ops import doctor as doctoring
+    from memora.ops import export as exporting
+    from memora.ops import importing
+    from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.erasure import ErasureReceipt
+    from memora.schema.findings import Finding
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
+    from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
         DeleteCounts,
@@ -294,9 +295,59 @@ class BoundMemora:
         """Purge one version."""
         return self._background.run(self._wrapped.delete_memory(memory_id))
 
+    def erase_user(self) -> ErasureReceipt:
+        """Erase this user with everything, from all agents, and look whether anything is left."""
+        return self._background.run(self._wrapped.erase_user())
+
     def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""
         return self._background.run(self._wrapped.memory_history(memory_id))
+
+    def memories_by_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first."""
+        return self._background.run(
+            self._wrapped.memories_by_source(
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                current_only=current_only,
+                skip=skip,
+                limit=limit,
+            )
+        )
+
+    def rollback_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in."""
+        return self._background.run(
+            self._wrapped.rollback_source(
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                author=author,
+                dry_run=dry_run,
+            )
+        )
 
     def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""
@@ -626,6 +677,7 @@ class GraphDB:
 
         Raises:
             InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Others kept changing it while it was read.
         """
         return self._background.run(
             self._wrapped.get_interaction(
@@ -905,7 +957,8 @@ class GraphDB:
     def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         """Delete everything of the organization; enqueue `drop_organization`.
 
-        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        Older outbox entries of it go, so that only the drop is left; those that a worker has
+        leased stay until it is done with them, and the drop waits for it. Batched where the store
         cannot delete much at once; the organization itself goes last, so a repetition finishes an
         interrupted one.
         """
@@ -914,6 +967,30 @@ class GraphDB:
     def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
         """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
         return self._background.run(self._wrapped.erase_user(scope, now))
+
+    def count_records(self, scope: SearchScope) -> DeleteCounts:
+        """Count what is stored of the scope's user or organization, itself included.
+
+        Also what an interrupted erasure left, and outbox entries. An agent does not narrow.
+        """
+        return self._background.run(self._wrapped.count_records(scope))
+
+    def enqueue_drop(self, scope: SearchScope, now: datetime) -> None:
+        """Have the vectors of an erased user or organization dropped at once.
+
+        Its outbox entries become one drop that is due, whatever they were; leased ones stay as in
+        `erase_user`. Nothing happens while the user or organization exists.
+        """
+        self._background.run(self._wrapped.enqueue_drop(scope, now))
+
+    def scrub(self) -> bool:
+        """Overwrite what deleted records left in the store's own files and caches.
+
+        Returns:
+            Whether nothing is left there. What a server keeps (its logs, its backups) is the
+            business of whoever runs it.
+        """
+        return self._background.run(self._wrapped.scrub())
 
     def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
         """Mark the agent deleted; its label stays for what it wrote."""
@@ -939,6 +1016,50 @@ class GraphDB:
         and a `sync` entry names them.
         """
         return self._background.run(self._wrapped.purge_memories(scope, memory_ids, now))
+
+    def list_source_memories(
+        self, scope: Scope, selector: SourceSelector, *, current_only: bool, skip: int, limit: int
+    ) -> list[Memory]:
+        """Return a page of the user's memories that come from a source, newest first.
+
+        A source that is not the user's, or not there, has none. An agent in the scope does not
+        narrow.
+        """
+        return self._background.run(
+            self._wrapped.list_source_memories(
+                scope, selector, current_only=current_only, skip=skip, limit=limit
+            )
+        )
+
+    def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        """Take a source out of the user's memories, chain by chain, as if it had never been there.
+
+        Unfinished jobs of the source are closed first (`core.withdrawal.cancelled`), then every
+        chain is changed as `core.withdrawal.decide` says, in transactions of bounded size; each
+        also holds the tombstones of what it unlinks, if they are wanted, and a `sync` entry. A
+        repetition finds what is done and goes on. Transcripts stay.
+
+        Args:
+            scope: Owner.
+            selector: The source.
+            now: Store time.
+            leave_tombstones: Whether the same statements must not be extracted again from the
+                same messages.
+            dry_run: Write nothing, and return what would be done.
+        """
+        return self._background.run(
+            self._wrapped.withdraw(
+                scope, selector, now, leave_tombstones=leave_tombstones, dry_run=dry_run
+            )
+        )
 
     def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
@@ -966,13 +1087,13 @@ class GraphDB:
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the
-        ended heads are as the plan expects; then everything is written. Lowering the transcript
-        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
-        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
-        with a tombstone for every one of its sources is not written. `updated_at` is at least one
-        microsecond after the one before. May run twice: the second run finds the first one's work
-        undone.
+        started again since; the interaction's revision, the versions' neighbours, the equal
+        memories and the ended heads are as the plan expects; then everything is written.
+        Lowering the transcript lowers `end` of the interaction's unfinished jobs (nothing left:
+        done). Every memory that is inserted, whose validity changed, or that ended, is named in
+        one `sync` entry. A memory with a tombstone for every one of its sources is not written.
+        `updated_at` is at least one microsecond after the one before. May run twice: the second
+        run finds the first one's work undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
@@ -1042,7 +1163,8 @@ class GraphDB:
     ) -> ExtractionJob | None:
         """Set the job RUNNING under a lease and count the attempt.
 
-        None when it is done, gone, or leased by somebody else.
+        None when it is done, gone, or leased by somebody else. A lease that ends later than twice
+        the one asked for is of a clock that has been set back, and counts as run out.
         """
         return self._background.run(
             self._wrapped.claim_job(org_id, job_id, now=now, lease_until=lease_until)
@@ -1077,6 +1199,9 @@ class GraphDB:
         one of the same user (for `drop_organization`: of the organization) is leased, or while
         an earlier drop of its user or organization is still there in any state. A `sync` that
         waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+
+        A `not_before` that lies twice `LONGEST_PAUSE` ahead, or a lease that ends later than twice
+        the one asked for, is of a clock that has been set back, and holds nothing up either.
         """
         return self._background.run(
             self._wrapped.claim_outbox(now=now, lease_until=lease_until, limit=limit)
@@ -1110,9 +1235,43 @@ class GraphDB:
         """Return how far the vectors are behind."""
         return self._background.run(self._wrapped.outbox_status())
 
+    def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+        self._background.run(self._wrapped.open_as_is())
+
     def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
         return self._background.run(self._wrapped.inspect())
+
+    def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+        self._background.run(self._wrapped.repair(finding, now))
+
+    def known_memories(self, keys: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
+        return self._background.run(self._wrapped.known_memories(keys))
 
 
 class VectorDB:
@@ -1187,21 +1346,63 @@ class VectorDB:
         self._background.run(self._wrapped.remove(scope, memory_ids))
 
     def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
         self._background.run(self._wrapped.remove_user(org_id, user_id))
 
     def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
         self._background.run(self._wrapped.remove_organization(org_id))
 
     def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
+
+        Their payloads are left out; `lookup` has them.
 
         Args:
             after: Last id of the page before.
             limit: At most that many.
         """
         return self._background.run(self._wrapped.scan(after=after, limit=limit))
+
+    def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        return self._background.run(self._wrapped.count(scope))
+
+    def forget_texts(self) -> None:
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+        return self._wrapped.forget_texts()
+
+    def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
+        return self._background.run(self._wrapped.lookup(memory_ids))
+
+    def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+        self._background.run(self._wrapped.discard(entries))
+
+    def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+        return self._background.run(self._wrapped.inspect())
+
+    def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
+        """
+        self._background.run(self._wrapped.mend())
 
     def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
@@ -1320,6 +1521,8 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
+            `embedded` or `from_settings` know all names.
 
     Example:
         ```python
@@ -1347,6 +1550,7 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         self._bind(
             _Memora(
@@ -1357,6 +1561,7 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                embedder_named=embedder_named,
             )
         )
 
@@ -1903,6 +2108,101 @@ class Memora:
         """
         return self._background.run(self._wrapped.memory_history(org_id, user_id, memory_id))
 
+    def memories_by_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first; give exactly one source.
+
+        A memory comes from a source in which it was obtained, or of which it has a source message.
+        A version made by hand comes from its author. An unknown source has no memories.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            current_only: Without the versions that are history.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.memories_by_source(
+                org_id,
+                user_id,
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                current_only=current_only,
+                skip=skip,
+                limit=limit,
+            )
+        )
+
+    def rollback_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in; give exactly one source.
+
+        Versions that came from it alone are removed with text and vectors, and what they had
+        superseded is current again. What another source states too, or somebody made by hand,
+        stays and only loses its links to the source's messages. Extractions of the source that
+        are not done are cancelled, and what it said is not extracted again from these messages.
+        The transcripts stay. An unknown source changes nothing; a repetition finishes what was
+        interrupted.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            author: Who asks for it; kept in the receipt.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.rollback_source(
+                org_id,
+                user_id,
+                interaction_id=interaction_id,
+                agent_id=agent_id,
+                import_id=import_id,
+                process_id=process_id,
+                author=author,
+                dry_run=dry_run,
+            )
+        )
+
     def list_jobs(
         self,
         org_id: str,
@@ -1944,20 +2244,126 @@ class Memora:
         """Bring the vector store up to date with the graph; a failing one is reported."""
         return self._background.run(self._wrapped.drain_outbox())
 
+    def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
+        """Erase a user with everything that belongs to it, and look whether anything is left.
+
+        Repeating the call finishes an erasure that was interrupted, or that had to leave the
+        vectors for later; of a user that is gone already it counts nothing.
+
+        Raises:
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return self._background.run(self._wrapped.erase_user(org_id, user_id))
+
+    def erase_organization(self, org_id: str) -> ErasureReceipt:
+        """Erase an organization with all its users and agents; see `erase_user`."""
+        return self._background.run(self._wrapped.erase_organization(org_id))
+
     def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return self._background.run(self._wrapped.doctor())
 
-    def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
-        """Make all vectors again from the graph; no language model is asked.
+    def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
+
+        Args:
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+        """
+        return self._background.run(self._wrapped.reconcile(apply=apply, on_progress=on_progress))
+
+    def reindex(
+        self,
+        on_progress: reindexing.Progress | None = None,
+        *,
+        embedder: BaseEmbedder | str | None = None,
+    ) -> int:
+        """Make all vectors again from the graph, also by another model; no language model is asked.
+
+        Recalls are answered by the old vectors until all new ones are there; whatever ends this
+        early leaves them in use. For a store of another embedder, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.
+            embedder: The new model, or its name; None: the engine's own.
 
         Returns:
             How many memories were indexed.
+
+        Raises:
+            RebuildRunningError: Another reindex of this store is running.
+            EmbeddingError: The model failed.
+            VectorDBError: The vector store failed.
         """
-        return self._background.run(self._wrapped.reindex(on_progress))
+        return self._background.run(self._wrapped.reindex(on_progress, embedder=embedder))
+
+    def export_to(
+        self,
+        path: str | Path,
+        *,
+        org_id: str | None = None,
+        on_progress: exporting.Progress | None = None,
+    ) -> exporting.ExportReport:
+        """Write everything but the vectors into one file, which any pair of stores can import.
+
+        Args:
+            path: The file; one that is there is replaced, when the new one is complete.
+            org_id: Only this organization.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            TransferError: The file cannot be written; nothing of it is left.
+        """
+        return self._background.run(
+            self._wrapped.export_to(path, org_id=org_id, on_progress=on_progress)
+        )
+
+    def import_from(
+        self, path: str | Path, *, on_progress: exporting.Progress | None = None
+    ) -> importing.ImportReport:
+        """Read the file of an export into this store, and make the vectors.
+
+        All of it is checked before anything is written. An import that was interrupted is
+        finished by the same call; one that is complete changes nothing.
+
+        Args:
+            path: The file.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            InvalidInputError: A line is malformed, or not in its place.
+            SchemaVersionError: The file is of a newer memora.
+            ConflictError: An organization of the file exists and did not come from it.
+            TransferError: The file cannot be read.
+        """
+        return self._background.run(self._wrapped.import_from(path, on_progress=on_progress))
+
+    def backup(self, directory: str | Path) -> backing_up.BackupReport:
+        """Copy the stores into a directory, while they go on being used.
+
+        Args:
+            directory: A new or empty one; it has its name only when it is complete.
+
+        Raises:
+            TransferError: It is not empty, or cannot be written; nothing is left.
+        """
+        return self._background.run(self._wrapped.backup(directory))
+
+    def restore(self, directory: str | Path) -> backing_up.RestoreReport:
+        """Fill this store, which must be empty, from a backup, and check it.
+
+        Args:
+            directory: The backup.
+
+        Raises:
+            TransferError: The backup is damaged, or of another kind of store.
+            ConflictError: The store is not empty.
+            SchemaVersionError: The backup is newer than this memora.
+        """
+        return self._background.run(self._wrapped.restore(directory))
 
     def rotate_key(
         self,

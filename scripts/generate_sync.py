@@ -50,8 +50,22 @@ TWINS = (
     ),
     Twin("Memora", "memora.agent.main", "Memora"),
 )
-# A seam of the engine: it pairs stores, which callers do by constructing `Memora`.
-LEFT_OUT = {("GraphDB", "with_vector_db")}
+# Seams of the engine: pairing stores, which callers do by constructing `Memora`, and the steps of
+# what has a verb of its own.
+LEFT_OUT = {
+    ("GraphDB", "with_vector_db"),
+    ("GraphDB", "without_drains"),
+    ("GraphDB", "pin_with_vectors"),
+    ("VectorDB", "begin_rebuild"),
+    ("VectorDB", "rebuilding"),
+    ("VectorDB", "is_unverified"),
+    ("VectorDB", "mark_verified"),
+    *(
+        (store, name)
+        for store in ("GraphDB", "VectorDB")
+        for name in ("dump_records", "load_records", "pin", "replace_with")
+    ),
+}
 # What callers get instead of an object whose methods they would have to await.
 WRAPPED = {"BaseGraphDB": "GraphDB", "BaseVectorDB": "VectorDB", "BoundMemora": "BoundMemora"}
 ITERATORS = {"AsyncIterator": "Iterator"}

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope
+from memora.schema.sources import RollbackReceipt
 
 if TYPE_CHECKING:
     from memora.agent.main import Memora
@@ -282,9 +284,59 @@ class BoundMemora:
         """Purge one version."""
         return await self._memora.delete_memory(self.scope.org_id, self.scope.user_id, memory_id)
 
+    async def erase_user(self) -> ErasureReceipt:
+        """Erase this user with everything, from all agents, and look whether anything is left."""
+        return await self._memora.erase_user(self.scope.org_id, self.scope.user_id)
+
     async def memory_history(self, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first."""
         return await self._memora.memory_history(self.scope.org_id, self.scope.user_id, memory_id)
+
+    async def memories_by_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first."""
+        return await self._memora.memories_by_source(
+            self.scope.org_id,
+            self.scope.user_id,
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+            current_only=current_only,
+            skip=skip,
+            limit=limit,
+        )
+
+    async def rollback_source(
+        self,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in."""
+        return await self._memora.rollback_source(
+            self.scope.org_id,
+            self.scope.user_id,
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+            author=author,
+            dry_run=dry_run,
+        )
 
     async def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""

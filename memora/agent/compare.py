@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
@@ -31,8 +31,8 @@ class Related:
         similar: Current memories above the floor, best first, each once.
     """
 
-    equal: dict[int, Memory]
-    similar: tuple[Memory, ...]
+    equal: dict[int, Memory] = field(repr=False)
+    similar: tuple[Memory, ...] = field(repr=False)
 
 
 async def find_equal(

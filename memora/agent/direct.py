@@ -51,7 +51,8 @@ async def revert_memory(ports: Ports, scope: Scope, memory_id: str, author: str 
 
     def change(chain: Sequence[Memory]) -> WritePlan | None:
         wanted = next(version for version in chain if version.memory_id == memory_id)
-        if wanted.is_current:
+        head = versions.version_at(chain, None)
+        if head is not None and head.memory == wanted.memory:
             return None
         return _next_version(ports, scope, chain, wanted, wanted.memory, author)
 

@@ -144,6 +144,15 @@ class Transcripts:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str, str], KnownTranscript] = OrderedDict()
+        # How often something was forgotten: a save that began before is not remembered.
+        self.forgotten = 0
+
+    def forget(self, scope: SearchScope) -> None:
+        """Forget the transcripts of a user, or of all users of an organization."""
+        self.forgotten += 1
+        for org_id, user_id, interaction_id in list(self._known):
+            if scope.admits(org_id, user_id, scope.agent_id):
+                del self._known[org_id, user_id, interaction_id]
 
     async def parse(
         self, scope: Scope, interaction: object, interaction_id: str | None
@@ -161,10 +170,19 @@ class Transcripts:
             return await asyncio.to_thread(Transcript, interaction)
         return Transcript(interaction, known)
 
-    def remember(self, scope: Scope, interaction_id: str, transcript: Transcript) -> None:
-        """Remember a transcript that is stored."""
+    def remember(
+        self, scope: Scope, interaction_id: str, transcript: Transcript, *, forgotten: int = 0
+    ) -> None:
+        """Remember a transcript that is stored.
+
+        Args:
+            scope: Whose it is.
+            interaction_id: Its id.
+            transcript: The transcript.
+            forgotten: The count when the save began; what was erased since is not remembered.
+        """
         known = transcript.known()
-        if known is None:
+        if known is None or forgotten != self.forgotten:
             return
         key = (scope.org_id, scope.user_id, interaction_id)
         self._known[key] = known

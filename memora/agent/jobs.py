@@ -42,7 +42,6 @@ class Outcome:
 
     candidates: tuple[Candidate, ...]
     decisions: tuple[Decision, ...]
-    buried: frozenset[int]
 
 
 def status(value: object) -> JobStatus:
@@ -157,7 +156,6 @@ async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> 
         if ports.extraction_model is None:
             found = extract.verbatim(conversation)
         scope = Scope(job.org_id, job.user_id, job.agent_id)
-        buried = await find_buried(ports, scope, found)
         if "decisions" not in job.outputs:
             decided = await _decided(ports, job, scope, found)
             job = await _keep(ports, job, "decisions", decided)
@@ -168,7 +166,7 @@ async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> 
         ) from error
     kept = cast("dict[str, dict[str, Any]]", job.outputs["decisions"])
     decisions = tuple(_from_json(kept.get(candidate.memory_id)) for candidate in found)
-    await _write(ports, job, scope, Outcome(tuple(found), decisions, buried))
+    await _write(ports, job, scope, Outcome(tuple(found), decisions))
 
 
 async def _extracted(
@@ -214,7 +212,7 @@ async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> Ex
         job,
         end=current.end,
         outputs={**job.outputs, stage: output},
-        updated_at=now,
+        updated_at=max(now, job.updated_at),
         lease_until=now + LEASE,
     )
     await ports.graph.save_job(kept)
@@ -226,7 +224,7 @@ async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
         job,
         status=JobStatus.FAILED,
         error=f"{type(error).__name__}: {error}",
-        updated_at=ports.graph.clock.now(),
+        updated_at=max(ports.graph.clock.now(), job.updated_at),
         lease_until=None,
     )
     try:
@@ -245,7 +243,7 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
             status=JobStatus.DONE,
             outputs={},
             error=None,
-            updated_at=now,
+            updated_at=max(now, job.updated_at),
             lease_until=None,
         )
         plan = WritePlan(
@@ -271,8 +269,20 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
 async def plan_memories(
     ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome
 ) -> planning.Planned:
-    """Read the chains that the decisions name, as they are now, and plan."""
-    named = {decision.existing_id for decision in outcome.decisions if decision.existing_id}
+    """Read what the decisions rest on as it is now, and plan.
+
+    What is known word for word by now is a duplicate, whatever was decided before it was.
+    """
+    across_agents = job.params["across_agents"]
+    buried = await find_buried(ports, scope, outcome.candidates)
+    equal = await compare.find_equal(
+        ports, memory_scope(scope, across_agents=across_agents), outcome.candidates
+    )
+    decisions = [
+        Decision(Verdict.DUPLICATE, equal[position].memory_id) if position in equal else decision
+        for position, decision in enumerate(outcome.decisions)
+    ]
+    named = {decision.existing_id for decision in decisions if decision.existing_id}
     chains: dict[str, list[Memory]] = {}
     if named:
         user = Scope(scope.org_id, scope.user_id)
@@ -280,7 +290,7 @@ async def plan_memories(
     return planning.build(
         scope,
         outcome.candidates,
-        outcome.decisions,
+        decisions,
         chains,
         planning.Origin(
             job.interaction_id,
@@ -288,6 +298,7 @@ async def plan_memories(
             import_id=job.params.get("import_id"),
             process_id=job.params.get("process_id"),
         ),
-        outcome.buried,
-        across_agents=job.params["across_agents"],
+        buried,
+        across_agents=across_agents,
+        equal=equal,
     )

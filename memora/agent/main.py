@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import SecretStr
 
 from memora._logging import enable_console
-from memora.agent import context, direct, jobs, preview, recall, save, search_queries
+from memora.agent import (
+    context,
+    direct,
+    jobs,
+    preview,
+    recall,
+    reindex,
+    save,
+    search_queries,
+    sources,
+)
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
@@ -20,13 +30,26 @@ from memora.errors import InvalidInputError, MemoraError
 from memora.graph_db.base import BaseGraphDB, RekeyProgress
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
+from memora.ops import backup as backing_up
 from memora.ops import doctor as doctoring
+from memora.ops import erase as erasing
+from memora.ops import export as exporting
+from memora.ops import importing
+from memora.ops import reconcile as reconciling
 from memora.ops import reindex as reindexing
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
-from memora.schema.scope import MemorySearchScope, Scope, search_scope
+from memora.schema.scope import (
+    MemorySearchScope,
+    OrganizationScope,
+    Scope,
+    SearchScope,
+    search_scope,
+)
+from memora.schema.sources import RollbackReceipt, SourceSelector
 from memora.schema.times import checked_time
 from memora.schema.validation import (
     checked_bool,
@@ -59,6 +82,8 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
+            `embedded` or `from_settings` know all names.
 
     Example:
         ```python
@@ -86,6 +111,7 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         if enable_logging:
             enable_console()
@@ -93,6 +119,7 @@ class Memora:
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
+        self._embedder_named = embedder_named
 
     @classmethod
     def embedded(
@@ -180,7 +207,7 @@ class Memora:
         """
         await self._ports.graph.setup()
         await self._ports.vector.setup()
-        await self._ports.graph.drain_outbox()
+        await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
@@ -263,6 +290,7 @@ class Memora:
             ExtractionError: The transcript is stored, its memories are not yet; see `resume_job`.
         """
         scope = Scope(org_id, user_id, agent_id)
+        forgotten = self._transcripts.forgotten
         transcript = await self._transcripts.parse(scope, interaction, interaction_id)
         request = save_request(
             self._ports.graph.clock.now(),
@@ -281,7 +309,7 @@ class Memora:
             process_id=process_id,
         )
         outcome = await save.save(self._ports, request)
-        self._transcripts.remember(scope, outcome.interaction_id, transcript)
+        self._transcripts.remember(scope, outcome.interaction_id, transcript, forgotten=forgotten)
         return outcome.interaction_id, outcome.at
 
     async def preview_save(
@@ -682,6 +710,104 @@ class Memora:
         """
         return await self._ports.graph.get_user_memory_history(org_id, user_id, memory_id)
 
+    async def memories_by_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        current_only: bool = False,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the memories that come from one source, newest first; give exactly one source.
+
+        A memory comes from a source in which it was obtained, or of which it has a source message.
+        A version made by hand comes from its author. An unknown source has no memories.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            current_only: Without the versions that are history.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        selector = SourceSelector.of(
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+        )
+        skip, limit = checked_page(skip, limit)
+        return await sources.memories_by_source(
+            self._ports,
+            Scope(org_id, user_id),
+            selector,
+            current_only=checked_bool(current_only, "current_only"),
+            skip=skip,
+            limit=limit,
+        )
+
+    async def rollback_source(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        interaction_id: str | None = None,
+        agent_id: str | None = None,
+        import_id: str | None = None,
+        process_id: str | None = None,
+        author: str | None = None,
+        dry_run: bool = False,
+    ) -> RollbackReceipt:
+        """Take everything back that one source brought in; give exactly one source.
+
+        Versions that came from it alone are removed with text and vectors, and what they had
+        superseded is current again. What another source states too, or somebody made by hand,
+        stays and only loses its links to the source's messages. Extractions of the source that
+        are not done are cancelled, and what it said is not extracted again from these messages.
+        The transcripts stay. An unknown source changes nothing; a repetition finishes what was
+        interrupted.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            interaction_id: An interaction (or its external id).
+            agent_id: All conversations of an agent.
+            import_id: All that an import brought in.
+            process_id: All that a process brought in.
+            author: Who asks for it; kept in the receipt.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not exactly one source is given.
+            UserNotFoundError: There is no such user.
+        """
+        selector = SourceSelector.of(
+            interaction_id=interaction_id,
+            agent_id=agent_id,
+            import_id=import_id,
+            process_id=process_id,
+        )
+        return await sources.rollback(
+            self._ports,
+            Scope(org_id, user_id),
+            selector,
+            author=_optional_name(author, "author"),
+            dry_run=checked_bool(dry_run, "dry_run"),
+        )
+
     async def list_jobs(
         self,
         org_id: str,
@@ -729,24 +855,136 @@ class Memora:
 
     async def drain_outbox(self) -> DrainReport:
         """Bring the vector store up to date with the graph; a failing one is reported."""
+        await reindexing.verify(self._ports.graph, self._ports.vector)
         return await self._ports.graph.drain_outbox()
 
+    async def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:
+        """Erase a user with everything that belongs to it, and look whether anything is left.
+
+        Repeating the call finishes an erasure that was interrupted, or that had to leave the
+        vectors for later; of a user that is gone already it counts nothing.
+
+        Raises:
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return await self._erase(Scope(org_id, user_id))
+
+    async def erase_organization(self, org_id: str) -> ErasureReceipt:
+        """Erase an organization with all its users and agents; see `erase_user`."""
+        return await self._erase(OrganizationScope(org_id))
+
+    async def _erase(self, scope: SearchScope) -> ErasureReceipt:
+        receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
+        self._transcripts.forget(scope)
+        return receipt
+
     async def doctor(self) -> doctoring.Diagnosis:
-        """Check the invariants of both stores, read-only."""
+        """Check the invariants of both stores, read-only; also of a store that `setup` refuses."""
         return await doctoring.diagnose(self._ports.graph, self._ports.vector)
 
-    async def reindex(self, on_progress: reindexing.Progress | None = None) -> int:
-        """Make all vectors again from the graph; no language model is asked.
+    async def reconcile(
+        self, *, apply: bool = False, on_progress: reconciling.Progress | None = None
+    ) -> reconciling.Reconciliation:
+        """Say what would repair the findings of `doctor`, or repair them; see `ops.reconcile`.
+
+        Args:
+            apply: Repair, deleting nothing that cannot be made again; else nothing is changed.
+            on_progress: Called with the numbers of repairs tried and known so far.
+        """
+        apply = checked_bool(apply, "apply")
+        ports = self._ports
+        return await reconciling.reconcile(
+            ports.graph, ports.vector, apply=apply, on_progress=on_progress
+        )
+
+    async def reindex(
+        self,
+        on_progress: reindexing.Progress | None = None,
+        *,
+        embedder: BaseEmbedder | str | None = None,
+    ) -> int:
+        """Make all vectors again from the graph, also by another model; no language model is asked.
+
+        Recalls are answered by the old vectors until all new ones are there; whatever ends this
+        early leaves them in use. For a store of another embedder, set up the graph alone before.
 
         Args:
             on_progress: Called with the number of memories done so far.
+            embedder: The new model, or its name; None: the engine's own.
 
         Returns:
             How many memories were indexed.
+
+        Raises:
+            RebuildRunningError: Another reindex of this store is running.
+            EmbeddingError: The model failed.
+            VectorDBError: The vector store failed.
         """
-        done = await reindexing.reindex(self._ports.graph, self._ports.vector, on_progress)
-        await self._ports.graph.drain_outbox()
-        return done
+        return await reindex.reindex(self._ports, on_progress, embedder, self._embedder_named)
+
+    async def export_to(
+        self,
+        path: str | Path,
+        *,
+        org_id: str | None = None,
+        on_progress: exporting.Progress | None = None,
+    ) -> exporting.ExportReport:
+        """Write everything but the vectors into one file, which any pair of stores can import.
+
+        Args:
+            path: The file; one that is there is replaced, when the new one is complete.
+            org_id: Only this organization.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            OrganizationNotFoundError: There is no such organization.
+            TransferError: The file cannot be written; nothing of it is left.
+        """
+        return await exporting.export_to(self._ports.graph, path, org_id, on_progress)
+
+    async def import_from(
+        self, path: str | Path, *, on_progress: exporting.Progress | None = None
+    ) -> importing.ImportReport:
+        """Read the file of an export into this store, and make the vectors.
+
+        All of it is checked before anything is written. An import that was interrupted is
+        finished by the same call; one that is complete changes nothing.
+
+        Args:
+            path: The file.
+            on_progress: Called with the number of records written so far.
+
+        Raises:
+            InvalidInputError: A line is malformed, or not in its place.
+            SchemaVersionError: The file is of a newer memora.
+            ConflictError: An organization of the file exists and did not come from it.
+            TransferError: The file cannot be read.
+        """
+        return await importing.import_from(self._ports.graph, path, on_progress)
+
+    async def backup(self, directory: str | Path) -> backing_up.BackupReport:
+        """Copy the stores into a directory, while they go on being used.
+
+        Args:
+            directory: A new or empty one; it has its name only when it is complete.
+
+        Raises:
+            TransferError: It is not empty, or cannot be written; nothing is left.
+        """
+        return await backing_up.backup(self._ports.graph, directory)
+
+    async def restore(self, directory: str | Path) -> backing_up.RestoreReport:
+        """Fill this store, which must be empty, from a backup, and check it.
+
+        Args:
+            directory: The backup.
+
+        Raises:
+            TransferError: The backup is damaged, or of another kind of store.
+            ConflictError: The store is not empty.
+            SchemaVersionError: The backup is newer than this memora.
+        """
+        return await backing_up.restore(self._ports.graph, self._ports.vector, directory)
 
     async def rotate_key(
         self,

@@ -32,10 +32,10 @@ class Search:
     """
 
     scope: SearchScope
-    queries: tuple[str, ...]
+    queries: tuple[str, ...] = field(repr=False)
     limit: int
     filters: MemoryFilters = field(default_factory=MemoryFilters)
-    exclude: frozenset[str] = frozenset()
+    exclude: frozenset[str] = field(default=frozenset(), repr=False)
     as_of: datetime | None = None
     min_similarity: float | None = None
     explain: bool = False
@@ -54,11 +54,11 @@ class RecallRequest:
 
     scope: Scope
     search: Search
-    message: str
-    preceding: Sequence[Any]
+    message: str = field(repr=False)
+    preceding: Sequence[Any] = field(repr=False)
     now: datetime
     use_filter_model: bool = False
-    always: tuple[str, ...] = ()
+    always: tuple[str, ...] = field(default=(), repr=False)
     token_budget: int | None = None
     deadline: float | None = None
 

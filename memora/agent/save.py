@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,12 @@ from memora.core import messages as transcripts
 from memora.core import planning
 from memora.core.hashing import body_hash
 from memora.core.ids import derived_short_id
-from memora.errors import ConflictError, InteractionNotFoundError, InvalidInputError
+from memora.errors import (
+    ConflictError,
+    InteractionNotFoundError,
+    InvalidInputError,
+    JobNotFoundError,
+)
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Interaction
 from memora.schema.scope import Scope
@@ -53,8 +59,8 @@ class SaveRequest:
     at: datetime
     interaction_id: str | None = None
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] | None = None
+    title: str | None = field(default=None, repr=False)
+    metadata: dict[str, Any] | None = field(default=None, repr=False)
     process_id: str | None = None
     import_id: str | None = None
     about_agent: bool = False
@@ -144,7 +150,9 @@ async def _replay(ports: Ports, request: SaveRequest) -> SaveOutcome | None:
 
 async def _replayed(ports: Ports, request: SaveRequest, result: dict[str, Any]) -> SaveOutcome:
     if result["job_id"] is not None:
-        await jobs.resume(ports, request.scope.org_id, result["job_id"])
+        # The job went with its interaction: then nothing is left to extract from.
+        with suppress(JobNotFoundError):
+            await jobs.resume(ports, request.scope.org_id, result["job_id"])
         await ports.graph.drain_outbox()
     return SaveOutcome(
         result["interaction_id"], datetime.fromisoformat(result["at"]), changed=False
@@ -169,10 +177,14 @@ async def _store_transcript(
         if at_start is None:
             at_start = now
         elif stored is not None and (
-            request.expected_revision is not None or _cuts_unseen(now, at_start)
+            request.expected_revision not in {None, stored.revision} or _cuts_unseen(now, at_start)
         ):
             raise await graph.conflict(request.scope, stored, request.expected_revision)
-        unchanged = stored is not None and not transcripts.changes(edit, stored.message_count)
+        unchanged = (
+            stored is not None
+            and not transcripts.changes(edit, stored.message_count)
+            and not _tells_more(request, stored)
+        )
         if unchanged and request.idempotency_key is None and stored is not None:
             return SaveOutcome(stored.interaction_id, stored.updated_at, changed=False), None, None
         plan, conversation = await _plan(ports, request, stored, edit, new_id, job_id)
@@ -195,6 +207,16 @@ async def _store_transcript(
         outcome = SaveOutcome(planning.interaction_id_of(plan), at, changed=not unchanged)
         return outcome, plan.job, conversation
     raise ConflictError("interaction", new_id if stored is None else stored.interaction_id)
+
+
+def _tells_more(request: SaveRequest, stored: Interaction) -> bool:
+    """Tell whether the call says something about the conversation that is not stored yet."""
+    agent_id = request.scope.agent_id
+    return (
+        request.title not in {None, stored.title}
+        or request.metadata not in (None, stored.metadata)
+        or (agent_id is not None and agent_id not in stored.participants)
+    )
 
 
 def _derived(request: SaveRequest, kind: str) -> str | None:
@@ -342,6 +364,8 @@ async def _verbatim(
             process_id=request.process_id,
         ),
         buried,
+        across_agents=request.across_agents,
+        equal=equal,
     )
 
 

@@ -8,8 +8,10 @@ import typer
 
 from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
-from memora.cli.commands import keys, reading, upkeep, work
+from memora.cli.commands import keys, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
+from memora.cli.commands.erase import erase
+from memora.cli.commands.rollback import rollback
 
 app = typer.Typer(
     name="memora",
@@ -65,10 +67,26 @@ app.command(
 app.command(
     epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
 )(reading.interaction)
+app.command(
+    epilog="Example: memora rollback --by-source interaction:2024-01-new-year --dry-run "
+    "--path ./memory --org demo --user nora"
+)(rollback)
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
+app.command(
+    epilog="Example: memora erase --path ./memory --org demo --user nora --receipt erased.json"
+)(erase)
 app.command(epilog="Example: memora doctor --path ./memory")(upkeep.doctor)
-app.command(epilog="Example: memora reindex --path ./memory")(upkeep.reindex)
+app.command(epilog="Example: memora reconcile --apply --path ./memory")(upkeep.reconcile)
+app.command(
+    epilog="Example: memora reindex --path ./memory --embedder openai:text-embedding-3-small"
+)(upkeep.reindex)
+app.command(epilog="Example: memora export acme.jsonl --path ./memory --org acme")(transfer.export)
+app.command(name="import", epilog="Example: memora import acme.jsonl --path ./other")(
+    transfer.import_file
+)
+app.command(epilog="Example: memora backup ./monday --path ./memory")(transfer.backup)
+app.command(epilog="Example: memora restore ./monday --path ./restored")(transfer.restore)
 app.command(epilog="Example: memora new-key")(keys.new_key)
 app.command(epilog="Example: memora rotate-key --new-key key.txt --path ./memory")(keys.rotate_key)
 

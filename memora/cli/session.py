@@ -26,8 +26,10 @@ def run(
     owner: Owner | None = None,
     *,
     models: bool = False,
+    setup: bool = True,
     vectors: bool = True,
     drain: bool = True,
+    create: bool = False,
 ) -> T:
     """Open the store, check that the owner exists, and return what `work` returns.
 
@@ -37,11 +39,13 @@ def run(
         work: The command's work on the open engine.
         owner: Whose records it is about.
         models: Whether language models are needed; a missing key stops only those commands.
+        setup: Set the stores up; not for a command that also opens damaged ones by itself.
         vectors: Set the vector store up, which refuses one that was made with another embedder.
         drain: Work off on opening what an earlier process left.
+        create: Create an embedded store that is not there.
 
     Raises:
-        NoStoreError: There is no embedded store; none is created.
+        NoStoreError: There is no embedded store, and none is to be created.
         NotFoundError: There is no such owner; its notes say who there is.
     """
     settings = Settings.from_env()
@@ -52,10 +56,19 @@ def run(
         changes |= {"extraction_model": None, "memory_search_model": None}
     settings = settings.model_copy(update=changes)
     directory = settings.path or default_path()
-    if settings.graph_url is None and not (directory / GRAPH_FILE).is_file():
+    if settings.graph_url is None and not create and not (directory / GRAPH_FILE).is_file():
         raise NoStoreError(directory)
     memora = Memora.from_settings(settings)
+    if not setup:
+        return asyncio.run(_closing(memora, work))
     return asyncio.run(_run(memora, work, owner, vectors=vectors, drain=drain and vectors))
+
+
+async def _closing(memora: Memora, work: Work[T]) -> T:
+    try:
+        return await work(memora)
+    finally:
+        await memora.close()
 
 
 async def _run(

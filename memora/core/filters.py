@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ class AnyOf:
     """The payload field holds (or, for lists, contains) one of these texts."""
 
     field: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = dataclass_field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

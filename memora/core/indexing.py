@@ -104,6 +104,14 @@ def payload(document: IndexDocument) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
+def fingerprint(payload: Mapping[str, Any]) -> str:
+    """Return a hash of a payload, whatever order and kind of number a store gave it back in."""
+    plain = {
+        key: float(value) if isinstance(value, int) else value for key, value in payload.items()
+    }
+    return exact_hash(json.dumps(plain, sort_keys=True))
+
+
 def document(memory: Memory) -> IndexDocument:
     """Return what a vector store holds of a memory.
 

@@ -72,7 +72,7 @@ def _parse_message(item: object, field: str, before: str) -> NewMessage:
     given = cast("Mapping[str, Any]", item)
     role = given.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        got = repr(role)[:40] if isinstance(role, str) else kind_of(role)
+        got = "another text" if isinstance(role, str) else kind_of(role)
         raise InvalidInputError(f"{field}.role", f"one of {', '.join(sorted(ROLES))}", got=got)
     content = given.get("content")
     data: dict[str, Any] = {key: value for key, value in given.items() if key not in _OWN_KEYS}

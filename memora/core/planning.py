@@ -15,7 +15,7 @@ from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
-from memora.schema.models import Interaction, Memory
+from memora.schema.models import Interaction, Memory, SourceRole
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
@@ -32,6 +32,7 @@ from memora.schema.validation import (
     checked_text,
 )
 from memora.schema.write_plan import (
+    EqualGuard,
     IdempotencyRecord,
     InteractionWrite,
     MemoryEnd,
@@ -55,15 +56,15 @@ class Candidate:
     """
 
     memory_id: str
-    text: str
+    text: str = field(repr=False)
     obtained_at: datetime
     sources: tuple[SourceRef, ...]
     source_role: str
     memory_type: str = "fact"
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
 
 
@@ -91,7 +92,7 @@ class Origin:
     agent_id: str | None
     import_id: str | None = None
     process_id: str | None = None
-    author: str | None = None
+    author: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ def build(
     buried: Collection[int] = (),
     *,
     across_agents: bool = True,
+    equal: Mapping[int, Memory] | None = None,
 ) -> Planned:
     """Decide for every candidate what is written.
 
@@ -186,7 +188,10 @@ def build(
         chains: All versions, newest first, by the id of each memory that a decision names.
         origin: Common fields.
         buried: Positions of candidates that must not come back (tombstones).
-        across_agents: Whether a memory of another agent may be superseded.
+        across_agents: Whether a memory of another agent may be superseded, repeated, or gain a
+            source.
+        equal: The current memory of the same text by position, which the decisions rest on and
+            the store must still answer; None: nobody looked.
     """
     memories: list[MemoryWrite] = []
     links: list[SourceLink] = []
@@ -197,11 +202,21 @@ def build(
             continue
         chain = _chain(decision, chains, grown)
         repeated = _repeated(decision, candidate, chain)
+        if repeated is not None and not across_agents and repeated.agent_id != origin.agent_id:
+            # A source more is a change too: what another agent obtained is left alone.
+            repeated = None
         place = _place(candidate, chain, origin, across_agents=across_agents)
         if repeated is not None and not _confirms(candidate, repeated, place):
             links.append(SourceLink(repeated.memory_id, candidate.sources))
             continue
         statement = _statement(candidate, origin)
+        if equal is not None and (place is None or place.superseded_at is None):
+            known = equal.get(position)
+            guard = EqualGuard(
+                None if known is None else known.memory_id,
+                None if across_agents else origin.agent_id,
+            )
+            statement = replace(statement, equal=guard)
         if place is None:
             memories.append(statement)
             continue
@@ -349,6 +364,14 @@ def tombstones_of(candidate: Candidate, salt: str) -> tuple[str, ...]:
     return tuple(tombstone(salt, source.prefix_hash, statement) for source in candidate.sources)
 
 
+def tombstones_of_writes(memories: Sequence[MemoryWrite], salt: str) -> list[tuple[str, ...]]:
+    """Return for each memory the tombstones that would keep it buried, one per source."""
+    return [
+        tuple(tombstone(salt, source.prefix_hash, memory.content_hash) for source in memory.sources)
+        for memory in memories
+    ]
+
+
 def manual_version(
     memory: Memory,
     chain: Sequence[Memory],
@@ -367,7 +390,7 @@ def manual_version(
         memory_id: Id of the new version.
         text: Stored form of the statement.
         obtained_at: Its time.
-        author: Who made it.
+        author: Who made it; None: the application. That there is one tells it from what was said.
     """
     write = MemoryWrite(
         memory_id=memory_id,
@@ -387,7 +410,7 @@ def manual_version(
         source_role="api",
         external_id=memory.external_id,
         process_id=memory.process_id,
-        author=author,
+        author=author or SourceRole.API.value,
     )
     return placed(write, versions.place(chain, obtained_at))
 
@@ -405,6 +428,7 @@ def stored_interaction(
     chains: Mapping[str, Sequence[Memory]],
     now: datetime,
     ids: Ids,
+    buried: Collection[int] = (),
 ) -> WritePlan:
     """Plan what `save_interaction_with_memories` and its update form ask for.
 
@@ -416,6 +440,7 @@ def stored_interaction(
         chains: Versions by the id of each contradicted memory.
         now: Store time.
         ids: Source of new ids.
+        buried: Positions, contradictions last, of memories that must not come back.
 
     Raises:
         InvalidInputError: A message or memory is malformed.
@@ -446,7 +471,7 @@ def stored_interaction(
     ]
     origin = Origin(write.interaction_id, scope.agent_id)
     return transcript(
-        scope, write, now, planned=build(scope, candidates, decisions, chains, origin)
+        scope, write, now, planned=build(scope, candidates, decisions, chains, origin, buried)
     )
 
 

@@ -1,4 +1,4 @@
-"""Version chains: where a new version goes, what is current, and what a purge leaves.
+"""Version chains: where a new version goes, what is current, and what taking versions out leaves.
 
 A chain is ordered by `obtained_at`. A version is valid from its `obtained_at` to its
 `superseded_at`; the head is the one without. At most one version is the head; a chain whose head
@@ -8,7 +8,7 @@ was deleted or retracted has none.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memora.schema.models import Memory
@@ -101,3 +101,39 @@ def relink(chain: Sequence[Link], purged: Collection[str]) -> list[Link]:
         ):
             changed.append(Link(link.memory_id, follower))
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One version's place in its chain and the time for which it is valid."""
+
+    memory_id: str
+    obtained_at: datetime
+    superseded_at: datetime | None
+    successor_id: str | None
+
+
+def withdraw(chain: Sequence[Span], removed: Collection[str]) -> list[Span]:
+    """Return the changed versions of a chain from which `removed` are taken as if never written.
+
+    Unlike a purge this leaves no gap: a version whose time was cut short by a removed one gets
+    that one's time back, and so is current again where the removed one was. What ended before, or
+    ended the removed one (a retraction, a purge), still ends there.
+
+    Args:
+        chain: Versions from the oldest to the newest.
+        removed: Ids that go.
+    """
+    remaining: list[Span] = []
+    for span in chain:
+        if span.memory_id not in removed:
+            remaining.append(span)
+        elif remaining and remaining[-1].superseded_at == span.obtained_at:
+            remaining[-1] = replace(remaining[-1], superseded_at=span.superseded_at)
+    followers = [*(span.memory_id for span in remaining[1:]), None]
+    linked = [
+        replace(span, successor_id=follower)
+        for span, follower in zip(remaining, followers, strict=False)
+    ]
+    known = set(chain)
+    return [span for span in linked if span not in known]

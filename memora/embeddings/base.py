@@ -93,6 +93,13 @@ class BaseEmbedder(ABC):
         """Vectors of texts to search with, one row per text."""
         return await self._embed(texts, "query")
 
+    def forget(self) -> None:
+        """Drop what is kept of texts that were embedded: vectors tell what a text said.
+
+        What is being embedded at this moment is not kept either.
+        """
+        self._cache.clear()
+
     async def close(self) -> None:  # noqa: B027 - not every embedder opens something
         """Release what was opened; harmless when repeated, and a later call opens it again."""
 
@@ -107,6 +114,7 @@ class BaseEmbedder(ABC):
 
         composed = _composed(texts)
         keys = _digests(composed, kind)
+        cleared = self._cache.cleared
         await self.prepare()
         rows: dict[bytes, NDArray[np.float32]] = {}
         missing: dict[bytes, str] = {}
@@ -124,7 +132,7 @@ class BaseEmbedder(ABC):
             for key, row in zip(batch, self._unit_rows(vectors, len(batch)), strict=True):
                 rows[key] = row
                 # A copy: a view would keep the whole batch in memory.
-                self._cache.put(key, row.copy())
+                self._cache.put(key, row.copy(), cleared)
         if not keys:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         return np.stack([rows[key] for key in keys])
@@ -200,6 +208,13 @@ class _RowCache:
         self._size = size
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
+        # How often it was cleared.
+        self.cleared = 0
+
+    def clear(self) -> None:
+        with self._lock:
+            self._rows.clear()
+            self.cleared += 1
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
         with self._lock:
@@ -208,8 +223,11 @@ class _RowCache:
                 self._rows.move_to_end(key)
             return row
 
-    def put(self, key: bytes, row: NDArray[np.float32]) -> None:
+    def put(self, key: bytes, row: NDArray[np.float32], cleared: int) -> None:
+        """Keep a row, unless the cache was cleared since that count."""
         with self._lock:
+            if cleared != self.cleared:
+                return
             self._rows[key] = row
             self._rows.move_to_end(key)
             while len(self._rows) > self._size:

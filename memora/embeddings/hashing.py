@@ -41,6 +41,10 @@ class HashingEmbedder(LocalEmbedder):
     def dimensions(self) -> int:
         return self._dimensions
 
+    def forget(self) -> None:
+        super().forget()
+        _cached.cache_clear()
+
     def _compute(
         self,
         texts: list[str],

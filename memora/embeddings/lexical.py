@@ -47,6 +47,11 @@ class LexicalEncoder:
         """Weight 1 for every different term."""
         return [self._query(text) for text in texts]
 
+    def forget(self) -> None:
+        """Drop the words that are kept for their stems."""
+        self._stemmer.forget()
+        _cached_hash.cache_clear()
+
     def terms(self, text: str) -> list[str]:
         """The stems under which a text is found, in reading order.
 

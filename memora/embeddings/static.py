@@ -46,6 +46,11 @@ class StaticEmbedder(LocalEmbedder):
     def dimensions(self) -> int:
         return _DIMENSIONS
 
+    def forget(self) -> None:
+        super().forget()
+        # The tokenizer keeps words: it is loaded again when it is next needed.
+        self._model = None
+
     async def close(self) -> None:
         await super().close()
         self._model = None
@@ -55,11 +60,13 @@ class StaticEmbedder(LocalEmbedder):
         texts: list[str],
         kind: Kind,  # noqa: ARG002 - questions and texts are embedded alike
     ) -> NDArray[np.float32]:
-        if self._model is None:
-            self._model = _load()
+        # Another thread may forget it meanwhile.
+        model = self._model
+        if model is None:
+            model = self._model = _load()
         rows = np.empty((len(texts), _DIMENSIONS), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
-            row[:] = self._model.sum_of_tokens(text)
+            row[:] = model.sum_of_tokens(text)
         return rows
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self, cast
 
 from pydantic import SecretStr
@@ -15,6 +23,7 @@ from pydantic import SecretStr
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
+from memora.core.messages import EMPTY_HASH
 from memora.errors import (
     AgentNotFoundError,
     ConflictError,
@@ -25,13 +34,16 @@ from memora.errors import (
     OrganizationNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.outbox import BATCH, Applied, DrainReport, drain
+from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
+from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
+from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
+from memora.schema.transfer import TransferRecord
 from memora.schema.validation import (
     checked_id,
     checked_list,
@@ -48,7 +60,10 @@ from memora.schema.write_plan import (
     WritePlan,
     WriteReceipt,
 )
-from memora.vector_db.base import BaseVectorDB
+from memora.vector_db.base import BaseVectorDB, PinnedStore
+
+# How often an interaction is read that others change meanwhile.
+_READS = 8
 
 RekeyProgress = Callable[[int], None]
 
@@ -79,21 +94,6 @@ class MemoryListing:
     limit: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One violated invariant.
-
-    Attributes:
-        invariant: Its id, such as `I4`.
-        record_id: The record at fault.
-        detail: What is wrong, without content.
-    """
-
-    invariant: str
-    record_id: str
-    detail: str
-
-
 class BaseGraphDB(ABC):
     """Organizations, users, agents, interactions, messages, memories, jobs, and the outbox.
 
@@ -119,7 +119,7 @@ class BaseGraphDB(ABC):
         self._vector_db = associated_vector_db
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or RandomIds()
-        self._drain_lock = asyncio.Lock()
+        self._drains = Drains()
 
     async def __aenter__(self) -> Self:
         await self.setup()
@@ -152,12 +152,35 @@ class BaseGraphDB(ABC):
             limit: Entries that are claimed together.
             on_applied: Called with entries that were worked off.
         """
-        if self._vector_db is None:
+        vector = self._vector_db
+        if vector is None:
             return DrainReport()
-        async with self._drain_lock:
-            return await drain(
-                self, self._vector_db, self.clock.now(), limit=limit, on_applied=on_applied
-            )
+        return await self._drains.run(
+            lambda: drain(self, vector, self.clock.now(), limit=limit, on_applied=on_applied),
+            shared_as=None if on_applied is not None else (id(vector), limit),
+        )
+
+    @asynccontextmanager
+    async def without_drains(self) -> AsyncGenerator[None]:
+        """Keep the outbox from being drained by this process for the length of the block."""
+        async with self._drains.lock:
+            yield
+
+    @asynccontextmanager
+    async def pin_with_vectors(self) -> AsyncGenerator[tuple[PinnedStore, PinnedStore] | None]:
+        """Hold one state of this store and its vector store, for a native copy; writes go on.
+
+        Vectors first, and no drain between the two: what the graph's state calls acknowledged is
+        in the vectors' state, and everything later waits in the graph's outbox. None: one of the
+        two lies on a server.
+        """
+        async with AsyncExitStack() as stack:
+            vectors = None
+            async with self._drains.lock:
+                if self._vector_db is not None:
+                    vectors = await stack.enter_async_context(self._vector_db.pin())
+                graph = await stack.enter_async_context(self.pin())
+            yield None if graph is None or vectors is None else (graph, vectors)
 
     async def rotate_key(
         self,
@@ -457,10 +480,7 @@ class BaseGraphDB(ABC):
         """
         scope = Scope(org_id, user_id, agent_id)
         await self.get_agent_for(scope)
-        chains = await self._contradicted(scope, memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope, None, (), memories_and_interaction, chains, self.clock.now(), self.ids
-        )
+        plan = await self._planned(scope, None, (), memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return planning.interaction_id_of(plan), cast("datetime", receipt.created_at)
@@ -501,19 +521,34 @@ class BaseGraphDB(ABC):
         if expected_revision is not None and stored.revision != expected_revision:
             raise await self.conflict(scope, stored, expected_revision)
         hashes = await self.read_prefix_hashes(scope, stored.interaction_id)
-        chains = await self._contradicted(scope, updated_memories_and_interaction)
-        plan = planning.stored_interaction(
-            scope,
-            stored,
-            hashes,
-            updated_memories_and_interaction,
-            chains,
-            self.clock.now(),
-            self.ids,
-        )
+        plan = await self._planned(scope, stored, hashes, updated_memories_and_interaction)
         receipt = await self.apply(plan)
         await self.drain_outbox()
         return stored.interaction_id, cast("datetime", receipt.updated_at)
+
+    async def _planned(
+        self,
+        scope: Scope,
+        stored: Interaction | None,
+        hashes: Sequence[str],
+        given: MemoriesAndInteraction,
+    ) -> WritePlan:
+        """Plan, without memories that were purged from the same messages before.
+
+        `apply` leaves those out too, but then a later version of the same plan would miss its
+        neighbour.
+        """
+        chains = await self._contradicted(scope, given)
+        now = self.clock.now()
+        plan = planning.stored_interaction(scope, stored, hashes, given, chains, now, self.ids)
+        if len(given.contrary_memories) < 2:
+            return plan
+        marks = planning.tombstones_of_writes(plan.memories, await self.read_salt(scope))
+        found = await self.find_tombstones(scope, {mark for each in marks for mark in each})
+        buried = {at for at, each in enumerate(marks) if each and found.issuperset(each)}
+        return planning.stored_interaction(
+            scope, stored, hashes, given, chains, now, self.ids, buried
+        )
 
     async def _contradicted(self, scope: Scope, given: object) -> dict[str, list[Memory]]:
         if not isinstance(given, MemoriesAndInteraction):
@@ -547,12 +582,12 @@ class BaseGraphDB(ABC):
 
         Raises:
             InteractionNotFoundError: The user has no such interaction.
+            ConflictError: Others kept changing it while it was read.
         """
         scope = Scope(org_id, user_id)
         found = await self._get_interaction(scope, interaction_id)
         if with_messages:
-            stored = await self.read_messages(scope, found.interaction_id, 0, None)
-            found.messages = [item.message for item in stored]
+            found = await self._with_messages(scope, found)
         if with_memories:
             found.memories = await self._all_of_interaction(scope, found.interaction_id)
         return found
@@ -562,6 +597,21 @@ class BaseGraphDB(ABC):
         if found is None:
             raise InteractionNotFoundError(interaction_id)
         return found
+
+    async def _with_messages(self, scope: Scope, found: Interaction) -> Interaction:
+        """Return the interaction with the messages that it had at its revision.
+
+        Interaction and messages are read one after the other; when somebody wrote in between, both
+        are read again.
+        """
+        for _attempt in range(_READS):
+            stored = await self.read_messages(scope, found.interaction_id, 0, None)
+            last_hash = stored[-1].prefix_hash if stored else EMPTY_HASH
+            if (len(stored), last_hash) == (found.message_count, found.content_hash):
+                found.messages = [item.message for item in stored]
+                return found
+            found = await self._get_interaction(scope, found.interaction_id)
+        raise ConflictError("interaction", found.interaction_id)
 
     async def conflict(
         self, scope: Scope, stored: Interaction, expected: int | None, tail: int = 10
@@ -638,15 +688,20 @@ class BaseGraphDB(ABC):
         found = await self.list_interactions(scope, skip=skip, limit=limit)
         if not found:
             await self.get_user(org_id, user_id)
+        if not with_messages and not with_memories:
+            return found
+        complete: list[Interaction] = []
         for interaction in found:
-            if with_messages:
-                stored = await self.read_messages(scope, interaction.interaction_id, 0, None)
-                interaction.messages = [item.message for item in stored]
-            if with_memories:
-                interaction.memories = await self._all_of_interaction(
-                    scope, interaction.interaction_id
+            # What is deleted meanwhile is not there any more.
+            with suppress(InteractionNotFoundError):
+                complete.append(
+                    await self._with_messages(scope, interaction) if with_messages else interaction
                 )
-        return found
+                if with_memories:
+                    complete[-1].memories = await self._all_of_interaction(
+                        scope, interaction.interaction_id
+                    )
+        return complete
 
     async def delete_user_interaction_and_its_memories(
         self, org_id: str, user_id: str, interaction_id: str
@@ -705,6 +760,7 @@ class BaseGraphDB(ABC):
                 then each item must be a mapping that names its user.
             as_of: Read the versions that were current at this conversation time.
         """
+        org_id, user_id = checked_id(org_id, "org_id"), checked_optional_id(user_id, "user_id")
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []
@@ -949,7 +1005,8 @@ class BaseGraphDB(ABC):
     async def erase_organization(self, org_id: str, now: datetime) -> DeleteCounts:
         """Delete everything of the organization; enqueue `drop_organization`.
 
-        Older outbox entries of it go, so that only the drop is left. Batched where the store
+        Older outbox entries of it go, so that only the drop is left; those that a worker has
+        leased stay until it is done with them, and the drop waits for it. Batched where the store
         cannot delete much at once; the organization itself goes last, so a repetition finishes an
         interrupted one.
         """
@@ -957,6 +1014,30 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def erase_user(self, scope: Scope, now: datetime) -> DeleteCounts:
         """Delete everything of the user, personal agents too; enqueue `drop_user`; as above."""
+
+    @abstractmethod
+    async def count_records(self, scope: SearchScope) -> DeleteCounts:
+        """Count what is stored of the scope's user or organization, itself included.
+
+        Also what an interrupted erasure left, and outbox entries. An agent does not narrow.
+        """
+
+    @abstractmethod
+    async def enqueue_drop(self, scope: SearchScope, now: datetime) -> None:
+        """Have the vectors of an erased user or organization dropped at once.
+
+        Its outbox entries become one drop that is due, whatever they were; leased ones stay as in
+        `erase_user`. Nothing happens while the user or organization exists.
+        """
+
+    @abstractmethod
+    async def scrub(self) -> bool:
+        """Overwrite what deleted records left in the store's own files and caches.
+
+        Returns:
+            Whether nothing is left there. What a server keeps (its logs, its backups) is the
+            business of whoever runs it.
+        """
 
     @abstractmethod
     async def remove_agent(self, org_id: str, agent_id: str, now: datetime) -> None:
@@ -981,6 +1062,48 @@ class BaseGraphDB(ABC):
         In one transaction: chains are relinked by `core.versions.relink`, for every linked source
         message a tombstone (`core.hashing.tombstone` of salt, prefix hash, content hash) is left,
         and a `sync` entry names them.
+        """
+
+    @abstractmethod
+    async def list_source_memories(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
+    ) -> list[Memory]:
+        """Return a page of the user's memories that come from a source, newest first.
+
+        A source that is not the user's, or not there, has none. An agent in the scope does not
+        narrow.
+        """
+
+    @abstractmethod
+    async def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        """Take a source out of the user's memories, chain by chain, as if it had never been there.
+
+        Unfinished jobs of the source are closed first (`core.withdrawal.cancelled`), then every
+        chain is changed as `core.withdrawal.decide` says, in transactions of bounded size; each
+        also holds the tombstones of what it unlinks, if they are wanted, and a `sync` entry. A
+        repetition finds what is done and goes on. Transcripts stay.
+
+        Args:
+            scope: Owner.
+            selector: The source.
+            now: Store time.
+            leave_tombstones: Whether the same statements must not be extracted again from the
+                same messages.
+            dry_run: Write nothing, and return what would be done.
         """
 
     @abstractmethod
@@ -1010,13 +1133,13 @@ class BaseGraphDB(ABC):
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
-        started again since; the interaction's revision, the versions' neighbours and the
-        ended heads are as the plan expects; then everything is written. Lowering the transcript
-        lowers `end` of the interaction's unfinished jobs (nothing left: done). Every memory that
-        is inserted, whose validity changed, or that ended, is named in one `sync` entry. A memory
-        with a tombstone for every one of its sources is not written. `updated_at` is at least one
-        microsecond after the one before. May run twice: the second run finds the first one's work
-        undone.
+        started again since; the interaction's revision, the versions' neighbours, the equal
+        memories and the ended heads are as the plan expects; then everything is written.
+        Lowering the transcript lowers `end` of the interaction's unfinished jobs (nothing left:
+        done). Every memory that is inserted, whose validity changed, or that ended, is named in
+        one `sync` entry. A memory with a tombstone for every one of its sources is not written.
+        `updated_at` is at least one microsecond after the one before. May run twice: the second
+        run finds the first one's work undone.
 
         Raises:
             UserNotFoundError, AgentNotFoundError, InteractionNotFoundError: Not in this scope;
@@ -1086,7 +1209,8 @@ class BaseGraphDB(ABC):
     ) -> ExtractionJob | None:
         """Set the job RUNNING under a lease and count the attempt.
 
-        None when it is done, gone, or leased by somebody else.
+        None when it is done, gone, or leased by somebody else. A lease that ends later than twice
+        the one asked for is of a clock that has been set back, and counts as run out.
         """
 
     @abstractmethod
@@ -1115,6 +1239,9 @@ class BaseGraphDB(ABC):
         one of the same user (for `drop_organization`: of the organization) is leased, or while
         an earlier drop of its user or organization is still there in any state. A `sync` that
         waits or is dead holds nothing up: sync entries look at the graph as it is by then.
+
+        A `not_before` that lies twice `LONGEST_PAUSE` ahead, or a lease that ends later than twice
+        the one asked for, is of a clock that has been set back, and holds nothing up either.
         """
 
     @abstractmethod
@@ -1143,9 +1270,89 @@ class BaseGraphDB(ABC):
     async def outbox_status(self) -> OutboxStatus:
         """Return how far the vectors are behind."""
 
+    # Moving whole stores
+
+    @abstractmethod
+    def dump_records(self, org_id: str | None) -> AsyncGenerator[Sequence[TransferRecord]]:
+        """Yield everything of an organization (None: of all) but the outbox, in pages.
+
+        In the order of the records' `place`, from one state of each user at least; what is being
+        erased, or is not there, is left out. The iterator holds a transaction: close it
+        (`aclosing`) when it is not read to its end.
+        """
+
+    @abstractmethod
+    async def load_records(self, records: Sequence[TransferRecord], now: datetime) -> None:
+        """Insert records of one organization in one transaction, or none of them.
+
+        They come in the order of their `place`, over one or more calls. A `sync` entry names the
+        memories among them.
+
+        Raises:
+            ConflictError: One of them is there, or what it belongs to is not.
+        """
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server, and what copies it are the server's own tools.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds, in one transaction; the store must be empty.
+
+        Returns:
+            False, as here: the store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
+
+    # Check and repair
+
+    @abstractmethod
+    async def open_as_is(self) -> None:
+        """Open a store for `inspect` and `repair`, also one that `setup` cannot finish.
+
+        A whole store is set up. On one that is open this does nothing.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, or was written by 0.3.
+            StoreLockedError: Another process owns the embedded store.
+            GraphDBConnectionError: The server cannot be reached.
+        """
+
     @abstractmethod
     async def inspect(self) -> list[Finding]:
-        """Check invariants I2, I3, I4, I10, I13 and I20 inside the store, read-only."""
+        """Check I2, I3, I4, I10, I12, I13 and I20 inside the store, and its outbox, read-only.
+
+        Where a table is missing, that alone is reported: the rest cannot be read.
+        """
+
+    @abstractmethod
+    async def repair(self, finding: Finding, now: datetime) -> None:
+        """Repair what `inspect` found, in one transaction that looks at it again.
+
+        What changed since is taken as it is by then, and what is in order stays. No message,
+        memory, interaction, agent or user is ever deleted. Decisions are those of `core.repair`.
+
+        Args:
+            finding: Of this store; one that has no repair changes nothing.
+            now: Store time.
+
+        Raises:
+            GraphDBError: What is missing cannot be made again as long as other findings last.
+        """
+
+    @abstractmethod
+    async def known_memories(
+        self, keys: Sequence[tuple[str, str, str]]
+    ) -> set[tuple[str, str, str]]:
+        """Return those of these (org_id, user_id, memory_id) that exist; for doctor."""
 
 
 def _expect_equal(record: str, record_id: str, wanted: object, stored: object) -> None:

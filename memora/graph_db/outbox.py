@@ -7,17 +7,25 @@ vector of something that is gone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
 
-from memora.errors import EmbeddingError, RetryableError, VectorDBError
+from memora.errors import (
+    EmbeddingError,
+    MemoraError,
+    RetryableError,
+    SchemaVersionError,
+    VectorDBError,
+)
 from memora.schema.index import IndexDocument
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp
 from memora.vector_db.base import BaseVectorDB
 
 _logger = logging.getLogger(__name__)
@@ -28,8 +36,11 @@ UPSERT = 1000
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 10
 _BACKOFF_BASE = timedelta(seconds=1)
-_BACKOFF_MAX = timedelta(minutes=10)
 Applied = Callable[[Sequence[OutboxEntry]], None]
+# The last one: another process changed the model. Its vectors are its own, and so is what waits.
+Failure = VectorDBError | EmbeddingError | SchemaVersionError
+# What passes without anybody looking at the entry.
+_MAY_PASS = (RetryableError, SchemaVersionError)
 
 
 class OutboxSource(Protocol):
@@ -69,6 +80,39 @@ class DrainReport:
     error: str | None = None
 
 
+class Drains:
+    """The drains of one store in this process: one at a time, and none that was waited for.
+
+    Of callers that come at the same time, the first of the next drain works for all: it begins
+    after their commits, so it sees all their entries.
+    """
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._begun = 0
+        self._last: tuple[object, DrainReport] = (None, DrainReport())
+
+    async def run(
+        self, drain: Callable[[], Awaitable[DrainReport]], *, shared_as: object
+    ) -> DrainReport:
+        """Run a drain, or return the report of an equal one that began after this call.
+
+        Args:
+            drain: Starts it.
+            shared_as: Drains of equal value do the same; None: nobody else's will do.
+        """
+        before = self._begun
+        async with self.lock:
+            key, report = self._last
+            if self._begun > before and shared_as is not None and key == shared_as:
+                return report
+            self._begun += 1
+            self._last = (None, report)
+            report = await drain()
+            self._last = (shared_as, report)
+            return report
+
+
 async def drain(
     source: OutboxSource,
     vector: BaseVectorDB,
@@ -96,12 +140,16 @@ async def drain(
         entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=limit)
         if not entries:
             return report
-        error = await _attempt(source, vector, entries, now)
+        try:
+            error = await _attempt(source, vector, entries, now)
+        except asyncio.CancelledError:
+            await asyncio.shield(_give_back(source, entries, now))
+            raise
         if error is None:
             report = replace(report, applied=report.applied + len(entries))
             told(entries)
             continue
-        alone = len(entries) > 1 and not isinstance(error, RetryableError)
+        alone = len(entries) > 1 and not isinstance(error, _MAY_PASS)
         for part in [[entry] for entry in entries] if alone else [entries]:
             failure = await _attempt(source, vector, part, now) if alone else error
             if failure is None:
@@ -118,13 +166,23 @@ def _nobody(_entries: Sequence[OutboxEntry]) -> None:
     """Nobody is told."""
 
 
+async def _give_back(source: OutboxSource, entries: Sequence[OutboxEntry], now: datetime) -> None:
+    """Release the leases of a drain that was cancelled.
+
+    Otherwise later entries of these users, an erasure's drop above all, would wait for nobody.
+    """
+    # What fails here must not hide the cancellation; the leases run out by themselves.
+    with suppress(MemoraError):
+        await source.fail_outbox(entries, error="cancelled", not_before=now, dead=False)
+
+
 async def _attempt(
     source: OutboxSource, vector: BaseVectorDB, entries: Sequence[OutboxEntry], now: datetime
-) -> VectorDBError | EmbeddingError | None:
+) -> Failure | None:
     """Apply and acknowledge entries, or return why the vector store could not."""
     try:
         await _apply(source, vector, entries)
-    except (VectorDBError, EmbeddingError) as error:
+    except (VectorDBError, EmbeddingError, SchemaVersionError) as error:
         return error
     for entry in await source.ack_outbox(entries):
         # Somebody else took the entry over while we were at it, and what we wrote may be older
@@ -172,16 +230,17 @@ async def _sync(source: OutboxSource, vector: BaseVectorDB, entries: Sequence[Ou
 async def _record_failure(
     source: OutboxSource,
     entries: Sequence[OutboxEntry],
-    error: VectorDBError | EmbeddingError,
+    error: Failure,
     now: datetime,
 ) -> None:
     """Put entries back with a growing pause; give up those that failed too often.
 
-    What may pass by itself (an outage) is never given up: it only waits longer.
+    What may pass by itself (an outage, a store that another process moved to another model) is
+    never given up: it only waits longer.
     """
-    may_pass = isinstance(error, RetryableError)
+    may_pass = isinstance(error, _MAY_PASS)
     for entry in entries:
-        pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), _BACKOFF_MAX)
+        pause = min(_BACKOFF_BASE * 2 ** min(entry.attempts, 12), LONGEST_PAUSE)
         dead = not may_pass and entry.attempts + 1 >= MAX_ATTEMPTS
         await source.fail_outbox([entry], error=_reason(error), not_before=now + pause, dead=dead)
     _logger.warning(

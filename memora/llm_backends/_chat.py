@@ -6,7 +6,7 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, overload
 
 from pydantic import BaseModel
@@ -66,7 +66,7 @@ class Request:
         used: Settings that the provider may reject, the mode among them.
     """
 
-    prompt: list[Message]
+    prompt: list[Message] = field(repr=False)
     schema: type[BaseModel] | None
     mode: str
     used: frozenset[str]
@@ -76,7 +76,7 @@ class Request:
 class Reply:
     """One answer of the model; `stop` is empty, or the kind of `LLMResponseError` it ends in."""
 
-    text: str
+    text: str = field(repr=False)
     stop: str = ""
 
 

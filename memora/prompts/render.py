@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,8 +26,8 @@ class PromptMessage:
 
     number: int | None
     role: str
-    content: str
-    name: str | None = None
+    content: str = field(repr=False)
+    name: str | None = field(default=None, repr=False)
     time: datetime | None = None
 
 
@@ -36,7 +36,7 @@ class PromptMemory:
     """A memory as the model sees it: number, text (its beginning) and date, never an id."""
 
     number: int
-    text: str
+    text: str = field(repr=False)
     date: datetime
 
 

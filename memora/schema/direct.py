@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from memora.schema.models import Memory, Record
 
 
@@ -28,8 +30,8 @@ class SavePreview(Record):
         new_messages: How many messages would be appended.
     """
 
-    added: list[str]
-    merged: list[Memory]
-    superseded: list[Memory]
+    added: list[str] = Field(repr=False)
+    merged: list[Memory] = Field(repr=False)
+    superseded: list[Memory] = Field(repr=False)
     cut_messages: int
     new_messages: int

@@ -86,8 +86,9 @@ class ExtractedMemory(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     memory: _Statement = Field(
+        repr=False,
         description="One self-contained statement, at most 25 words; [[user]] and [[agent]] stand "
-        "for the names."
+        "for the names.",
     )
     msg_source_ids: list[_Number] = Field(
         min_length=1, description="Numbers of the messages that state it."
@@ -124,7 +125,7 @@ class _ItemList(BaseModel):
 class MemoryExtractionResponse(_ItemList):
     """All statements worth remembering in the new messages; none is a valid answer."""
 
-    memories: list[ExtractedMemory]
+    memories: list[ExtractedMemory] = Field(repr=False)
 
 
 class ComparisonVerdict(StrEnum):
@@ -164,7 +165,7 @@ class MemoryComparisonResponse(_ItemList):
 class SearchQueries(_ItemList):
     """Search queries for a message; none is a valid answer."""
 
-    queries: list[StrictStr]
+    queries: list[StrictStr] = Field(repr=False)
 
 
 class SelectedMemories(_ItemList):

@@ -23,20 +23,20 @@ class IndexDocument:
     user_id: str
     agent_id: str | None
     interaction_id: str | None
-    dense_text: str
-    lexical_text: str
+    dense_text: str = field(repr=False)
+    lexical_text: str = field(repr=False)
     text_hash: str
     memory_type: str
     obtained_at: datetime
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
     source_role: str = "user"
     archived: bool = False
     expires_at: datetime | None = None
     process_id: str | None = None
     import_id: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,25 @@ class QueryHits:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One vector as doctor sees it."""
+    """One vector as doctor and reindex see it.
+
+    Attributes:
+        org_id, user_id: Owner under which the vector is deleted; empty where it has none.
+        fingerprint: Hash over everything that is stored of the memory but its vectors; that of
+            its document (`core.indexing.fingerprint`) when nothing changed since.
+        payload: Everything that is stored beside the vector; see `core.indexing.payload`. Like
+            `searchable` it is told by a lookup only.
+        searchable: Whether the engine has it as it is stored, where these are two places.
+    """
 
     memory_id: str
     org_id: str
     user_id: str
     text_hash: str
     model_id: str
+    fingerprint: str = ""
+    payload: dict[str, Any] = field(default_factory=dict[str, Any])
+    searchable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

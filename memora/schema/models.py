@@ -51,7 +51,7 @@ class Organization(Record):
     """A tenant: users and agents belong to it."""
 
     org_id: str
-    org_name: str
+    org_name: str = Field(repr=False)
     created_at: datetime
 
 
@@ -60,7 +60,7 @@ class User(Record):
 
     org_id: str
     user_id: str
-    user_name: str
+    user_name: str = Field(repr=False)
     created_at: datetime
 
 
@@ -69,7 +69,7 @@ class Agent(Record):
 
     org_id: str
     agent_id: str
-    agent_label: str
+    agent_label: str = Field(repr=False)
     user_id: str | None = None
     created_at: datetime
 
@@ -117,7 +117,7 @@ class Memory(Record):
         importance: 0 to 1.
         confidence: 0 to 1, where the extraction said so.
         source_role: Who said it.
-        author: Who made this version, for versions made by hand.
+        author: Who made this version by hand (`api`: nobody was named); None: it was said.
         external_id: Id of the document it came from.
         score: Relevance in the answer it came with; neither stored nor dumped.
         score_parts: What the score is made of, with `explain=True`; neither stored nor dumped.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -53,8 +53,8 @@ class MemoryFilters(BaseModel):
     agent_ids: tuple[str, ...] = ()
     interaction_ids: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = Field(default=(), repr=False)
+    entities: tuple[str, ...] = Field(default=(), repr=False)
     source_roles: tuple[str, ...] = ()
     process_ids: tuple[str, ...] = ()
     import_ids: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class MemoryFilters(BaseModel):
     obtained_to: datetime | None = None
     importance_min: float | None = None
     importance_max: float | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
     include_expired: bool = False
     include_archived: bool = False
 
@@ -195,5 +195,5 @@ class RecallResult:
         queries: The search queries that were used.
     """
 
-    memories: tuple[Memory, ...]
-    queries: tuple[str, ...]
+    memories: tuple[Memory, ...] = field(repr=False)
+    queries: tuple[str, ...] = field(repr=False)

@@ -24,7 +24,7 @@ class MemorySearchScope(StrEnum):
         """
         if isinstance(value, str) and value in {"organization", "user"}:
             return cls(value)
-        got = value[:40] if isinstance(value, str) else kind_of(value)
+        got = "another text" if isinstance(value, str) else kind_of(value)
         raise InvalidInputError("memory_search_scope", '"user" or "organization"', got=got)
 
 

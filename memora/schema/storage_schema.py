@@ -20,13 +20,13 @@ class MemoryToStore(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    memory: str
+    memory: str = Field(repr=False)
     source_msg_block_pos: list[StrictInt] = Field(default_factory=list[int])
     memory_type: str = MemoryType.FACT.value
     importance: float = 0.5
-    tags: list[str] = Field(default_factory=list[str])
-    entities: list[str] = Field(default_factory=list[str])
-    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    tags: list[str] = Field(default_factory=list[str], repr=False)
+    entities: list[str] = Field(default_factory=list[str], repr=False)
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
 
 
 class ContraryMemoryToStore(MemoryToStore):
@@ -45,7 +45,7 @@ class MemoriesAndInteraction(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    interaction: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    interaction: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]], repr=False)
     interaction_date: datetime | None = None
     memories: list[MemoryToStore] = Field(default_factory=list[MemoryToStore])
     contrary_memories: list[ContraryMemoryToStore] = Field(

@@ -6,8 +6,8 @@ what it expects to find, and either all of it is written or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import astuple, dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -25,11 +25,11 @@ class NewMessage:
     """
 
     role: str
-    content: str | None
+    content: str | None = field(repr=False)
     prefix_hash: str
-    name: str | None = None
+    name: str | None = field(default=None, repr=False)
     timestamp: datetime | None = None
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class InteractionWrite:
     at: datetime
     agent_id: str | None = None
     external_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] | None = None
+    title: str | None = field(default=None, repr=False)
+    metadata: dict[str, Any] | None = field(default=None, repr=False)
     import_id: str | None = None
     process_id: str | None = None
 
@@ -76,6 +76,19 @@ class SourceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class EqualGuard:
+    """The plan rests on which current memory has the same text; this must still be the answer.
+
+    Attributes:
+        memory_id: What `find_current_by_hash` answered; None: there was none.
+        agent_id: Only memories of this agent count; None: all of the user.
+    """
+
+    memory_id: str | None = None
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryWrite:
     """One new version of one memory.
 
@@ -88,6 +101,9 @@ class MemoryWrite:
     * `superseded_at` None (the version becomes the head): the chain's current head must be
       `replaces_head` (None: the chain has none).
 
+    With `equal` the plan is also refused when, before it, another memory of this `content_hash`
+    is current than the guard says, so that the same statement saved twice at once is one memory.
+
     Attributes:
         text: The statement with name placeholders (`core.placeholders`).
         superseded_at: Set when it is inserted below the head: the successor's `obtained_at`, or
@@ -96,7 +112,7 @@ class MemoryWrite:
     """
 
     memory_id: str
-    text: str
+    text: str = field(repr=False)
     obtained_at: datetime
     chain_id: str
     content_hash: str
@@ -105,9 +121,9 @@ class MemoryWrite:
     sources: tuple[SourceRef, ...] = ()
     memory_type: str = "fact"
     importance: float = 0.5
-    tags: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    entities: tuple[str, ...] = field(default=(), repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     expires_at: datetime | None = None
     pinned: bool = False
     source_role: str = "user"
@@ -115,19 +131,20 @@ class MemoryWrite:
     external_id: str | None = None
     import_id: str | None = None
     process_id: str | None = None
-    author: str | None = None
+    author: str | None = field(default=None, repr=False)
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
     successor_id: str | None = None
     superseded_at: datetime | None = None
     replaces_head: str | None = None
+    equal: EqualGuard | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLink:
     """An existing memory gains these sources (again linking one that is there changes nothing).
 
-    A memory that is gone in the meantime is skipped.
+    The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
     """
 
     memory_id: str
@@ -199,6 +216,11 @@ class WriteReceipt:
     message_count: int | None = None
 
 
+# The longest pause of an outbox entry between two tries. A time that lies twice as far ahead, or a
+# lease twice as long as one would take it, is of a clock that has been set back since.
+LONGEST_PAUSE = timedelta(minutes=10)
+
+
 class OutboxOp(StrEnum):
     """What the vector store has to do.
 
@@ -253,10 +275,23 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """What a delete removed from the graph."""
+    """Records by kind: what a delete removed from the graph, or what `count_records` found."""
 
     interactions: int = 0
     messages: int = 0
     memories: int = 0
     agents: int = 0
     users: int = 0
+    jobs: int = 0
+    idempotency_keys: int = 0
+    tombstones: int = 0
+    outbox_entries: int = 0
+    organizations: int = 0
+
+    def __add__(self, other: DeleteCounts) -> DeleteCounts:
+        return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def total(self) -> int:
+        """The sum over all kinds."""
+        return sum(astuple(self))

@@ -217,14 +217,13 @@ class BoltProxy:
     Args:
         driver: The live driver.
         repeats: Run every writing function twice; the first run is rolled back.
-        abort_at: Number of the statement, from 1 and over all writing functions, after which the
-            one fails that sent it.
+        abort_at: Number of the writing statement, from 1, after which its transaction fails.
         loses_commits: Fail after each commit of a writing function.
         error: What it fails with.
 
     Attributes:
         differences: Results of a first run that are not those of the second.
-        statements: What writing functions sent.
+        statements: What was sent in writing transactions.
     """
 
     def __init__(
@@ -255,11 +254,17 @@ class BoltProxy:
 
     async def execute_query(self, query: str, parameters: Mapping[str, Any], **config: Any) -> Any:
         """Run one query in a transaction of its own; a writing one is rehearsed if asked for."""
-        if self.repeats and config.get("routing_", "w") == "w":
+        writes = config.get("routing_", "w") == "w"
+        if writes:
+            self.statements.append(Statement(query, dict(parameters)))
+        aborts = writes and len(self.statements) == self.abort_at
+        if writes and (self.repeats or aborts):
             async with self._driver.session(database=config["database_"]) as session:
                 transaction = await session.begin_transaction()
                 await transaction.run(query, parameters)
                 await transaction.rollback()
+        if aborts:
+            raise self.error
         return await self._driver.execute_query(query, parameters, **config)
 
     async def verify_connectivity(self) -> None:

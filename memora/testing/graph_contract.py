@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
+from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
+from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
+from memora.testing.graph_clauses.transfer import TransferClauses
+from memora.testing.graph_clauses.withdrawal import WithdrawalClauses
 
 
 class GraphContract(
@@ -28,8 +32,12 @@ class GraphContract(
     MemoryClauses,
     ChainClauses,
     PlanClauses,
+    EqualClauses,
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,
+    WithdrawalClauses,
+    TransferClauses,
+    RepairClauses,
 ):
     """The whole contract; no clause may be skipped or overridden."""

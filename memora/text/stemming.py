@@ -85,6 +85,12 @@ class Stemmer:
         """Return the stem; what is too long to be a word is its own."""
         return word if len(word) > _LONGEST_WORD else self._cached(word)
 
+    def forget(self) -> None:
+        """Drop the words that are kept for their stems."""
+        self._cached.cache_clear()
+        with self._lock:
+            self._algorithms.clear()
+
     def _stem(self, word: str) -> str:
         if word.isdecimal():
             return word

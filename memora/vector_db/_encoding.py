@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from memora.core.indexing import TEXT_RECIPE, payload
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
 from memora.errors import SchemaVersionError
+from memora.schema.findings import Finding, FindingKind
 from memora.schema.index import Hit, IndexDocument, IndexStamp, QueryHits
 from memora.vector_db.base import checked_memory_id
 
@@ -27,6 +28,7 @@ HIT_FIELDS = ("org_id", "user_id", "agent_id")
 # they all tie with the last one asked for, so many more.
 TIES = 16
 MANY_TIES = 200
+_REMEDY = "`memora reindex` makes the vectors again with the embedder of the settings"
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
@@ -41,7 +43,7 @@ class EncodedDocument:
     user_id: str
     dense: NDArray[np.float32]
     lexical: SparseVector
-    payload: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ class ScoredPoint(Protocol):
     def score(self) -> float: ...
     @property
     def payload(self) -> Mapping[str, Any] | None: ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A lexical encoder that keeps words of the texts it has seen."""
+
+    def forget(self) -> None:
+        """Drop them."""
+        ...
 
 
 class Encoder:
@@ -83,6 +94,15 @@ class Encoder:
             lexical = LexicalEncoder()
         self._embedder = embedder
         self._lexical = lexical
+
+    def with_embedder(self, embedder: BaseEmbedder) -> Encoder:
+        """Return an encoder of another model with the same lexical side."""
+        return Encoder(embedder, self._lexical)
+
+    @property
+    def model_id(self) -> str:
+        """Stamp of the model."""
+        return self._embedder.model_id
 
     async def stamp(self) -> IndexStamp:
         """Return what stores made with this object carry."""
@@ -136,6 +156,12 @@ class Encoder:
         """Encode in a worker thread, while the embedder works in another."""
         return asyncio.get_running_loop().run_in_executor(None, encode, texts)
 
+    def forget(self) -> None:
+        """Drop what both keep of the texts they have seen."""
+        self._embedder.forget()
+        if isinstance(self._lexical, Forgetful):
+            self._lexical.forget()
+
     async def close(self) -> None:
         """Close the embedder if this object opened it."""
         if self._owns_embedder:
@@ -149,7 +175,15 @@ def check_stamp(store: str, found: IndexStamp, wanted: IndexStamp) -> None:
         SchemaVersionError: They differ; vectors of two models are never mixed.
     """
     if found != wanted:
-        raise SchemaVersionError(store, found=_words(found), supported=_words(wanted))
+        raise SchemaVersionError(
+            store, found=_words(found), supported=_words(wanted), remedy=_REMEDY
+        )
+
+
+def other_model(found: IndexStamp, wanted: IndexStamp) -> Finding:
+    """Return the finding of a store that was made with another model (B23)."""
+    detail = f"{_words(found)}, not {_words(wanted)}"
+    return Finding("I5", "vectors", detail, FindingKind.MODEL_MISMATCH, blocks=True)
 
 
 def _words(stamp: IndexStamp) -> str:

@@ -36,7 +36,7 @@ def unmasked_payload(
         return payload
     try:
         return _changed(payload, memory_id, key.unmark)
-    except SealError:
+    except (SealError, KeyError):
         raise _damaged(memory_id) from None
 
 

@@ -21,7 +21,8 @@ def translated() -> Generator[None]:
     try:
         yield
     except foreign_errors() as error:
-        raise memora_error(error) from error
+        # Not chained: a server's answer may quote what it was sent.
+        raise memora_error(error) from None
 
 
 @cache

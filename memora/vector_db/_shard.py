@@ -77,6 +77,8 @@ class Shard:
         change: Number of the last change that it has applied.
         flushed: Number of the last change that is certainly on disk.
         waiting: Points and removals that are not.
+        applied: Points that were written through this object; what they exceed the points that
+            are there by may still be readable in its files.
     """
 
     def __init__(self, shard: edge.EdgeShard, change: int) -> None:
@@ -84,6 +86,7 @@ class Shard:
         self.change = change
         self.flushed = change
         self.waiting = 0
+        self.applied = 0
 
     @classmethod
     def create(cls, path: Path, dimensions: int) -> Shard:
@@ -132,6 +135,7 @@ class Shard:
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
         self.change = upto
         self.waiting += len(points)
+        self.applied += len(points)
 
     def search(
         self,
@@ -141,10 +145,13 @@ class Shard:
         limit: int,
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
-        found = self._ask(scope, _requests(queries, scope, conditions, limit + TIES))
+        # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
+        # much as the first.
+        requests = _requests(queries, scope, conditions, limit + TIES, limit + MANY_TIES)
+        found = self._ask(scope, requests)
         tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
         if tied:
-            more = _requests(queries, scope, conditions, limit + MANY_TIES)
+            more = _requests(queries, scope, conditions, limit + MANY_TIES, limit + MANY_TIES)
             for i, points in zip(tied, self._ask(scope, [more[i] for i in tied]), strict=True):
                 found[i] = points
         return answers(queries, found, limit)
@@ -157,10 +164,28 @@ class Shard:
                 return [self._shard.query(request) for request in requests]
             return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
-    def count(self) -> int:
-        """Return the exact number of points."""
+    def page(self, after: str | None, limit: int) -> list[tuple[str, dict[str, Any]]]:
+        """Return ids and owners in the order of the ids."""
         with translated():
-            return self._shard.count(edge.CountRequest())
+            # A page starts at the id it is given.
+            request = edge.ScrollRequest(
+                offset=after, limit=limit + 1, with_payload=list(_OWNER_FIELDS)
+            )
+            found, _next = self._shard.scroll(request)
+        page = [(str(record.id), dict(record.payload or {})) for record in found]
+        return [item for item in page if item[0] != after][:limit]
+
+    def payloads(self, memory_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the payloads of these points by id."""
+        with translated():
+            found = self._shard.retrieve(list(memory_ids), with_payload=True, with_vector=False)
+        return {str(record.id): dict(record.payload or {}) for record in found}
+
+    def count(self, scope: SearchScope | None = None) -> int:
+        """Return the exact number of points, of a tenant or of all."""
+        with translated():
+            selected = None if scope is None else _tenant(scope)
+            return self._shard.count(edge.CountRequest(filter=selected))
 
     def flush(self) -> None:
         """Write everything to disk."""
@@ -199,18 +224,18 @@ def _config(dimensions: int) -> edge.EdgeConfig:
 
 def _point(point: StoredPoint) -> edge.Point:
     vectors: edge.Vector = {DENSE: point.dense, LEXICAL: _sparse(point.lexical)}
-    return edge.Point(point.memory_id, vectors, _stored(point.payload))
+    return edge.Point(point.memory_id, vectors, stored(point.payload))
 
 
-def _stored(payload: dict[str, Any]) -> dict[str, Any]:
+def stored(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of a point: owner, numbers, and terms for everything else."""
-    stored = {field: payload[field] for field in _KEPT if field in payload}
+    kept = {field: payload[field] for field in _KEPT if field in payload}
     terms: list[str] = []
     for field in _AS_TERMS:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    return stored | {_TERMS: terms}
+    return kept | {_TERMS: terms}
 
 
 def _term(field: str, value: str) -> str:
@@ -257,7 +282,8 @@ def _requests(
     queries: Sequence[EncodedQuery],
     scope: SearchScope,
     conditions: tuple[Condition, ...],
-    limit: int,
+    dense_limit: int,
+    lexical_limit: int,
 ) -> list[edge.QueryRequest]:
     """Build one request per list, in the order of the queries, dense before lexical."""
     agent = [] if scope.agent_id is None else [_any_of(AnyOf("agent_id", (scope.agent_id,)))]
@@ -265,12 +291,12 @@ def _requests(
     within_tenant = edge.SearchParams(idf=edge.IdfParams(corpus=_tenant(scope)))
     requests: list[edge.QueryRequest] = []
     for query in queries:
-        asked: list[tuple[Any, edge.SearchParams | None]] = []
+        asked: list[tuple[Any, int, edge.SearchParams | None]] = []
         if query.dense:
-            asked.append((edge.Query.Nearest(query.dense, using=DENSE), None))
+            asked.append((edge.Query.Nearest(query.dense, using=DENSE), dense_limit, None))
         if query.lexical:
             nearest = edge.Query.Nearest(_sparse(query.lexical), using=LEXICAL)
-            asked.append((nearest, within_tenant))
+            asked.append((nearest, lexical_limit, within_tenant))
         requests += [
             edge.QueryRequest(
                 limit,
@@ -279,7 +305,7 @@ def _requests(
                 params=params,
                 with_payload=list(HIT_FIELDS),
             )
-            for nearest, params in asked
+            for nearest, limit, params in asked
         ]
     return requests
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition
 from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
+from memora.embeddings.base import BaseEmbedder
 from memora.encryption import Keyring
 from memora.errors import InvalidInputError
+from memora.schema.findings import Finding
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
 from memora.schema.times import parsed_time
@@ -24,8 +28,17 @@ from memora.schema.validation import (
     checked_list,
     checked_text,
 )
+from memora.vector_db.rebuild import Rebuild
 
-__all__ = ["BaseVectorDB", "MemorySearchScope"]
+__all__ = ["BaseVectorDB", "MemorySearchScope", "PinnedStore"]
+
+
+class PinnedStore(Protocol):
+    """One state of a store that lies in a file, held while the store goes on."""
+
+    async def copy_to(self, path: Path) -> None:
+        """Write that state into a new file."""
+        ...
 
 
 class BaseVectorDB(ABC):
@@ -97,24 +110,132 @@ class BaseVectorDB(ABC):
 
     @abstractmethod
     async def remove_user(self, org_id: str, user_id: str) -> None:
-        """Delete every vector of the user."""
+        """Delete every vector of the user, also from the store's own files and caches."""
 
     @abstractmethod
     async def remove_organization(self, org_id: str) -> None:
-        """Delete every vector of the organization."""
+        """Delete every vector of the organization; as above."""
 
     @abstractmethod
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
         """Return stored vectors in the order of their ids, for doctor and reindex.
+
+        Their payloads are left out; `lookup` has them.
 
         Args:
             after: Last id of the page before.
             limit: At most that many.
         """
 
+    async def count(self, scope: SearchScope) -> int:
+        """Count the vectors of the scope's user or organization; an agent does not narrow.
+
+        This one reads the whole store; a store that can count by owner does better.
+        """
+        owner = scope.user_id if isinstance(scope, Scope) else None
+        found = 0
+        after: str | None = None
+        while True:
+            page = await self.scan(after=after, limit=PAGE)
+            found += sum(
+                entry.org_id == scope.org_id and owner in {None, entry.user_id} for entry in page
+            )
+            if len(page) < PAGE:
+                return found
+            after = page[-1].memory_id
+
+    def forget_texts(self) -> None:  # noqa: B027 - not every store keeps any
+        """Drop what this object keeps in memory of texts, such as their vectors."""
+
+    @abstractmethod
+    async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
+        """Return the vectors of these ids with their payloads, whoever's they are; unordered."""
+
+    @abstractmethod
+    async def discard(self, entries: Sequence[IndexEntry]) -> None:
+        """Delete vectors as they were seen: with these ids and owners (empty: without an owner).
+
+        One that has another owner by now stays.
+        """
+
+    @abstractmethod
+    async def inspect(self) -> list[Finding]:
+        """Check the store by itself: its schema, its stamp, the length of its vectors.
+
+        Works also where `setup` refuses the store; what it finds must be repaired before vectors
+        can be compared.
+
+        Raises:
+            SchemaVersionError: The store is newer than this memora, of 0.3, or not memora's.
+        """
+
+    @abstractmethod
+    async def mend(self) -> None:
+        """Make what is missing of the store again and set it up; unusable vectors go.
+
+        A stamp of another model stays: that is for `clear` or a reindex.
+        """
+
     @abstractmethod
     async def clear(self) -> None:
         """Drop all vectors and the stamp, and set up again with this object's model."""
+
+    @abstractmethod
+    async def begin_rebuild(self, embedder: BaseEmbedder | None = None) -> Rebuild:
+        """Start an empty index beside the one in use; see `Rebuild`.
+
+        The index in use may be of any model and recipe, and this object need not be set up. What
+        an earlier rebuild left behind is removed.
+
+        Args:
+            embedder: The model of the new index; None: this object's own.
+
+        Raises:
+            RebuildRunningError: Somebody is at it.
+            EmbeddingError: The model cannot be used.
+            VectorDBError: The store failed; the index in use is as it was.
+        """
+
+    async def is_unverified(self) -> bool:
+        """Tell whether a new index went into use that nobody has compared with the graph since.
+
+        Only of stores that several processes share: see `memora.ops.reindex`.
+        """
+        return False
+
+    async def mark_verified(self) -> None:
+        """Note that the index in use was compared with the graph."""
+        return
+
+    @asynccontextmanager
+    async def rebuilding(self, embedder: BaseEmbedder | None = None) -> AsyncGenerator[Rebuild]:
+        """Hold a rebuild; what was not committed by the end is discarded."""
+        staged = await self.begin_rebuild(embedder)
+        try:
+            yield staged
+        finally:
+            await staged.discard()
+
+    @asynccontextmanager
+    async def pin(self) -> AsyncGenerator[PinnedStore | None]:
+        """Hold the present state for a native copy, while writes go on.
+
+        None, as here: the store lies on a server. Vectors can always be made again.
+        """
+        yield None
+
+    async def replace_with(self, file: Path) -> bool:
+        """Become what a native copy holds; the store must be empty.
+
+        Returns:
+            False: it stays empty, since the copy was made with another model, or, as here, the
+                store does not lie in a file.
+
+        Raises:
+            SchemaVersionError: The copy is newer than this memora, or of something else.
+        """
+        del file
+        return False
 
     async def search_memories(
         self,
@@ -275,7 +396,7 @@ def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
     for condition in conditions:
         fields = KEYWORD_FIELDS if isinstance(condition, AnyOf) else NUMBER_FIELDS
         if condition.field not in fields:
-            raise InvalidInputError("conditions", f"on {', '.join(fields)}", got=condition.field)
+            raise InvalidInputError("conditions", f"on {', '.join(fields)}")
     return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 

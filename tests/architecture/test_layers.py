@@ -73,14 +73,27 @@ LAYERS = (
     Layer("text", ("memora.text", "memora.text.*"), ("errors",)),
     Layer("prompts", ("memora.prompts", "memora.prompts.*"), ("schema",)),
     Layer("queries", ("memora._queries",), ("errors",)),
-    Layer("sqlite", ("memora._sqlite", "memora._process_lock"), ("errors",)),
+    Layer(
+        "sqlite",
+        (
+            "memora._sqlite",
+            "memora._sqlite_schema",
+            "memora._sqlite_snapshot",
+            "memora._process_lock",
+        ),
+        ("errors",),
+    ),
     Layer("encryption", ("memora.encryption",), ("errors",)),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),
     Layer("llm_backends.base", ("memora.llm_backends.base",), ("errors",)),
     Layer("rerankers.base", ("memora.rerankers.base",), ("errors",)),
-    Layer("vector_db.base", ("memora.vector_db.base",), (*_PURE, "encryption")),
+    Layer(
+        "vector_db.base",
+        ("memora.vector_db.base", "memora.vector_db.rebuild"),
+        (*_PURE, "encryption", "embeddings.base"),
+    ),
     Layer("graph_db.outbox", ("memora.graph_db.outbox",), ("errors", "schema", "vector_db.base")),
     Layer(
         "graph_db.base", ("memora.graph_db.base",), (*_PURE, "vector_db.base", "graph_db.outbox")
@@ -192,7 +205,11 @@ TYPES_ONLY = {
     ("memora.sync", "memora.config"),
     ("memora.sync", "memora.core.filters"),
     ("memora.sync", "memora.encryption"),
+    ("memora.sync", "memora.ops.backup"),
     ("memora.sync", "memora.ops.doctor"),
+    ("memora.sync", "memora.ops.export"),
+    ("memora.sync", "memora.ops.importing"),
+    ("memora.sync", "memora.ops.reconcile"),
     ("memora.sync", "memora.ops.reindex"),
 }
 

@@ -37,6 +37,7 @@ NO_TENANT = {
     "index": "what the vector index lacks, over the whole store",
     "organization.page": "administration lists all organizations",
     "organization.list_organizations": "administration lists all organizations",
+    "transfer.organizations": "an export of the whole store",
     "outbox.claim": "the relay works for every organization; below, for what it has claimed",
     "outbox.claimed": "the relay",
     "outbox.lock_claims": "the relay",
@@ -47,6 +48,12 @@ NO_TENANT = {
     "outbox.list": "administration of the outbox",
     "outbox.page": "administration of the outbox",
     "outbox.status": "administration of the outbox",
+    "check": "doctor compares the vectors of all owners",
+    "repair.indexes": "the database's indexes",
+    "repair.has_data": "whether memora wrote here at all",
+    "repair.restore_counter": "the outbox's counter",
+    "repair.renumber_entries": "the outbox's counter, and entries that share a number",
+    "repair.drop_second_meta": "stamp and counters",
     "jobs.release_all": "whoever opens the store takes over what a dead process had",
 }
 

@@ -62,6 +62,9 @@ class QdrantBridge:
             return failure
         if sent.path == "/":
             return httpx.Response(200, json={"title": "qdrant", "version": self.version})
+        if (handler := self.of_the_server().get((sent.method, sent.path))) is not None:
+            result = await handler(body)
+            return httpx.Response(200, json={"result": result, "status": "ok", "time": 0})
         found = re.fullmatch(r"/collections/([^/]+)(/.*)?", sent.path)
         assert found, sent.path
         handler = self.routes()[sent.method, found[2] or ""]
@@ -74,17 +77,37 @@ class QdrantBridge:
             200, json={"result": to_jsonable_python(result), "status": "ok", "time": 0}
         )
 
+    def of_the_server(self) -> dict[tuple[str, str], Handler]:
+        return {
+            ("GET", "/collections"): self.collections,
+            ("GET", "/aliases"): self.aliases,
+            ("POST", "/collections/aliases"): self.change_aliases,
+        }
+
+    async def collections(self, _body: Any) -> Any:
+        return dumped(await self.local.get_collections())
+
+    async def aliases(self, _body: Any) -> Any:
+        return dumped(await self.local.get_aliases())
+
+    async def change_aliases(self, body: Any) -> bool:
+        asked = models.ChangeAliasesOperation(**body)
+        return await self.local.update_collection_aliases(asked.actions)
+
     def routes(self) -> dict[tuple[str, str], Handler]:
         return {
             ("GET", "/exists"): self.exists,
             ("GET", ""): self.info,
             ("PUT", ""): self.create,
+            ("PATCH", ""): self.change,
             ("DELETE", ""): self.drop,
             ("PUT", "/index"): self.index,
             ("POST", "/points/batch"): self.update,
             ("POST", "/points/query/batch"): self.query,
             ("POST", "/points/delete"): self.delete,
             ("POST", "/points/scroll"): self.scroll,
+            ("POST", "/points/count"): self.count,
+            ("POST", "/points"): self.retrieve,
         }
 
     async def exists(self, name: str, _body: Any) -> Any:
@@ -108,6 +131,10 @@ class QdrantBridge:
             metadata=asked.metadata,
         )
 
+    async def change(self, name: str, body: Any) -> bool:
+        asked = models.UpdateCollection(**body)
+        return await self.local.update_collection(name, metadata=asked.metadata)
+
     async def drop(self, name: str, _body: Any) -> bool:
         self.indexes.pop(name, None)
         return await self.local.delete_collection(name)
@@ -129,6 +156,10 @@ class QdrantBridge:
         await self.local.delete(name, models.FilterSelector(**body))
         return DONE
 
+    async def count(self, name: str, body: Any) -> Any:
+        asked = models.CountRequest(**body)
+        return dumped(await self.local.count(name, asked.filter, exact=asked.exact or False))
+
     async def scroll(self, name: str, body: Any) -> Any:
         asked = models.ScrollRequest(**body)
         records, after = await self.local.scroll(
@@ -138,6 +169,13 @@ class QdrantBridge:
             with_payload=asked.with_payload or False,
         )
         return {"points": [dumped(record) for record in records], "next_page_offset": after}
+
+    async def retrieve(self, name: str, body: Any) -> Any:
+        asked = models.PointRequest(**body)
+        records = await self.local.retrieve(
+            name, asked.ids, with_payload=asked.with_payload or False
+        )
+        return [dumped(record) for record in records]
 
 
 DONE = {"operation_id": 1, "status": "completed"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
+from memora.schema.erasure import ErasureReceipt
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.testing.clocks import FrozenClock
@@ -57,6 +58,12 @@ class Tenants:
 
 Call = Callable[[Memora, Ids], Any]
 
+
+async def unmarked(receipt: Awaitable[ErasureReceipt]) -> ErasureReceipt:
+    """Return a receipt without its random salt and the hash that follows from it."""
+    return replace(await receipt, salt="", subject_hash="")
+
+
 FACADE: dict[str, Call] = {
     "save_or_update_interaction_and_memories": lambda m, i: (
         m.save_or_update_interaction_and_memories(
@@ -81,7 +88,21 @@ FACADE: dict[str, Call] = {
     "retract_memory": lambda m, i: m.retract_memory(i.org_id, i.user_id, i.memory_id),
     "delete_memory": lambda m, i: m.delete_memory(i.org_id, i.user_id, i.memory_id),
     "memory_history": lambda m, i: m.memory_history(i.org_id, i.user_id, i.memory_id),
+    "memories_by_source": lambda m, i: m.memories_by_source(
+        i.org_id, i.user_id, interaction_id=i.interaction_id
+    ),
+    "memories_by_source of an agent": lambda m, i: m.memories_by_source(
+        i.org_id, i.user_id, agent_id=i.agent_id
+    ),
+    "rollback_source": lambda m, i: m.rollback_source(
+        i.org_id, i.user_id, interaction_id=i.interaction_id
+    ),
+    "rollback_source of an agent": lambda m, i: m.rollback_source(
+        i.org_id, i.user_id, agent_id=i.agent_id
+    ),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
+    "erase_user": lambda m, i: unmarked(m.erase_user(i.org_id, i.user_id)),
+    "erase_organization": lambda m, i: unmarked(m.erase_organization(i.org_id)),
     "resume_job": lambda m, i: m.resume_job(i.org_id, i.job_id),
 }
 
@@ -204,6 +225,7 @@ OWN_RIGHT = {
     ("graph", "get_all_org_agents", "org_id"),
     ("graph", "list_jobs", "org_id"),
     ("facade", "list_jobs", "org_id"),
+    ("facade", "erase_organization", "org_id"),
     ("vectors", "delete_all_organization_memories", "org_id"),
 }
 TABLES = {"facade": FACADE, "graph": GRAPH, "vectors": VECTORS}
@@ -330,6 +352,8 @@ def test_every_method_with_ids_is_in_the_table() -> None:
     known = {
         # Listings over all tenants, for administration, and calls without an id argument.
         "get_all_organizations", "create_organization",
+        # An export of one organization, for administration.
+        "export_to",
         # Take a whole plan or job; the contract suites test their scope.
         "with_names", "apply", "save_job", "put_agent", "put_user", "put_organization",
     }  # fmt: skip

@@ -11,10 +11,12 @@ import pytest
 from memora.graph_db.neo4j import Neo4jGraphInterface
 from memora.testing.bolt import BoltProxy
 from memora.testing.graph_clauses.chains import ChainClauses
+from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
+from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.tenant import Reopen
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
 from memora.testing.graph_contract import GraphContract
@@ -75,8 +77,10 @@ class TestNeo4jGraphRunTwice(
     MemoryClauses,
     ChainClauses,
     PlanClauses,
+    EqualClauses,
     OutboxClauses,
     ErasureClauses,
+    RepairClauses,
 ):
     """What writes, while every writing function runs twice and its first run is rolled back."""
 

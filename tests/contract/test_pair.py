@@ -14,7 +14,7 @@ from qdrant_client import AsyncQdrantClient
 
 from memora import Memora
 from memora.embeddings import HashingEmbedder
-from memora.errors import MemoraError, VectorDBError
+from memora.errors import MemoraError, VectorDBConnectionError, VectorDBError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
@@ -226,6 +226,16 @@ class Failing(EmbeddedVectorDB):
 
     down = ""
 
+    async def remove_user(self, org_id: str, user_id: str) -> None:
+        if self.down == "before":
+            raise VectorDBConnectionError("embedded", "down")
+        await super().remove_user(org_id, user_id)
+
+    async def remove_organization(self, org_id: str) -> None:
+        if self.down == "before":
+            raise VectorDBConnectionError("embedded", "down")
+        await super().remove_organization(org_id)
+
     async def upsert(self, documents: list[IndexDocument]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if self.down == "before":
             raise VectorDBError("embedded", "down")
@@ -253,3 +263,26 @@ async def test_b18_a_vector_failure_between_commit_and_drain_only_delays(
         assert (report.applied, report.failed) == (1, 0)
         assert [memory.memory for memory in await user.recall("tea")] == ["I like tea."]
         assert (await memora.doctor()).clean
+
+
+@pytest.mark.parametrize("erased", ["user", "organization"])
+async def test_b83_vectors_that_a_waiting_drop_removes_are_no_orphans(
+    tmp_path: Path, erased: str
+) -> None:
+    """I6 is broken by a vector that nobody will remove, not by one that is about to go."""
+    clock = FrozenClock()
+    vectors = Failing(tmp_path / "vectors", embedder=HashingEmbedder())
+    async with Memora(vectors, SQLiteGraph(tmp_path / "graph.sqlite3", clock=clock)) as memora:
+        user = memora.for_user("jake")
+        await user.save([{"role": "user", "content": "I like tea."}])
+        vectors.down = "before"
+        if erased == "user":
+            await memora.graph.delete_user("default", "jake")
+        else:
+            await memora.graph.delete_organization("default")
+        diagnosis = await memora.doctor()
+        assert (diagnosis.clean, diagnosis.vectors, diagnosis.pending) == (True, 1, 1)
+        vectors.down = ""
+        clock.advance(timedelta(minutes=10))
+        assert (await memora.drain_outbox()).applied == 1
+        assert (await memora.doctor()).vectors == 0

@@ -9,7 +9,7 @@ from uuid import UUID
 from memora.embeddings.hashing import HashingEmbedder
 from memora.schema.scope import Scope
 from memora.testing.vector_clauses.documents import document
-from memora.vector_db import EmbeddedVectorDB, embedded
+from memora.vector_db import EmbeddedVectorDB, _generations
 
 ALICE = Scope("org", "alice")
 BATCH = 5
@@ -21,7 +21,7 @@ def memory_id(trial: int, number: int) -> str:
 
 async def write(path: str, trial: int) -> None:
     # Small, so that kills also meet a flush.
-    embedded._FLUSH_AFTER = 40
+    _generations._FLUSH_AFTER = 40
     async with EmbeddedVectorDB(path, embedder=HashingEmbedder(16)) as store:
         for start in range(0, 1_000_000, BATCH):
             numbers = range(start, start + BATCH)

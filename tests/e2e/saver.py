@@ -67,10 +67,10 @@ def scripted_model() -> ScriptedBackendLLM:
     return ScriptedBackendLLM(answer)
 
 
-async def save(memora: Memora, step: int) -> None:
+async def save(memora: Memora, step: int, org_id: str = "acme") -> None:
     conversation = conversation_of(step)
     await memora.save_or_update_interaction_and_memories(
-        "acme",
+        org_id,
         "jake",
         interaction=transcript(conversation, step),
         current_datetime=START + timedelta(minutes=step),
@@ -79,14 +79,19 @@ async def save(memora: Memora, step: int) -> None:
     )
 
 
-async def main(path: str, first: int, model: ScriptedBackendLLM | None) -> None:
-    async with Memora.embedded(path, embedder="hashing", extraction_model=model) as memora:
-        await memora.for_user("jake", org_id="acme").ensure()
+async def save_for_ever(memora: Memora, first: int, org_id: str = "acme") -> None:
+    """Save from step `first` on, and print the number of each that was acknowledged."""
+    async with memora:
+        await memora.for_user("jake", org_id=org_id).ensure()
         step = first
         while True:
-            await save(memora, step)
+            await save(memora, step, org_id)
             os.write(sys.stdout.fileno(), f"{step}\n".encode())
             step += 1
+
+
+async def main(path: str, first: int, model: ScriptedBackendLLM | None) -> None:
+    await save_for_ever(Memora.embedded(path, embedder="hashing", extraction_model=model), first)
 
 
 if __name__ == "__main__":

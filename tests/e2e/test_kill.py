@@ -15,30 +15,26 @@ import pytest
 
 from memora.sync import Memora
 from tests.e2e.saver import CONVERSATIONS, said, scripted_model, transcript
+from tests.reliability.scorecard import Score
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 10
-# A busy machine does fewer rounds, but some.
-SECONDS = 20.0
-LEAST_ROUNDS = 2
+MANY_ROUNDS = 100
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
+    pytest.mark.suite("R1"),
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
 
 
-def save_and_die(path: Path, first: int, rng: random.Random, *, with_model: bool) -> int | None:
-    """Let a process save from step `first` on, and kill it; return the last acknowledged step."""
-    command = [sys.executable, "-m", "tests.e2e.saver", str(path), str(first)]
+def save_and_die(command: list[str], rng: random.Random) -> int | None:
+    """Let a process save, and kill it; return the last acknowledged step."""
     wanted = rng.choice([0, 1, 2, 5, 10, 20])
     pause = rng.uniform(0, 0.03) if wanted else rng.uniform(0, 0.6)
     last: int | None = None
     with subprocess.Popen(
-        [*command, *(["model"] if with_model else [])],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for _acknowledgement in range(wanted):
@@ -100,19 +96,21 @@ def stored_transcripts(memora: Memora) -> dict[str, list[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("with_model", [False, True], ids=["verbatim", "model"])
-def test_b35_killed_saves_lose_nothing_and_repeat_nothing(tmp_path: Path, with_model: bool) -> None:
-    seed = 20_250_101
+def test_b35_killed_saves_lose_nothing_and_repeat_nothing(
+    tmp_path: Path, with_model: bool, seed: int, nightly: bool, score: Score
+) -> None:
     rng = random.Random(seed)
     path = tmp_path / "store"
-    last, rounds = -1, 0
-    deadline = time.monotonic() + SECONDS
-    while rounds < ROUNDS and (rounds < LEAST_ROUNDS or time.monotonic() < deadline):
-        acknowledged = save_and_die(path, last + 1, rng, with_model=with_model)
+    last = -1
+    rounds = MANY_ROUNDS if nightly else ROUNDS
+    for number in range(rounds):
+        command = ["tests.e2e.saver", str(path), str(last + 1), *["model"] * with_model]
+        acknowledged = save_and_die(command, rng)
         last = last if acknowledged is None else acknowledged
         if path.exists():
             check(path, last, with_model=with_model)
-        rounds += 1
-    print(f"seed {seed}: {rounds} kills, {last + 1} acknowledged saves, 0 lost, 0 twice")
+        score("R1", kills=1, acknowledged=last + 1 if number == rounds - 1 else 0, seed=seed)
+    score("R1", lost=0, violations=0)
     assert last >= 0
     done = subprocess.run(
         [sys.executable, "-m", "memora", "doctor", "--path", str(path)],

@@ -34,7 +34,15 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(60)
 
 READING = (["recall", "hello"], ["memories"], ["history", "some-id"], ["interaction"])
-OTHERS = (["jobs"], ["outbox"], ["outbox", "drain"], ["outbox", "retry"], ["doctor"], ["reindex"])
+OTHERS = (
+    ["jobs"],
+    ["outbox"],
+    ["outbox", "drain"],
+    ["outbox", "retry"],
+    ["doctor"],
+    ["reconcile"],
+    ["reindex"],
+)
 
 
 def memora(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memora.agent.main import Memora as AsyncMemora
-from memora.cli.boundary import NEGATIVE, NOT_FOUND, UNAVAILABLE
+from memora.cli.boundary import INVALID, NEGATIVE, NOT_FOUND, UNAVAILABLE
 from memora.embeddings.hashing import HashingEmbedder
 from memora.errors import EmbeddingConnectionError, ExtractionError
 from memora.sync import Memora
@@ -229,7 +229,14 @@ def make_due(cli: CommandLine) -> None:
 
 def test_a_clean_store_is_clean(cli: CommandLine, saved: str) -> None:
     document = cli("doctor", "--path", str(cli.path), "--json").json
-    assert document == {"clean": True, "findings": [], "memories": 3, "vectors": 3, "pending": 0}
+    assert document == {
+        "clean": True,
+        "findings": [],
+        "memories": 3,
+        "vectors": 3,
+        "pending": 0,
+        "complete": True,
+    }
     assert cli("doctor", "--path", str(cli.path)).out == (
         "3 memories and 3 vectors checked: nothing found\n"
     )
@@ -247,7 +254,15 @@ def test_doctor_finds_what_is_wrong_and_reindex_repairs_it(cli: CommandLine, own
     answer = cli("doctor", "--path", str(cli.path), "--json")
     assert answer.code == NEGATIVE
     assert answer.json["findings"] == [
-        {"invariant": "I5", "record_id": lost, "detail": "no vector"}
+        {
+            "invariant": "I5",
+            "record_id": lost,
+            "detail": "no vector",
+            "kind": "missing_vector",
+            "org_id": "acme",
+            "user_id": "jake",
+            "blocks": False,
+        }
     ]
     text = cli("doctor", "--path", str(cli.path))
     assert text.code == NEGATIVE
@@ -276,10 +291,37 @@ def test_b23_reindex_moves_to_another_embedder(
     cli: CommandLine, own: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMORA_EMBEDDER", "wordllama")
-    refused = cli("doctor", "--path", str(cli.path))
+    refused = cli("outbox", "drain", "--path", str(cli.path))
     assert refused.code == UNAVAILABLE
     assert "wordllama" in refused.err
+    found = cli("doctor", "--path", str(cli.path), "--json")
+    assert found.code == NEGATIVE
+    assert [each["kind"] for each in found.json["findings"]] == ["model_mismatch"]
     assert cli("reindex", "--path", str(cli.path), "--json").json == {"indexed": 3}
+    assert cli("doctor", "--path", str(cli.path)).code == 0
+
+
+def test_b23_reindex_names_the_embedder_that_opens_the_store(
+    cli: CommandLine, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = cli("reindex", "--path", str(cli.path), "--embedder", "wordllama")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "3 memories indexed",
+        "from now on the store opens with MEMORA_EMBEDDER=wordllama",
+    ]
+    refused = cli("doctor", "--path", str(cli.path))
+    assert refused.code == UNAVAILABLE
+    for word in ("hashing/256", "wordllama", "memora reindex"):
+        assert word in refused.err
+    monkeypatch.setenv("MEMORA_EMBEDDER", "wordllama")
+    assert cli("doctor", "--path", str(cli.path)).code == 0
+
+
+def test_reindex_with_an_embedder_that_is_not_known(cli: CommandLine, own: str) -> None:
+    answer = cli("reindex", "--path", str(cli.path), "--embedder", "nobody")
+    assert answer.code == INVALID
+    assert "embedder" in answer.err
     assert cli("doctor", "--path", str(cli.path)).code == 0
 
 

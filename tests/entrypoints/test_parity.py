@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from typing import Any
 
 import pytest
@@ -20,11 +21,20 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = {
     "recall_memories_for_message": ("recall", "peanuts"),
     "memory_history": ("history", "{memory}"),
+    "memories_by_source": ("memories", "--by-source", "interaction:chat-1"),
+    "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
     "list_jobs": ("jobs",),
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),
     "doctor": ("doctor",),
+    "erase_user": ("erase", "--user", "nobody", "--yes"),
+    "erase_organization": ("erase", "--yes"),
+    "reconcile": ("reconcile",),
     "reindex": ("reindex",),
+    "export_to": ("export", "{folder}/export.jsonl"),
+    "import_from": ("import", "{folder}/no-such.jsonl"),
+    "backup": ("backup", "{folder}/backup"),
+    "restore": ("restore", "{folder}/no-such"),
     "rotate_key": ("rotate-key", "--decrypt"),
 }
 GRAPH_COMMANDS = {
@@ -100,7 +110,9 @@ def called(
 ) -> bool:
     """Run a command and tell whether it called the verb."""
     [memory, *_] = cli("memories", *cli.owner, "--json").json["memories"]
-    words = [word.format(memory=memory["memory_id"], job="no-job") for word in command]
+    folder = tempfile.mkdtemp(dir=cli.path.parent)
+    values = {"memory": memory["memory_id"], "job": "no-job", "folder": folder}
+    words = [word.format(**values) for word in command]
     calls: list[Any] = []
     original = getattr(owner, verb)
 
@@ -111,6 +123,9 @@ def called(
     monkeypatch.setattr(owner, verb, spy)
     takes = cli(*words, "--help").out
     options = [word for word in ("--path", "--org", "--user") if word in takes]
+    if verb.startswith("erase"):
+        # The store is shared: the verb is called, for nobody who is there.
+        options, words = ["--path"], [*words, "--org", "nobody"]
     given = dict(zip(cli.owner[::2], cli.owner[1::2], strict=True))
     cli(*words, *(part for option in options for part in (option, given[option])))
     return calls != []

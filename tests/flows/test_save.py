@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.schema.jobs import JobStatus
+from memora.schema.storage_schema import MemoriesAndInteraction, MemoryToStore
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM, extracting
 from tests.flows.conftest import DAY, MAY, World, Worlds, talk
 
@@ -397,6 +399,50 @@ async def test_b55_a_purged_memory_is_not_extracted_again(world: World) -> None:
     assert "I like tea." in await world.current()
 
 
+async def test_b55_what_is_purged_while_the_model_thinks_is_not_written(worlds: Worlds) -> None:
+    gate = asyncio.Event()
+    down = True
+
+    def script(call: Call) -> Answer:
+        if down:
+            return OutageError()
+        if call.schema == "MemoryComparisonResponse":
+            return {
+                "verdicts": [
+                    {"candidate": number, "verdict": "contradiction", "existing": 0}
+                    for number in range(2)
+                ]
+            }
+        gate.clear()  # it answers this, and thinks about what comes next
+        return extracting("Jake lives in Rome", "Jake lives in Bonn")(call)
+
+    model = ScriptedBackendLLM(script, gate=gate)
+    gate.set()
+    world = await worlds.open(extraction=model)
+    verbatim = worlds.same_stores(world)
+    await verbatim.save("Jake lives in Oslo", current_datetime=MAY)
+    with pytest.raises(ExtractionError) as caught:
+        await world.save("I move.")
+    known = MemoriesAndInteraction(
+        interaction=talk("I move."),
+        memories=[MemoryToStore(memory="Jake lives in Rome", source_msg_block_pos=[0])],
+    )
+    await world.memora.graph.update_interaction_and_memories(
+        world.org_id, None, world.user_id, caught.value.interaction_id, known
+    )
+    oslo, rome = sorted(await world.memories(), key=lambda memory: memory.memory)
+    await world.memora.retract_memory(world.org_id, world.user_id, rome.memory_id)
+    down = False
+    resuming = asyncio.create_task(world.memora.resume_job(world.org_id, caught.value.job_id))
+    while not model.asked_for("MemoryComparisonResponse"):
+        await asyncio.sleep(0)
+    await world.memora.delete_memory(world.org_id, world.user_id, rome.memory_id)
+    gate.set()
+    assert await resuming
+    history = await world.memora.memory_history(world.org_id, world.user_id, oslo.memory_id)
+    assert [memory.memory for memory in history] == ["Jake lives in Bonn", "Jake lives in Oslo"]
+
+
 async def test_recalled_text_in_a_transcript_is_not_remembered_again(world: World) -> None:
     await world.save("My dog is called Rex.")
     block = world.memora.format_memories(await world.recall("dog"))
@@ -429,6 +475,33 @@ async def test_the_callers_own_conversation_id_finds_the_interaction(world: Worl
     assert first == second == third
     stored = await world.memora.graph.get_interaction(world.org_id, world.user_id, "chat-7")
     assert (stored.title, stored.metadata, stored.message_count) == ("Chat", {"app": "web"}, 6)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_what_is_said_about_an_unchanged_conversation_is_kept(
+    world: World, key: str | None
+) -> None:
+    interaction_id = await world.save("one", title="Chat")
+    told = {"title": "Travel", "metadata": {"app": "web"}, "agent_id": world.agent_id}
+    await world.save("one", interaction_id=interaction_id, idempotency_key=key, **told)
+    stored = await world.memora.graph.get_interaction(world.org_id, world.user_id, interaction_id)
+    assert (stored.title, stored.metadata) == ("Travel", {"app": "web"})
+    assert (stored.participants, stored.revision) == ([world.agent_id], 1)
+    updated_at = stored.updated_at
+    await world.save("one", interaction_id=interaction_id, **told)
+    stored = await world.memora.graph.get_interaction(world.org_id, world.user_id, interaction_id)
+    assert stored.updated_at == updated_at
+
+
+async def test_b13_a_key_answers_the_same_when_its_interaction_was_deleted(worlds: Worlds) -> None:
+    world = await worlds.open(extraction=ScriptedBackendLLM(extracting("Jake likes tea")))
+    first = await world.save("I like tea.", idempotency_key="k")
+    await world.memora.graph.delete_user_interaction_and_its_memories(
+        world.org_id, world.user_id, first
+    )
+    assert await world.save("I like tea.", idempotency_key="k") == first
+    assert await world.current() == []
+    assert await world.memora.graph.get_all_user_interactions(world.org_id, world.user_id) == []
 
 
 async def test_agents_of_other_users_are_not_found(world: World) -> None:
@@ -476,3 +549,74 @@ async def test_b65_updated_at_never_goes_back(world: World) -> None:
     assert second.updated_at > first.updated_at
     assert second.created_at == first.created_at == MAY
     assert second.last_activity_at == MAY
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+async def test_b65_a_job_that_is_resumed_by_an_earlier_clock_does_not_go_back(
+    worlds: Worlds, answers: int
+) -> None:
+    """It fails, fails again or succeeds, all before the time at which it was made (I13)."""
+    left = [OutageError(), OutageError()][:answers]
+    model = ScriptedBackendLLM(
+        lambda call: left.pop() if left else extracting("Jake likes tea")(call)
+    )
+    world = await worlds.open(extraction=model)
+    with pytest.raises(ExtractionError) as caught:
+        await world.save("I like tea.")
+    world.clock.advance(timedelta(hours=-1))
+    if left:
+        with pytest.raises(ExtractionError):
+            await world.memora.resume_job(world.org_id, caught.value.job_id)
+    else:
+        assert await world.memora.resume_job(world.org_id, caught.value.job_id)
+    assert (await world.memora.doctor()).findings == ()
+
+
+@pytest.mark.parametrize("with_model", [False, True], ids=["verbatim", "model"])
+async def test_b28_concurrent_saves_of_one_statement_make_one_memory(
+    worlds: Worlds, with_model: bool
+) -> None:
+    """Whoever is second finds the first one's memory when it plans again, without another call."""
+    model = ScriptedBackendLLM(extracting("[[user]] likes tea"))
+    world = await worlds.open(extraction=model if with_model else None)
+    await asyncio.gather(*(world.save("I like tea") for _ in range(6)))
+    [memory] = await world.memories()
+    read = await world.memora.graph.get_user_memory("acme", "jake", memory.memory_id)
+    assert len(read.message_sources) == 6
+    assert len(model.asked_for("MemoryExtractionResponse")) == (6 if with_model else 0)
+
+
+async def test_b28_a_memory_conflict_is_planned_again_also_under_an_expected_revision(
+    worlds: Worlds,
+) -> None:
+    """The caller's revision still holds, so it is not the caller's conflict."""
+    world = await worlds.open()
+    first, second = await world.save("a"), await world.save("b")
+    await asyncio.gather(
+        world.save("a", "I like tea", interaction_id=first, expected_revision=1),
+        world.save("b", "I like tea", interaction_id=second, expected_revision=1),
+    )
+    assert await world.current() == ["I like tea", "a", "b"]
+
+
+async def test_b27_an_interaction_comes_with_the_messages_of_its_revision(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes after the interaction was found and before its messages are read."""
+    interaction_id = await world.save("a")
+    graph = world.memora.graph
+    read_messages = graph.read_messages
+
+    async def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        await world.save("a", "b", interaction_id=interaction_id)
+        return await read_messages(*arguments)
+
+    for read_all in (False, True):
+        monkeypatch.setattr(graph, "read_messages", interrupted)
+        if read_all:
+            [found] = await graph.get_all_user_interactions("acme", "jake", with_messages=True)
+        else:
+            found = await graph.get_interaction("acme", "jake", interaction_id)
+        assert (found.revision, found.message_count) == (2, 4)
+        assert len(found.messages or []) == 4

@@ -169,26 +169,6 @@ async def test_reindex_rebuilds_every_vector(world: World) -> None:
     assert next(memory.memory for memory in await world.recall("tea")) == "I like tea."
 
 
-async def test_an_interrupted_reindex_goes_on_with_the_next_drain(world: World) -> None:
-    await world.save(*(f"I like tea number {number}." for number in range(150)))
-    cancelled = False
-
-    def stop(_done: int) -> None:
-        nonlocal cancelled
-        cancelled = True
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.create_task(world.memora.reindex(stop))
-    assert cancelled
-    world.clock.advance(DAY)
-    await world.memora.drain_outbox()
-    assert (await world.memora.doctor()).clean
-    assert len(await world.recall("tea", limit=200)) == 150
-
-
 async def test_a_reindex_without_a_graph_keeps_the_vectors(world: World) -> None:
     await world.save("I like tea.")
     await world.memora.graph.close()
@@ -205,3 +185,14 @@ async def test_a_closed_vector_store_cannot_be_cleared(world: World) -> None:
         await vectors.clear()
     await vectors.setup()
     assert len(await vectors.scan()) == 1
+
+
+async def test_i9_reverting_to_what_is_current_by_its_text_changes_nothing(world: World) -> None:
+    """A repeated call, whose first answer was lost, makes no second version."""
+    await world.save("I like tea")
+    [first] = await world.memories()
+    await world.memora.update_memory("acme", "jake", first.memory_id, "I like coffee")
+    reverted = await world.memora.revert_memory("acme", "jake", first.memory_id)
+    again = await world.memora.revert_memory("acme", "jake", first.memory_id)
+    assert again.memory_id == reverted.memory_id
+    assert len(await world.memora.memory_history("acme", "jake", first.memory_id)) == 3

@@ -25,8 +25,14 @@ from tests.reliability.seeds import fresh_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/reliability/"
+# Suites that live where they belong; of these the card has a row per file.
+ELSEWHERE = {"tests/contract/": "R14", "tests/docs/": "R15"}
+# Where tests count; those of the second folder start real processes.
+COUNTED = (SUITE, "tests/e2e/")
 FILE = ROOT / ".cache" / "scorecard.json"
 PROPERTY = "score"
+# The worst first, but for a skipped one beside others: a file of which something ran has run.
+OUTCOMES = ("failed", "passed", "skipped")
 
 Score = Callable[..., None]
 
@@ -40,6 +46,7 @@ class Row:
         outcome: passed, failed or skipped; a skipped one never counts as passed.
         counts: What was done, how often, with which seed, and how many violations were seen.
         reason: Why it was skipped.
+        of_file: It stands for all tests of a file, and counts their outcomes.
     """
 
     test: str
@@ -48,6 +55,7 @@ class Row:
     seconds: float = 0.0
     counts: dict[str, Any] = field(default_factory=dict[str, Any])
     reason: str | None = None
+    of_file: bool = False
 
 
 ROWS = pytest.StashKey[dict[str, Row]]()
@@ -115,7 +123,7 @@ def pytest_runtest_makereport(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Remember where a test is, for those that are skipped before they can say it."""
     for item in items:
-        if item.nodeid.startswith(SUITE):
+        if item.nodeid.startswith(COUNTED):
             suites = [mark.args[0] for mark in item.iter_markers("suite")]
             item.user_properties.append((PROPERTY, {"suite": suites[0] if suites else ""}))
 
@@ -123,13 +131,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class _Collector:
     """Gathers the rows on the xdist controller, or in the only process."""
 
-    def __init__(self, rows: dict[str, Row]) -> None:
+    def __init__(self, rows: dict[str, Row], selected: str) -> None:
         self._rows = rows
+        # The two runs of `make test` have different tests of one file.
+        self._selected = f" -m '{selected}'" if selected else ""
+        self._of_files: dict[str, Row] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if not report.nodeid.startswith(SUITE):
+        suite = next((ELSEWHERE[f] for f in ELSEWHERE if report.nodeid.startswith(f)), "")
+        if report.nodeid.startswith(COUNTED):
+            row = self._rows.setdefault(report.nodeid, Row(report.nodeid))
+        elif suite:
+            row = self._of_files.setdefault(report.nodeid, Row(report.nodeid, suite))
+        else:
             return
-        row = self._rows.setdefault(report.nodeid, Row(report.nodeid))
         row.seconds += report.duration
         if report.failed:
             row.outcome = "failed"
@@ -138,8 +153,11 @@ class _Collector:
             row.reason = _reason(report)
         elif not row.outcome and report.when == "call":
             row.outcome = "passed"
-        if report.when == "teardown" or (report.when == "setup" and not report.passed):
-            self._read(row, report)
+        if report.when == "teardown":
+            if suite:
+                self._add_to_file(row)
+            else:
+                self._read(row, report)
 
     def _read(self, row: Row, report: pytest.TestReport) -> None:
         row.counts = {}
@@ -155,11 +173,22 @@ class _Collector:
                 else:
                     row.counts[key] = count
 
+    def _add_to_file(self, test: Row) -> None:
+        name = test.test.partition("::")[0] + self._selected
+        counts: dict[str, Any] = dict.fromkeys(OUTCOMES, 0)
+        row = self._rows.setdefault(name, Row(name, test.suite, counts=counts, of_file=True))
+        row.seconds += test.seconds
+        row.counts[test.outcome] += 1
+        row.reason = test.reason or row.reason
+        row.outcome = next(outcome for outcome in OUTCOMES if row.counts[outcome])
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
-        session.config.pluginmanager.register(_Collector(session.config.stash[ROWS]))
+        session.config.pluginmanager.register(
+            _Collector(session.config.stash[ROWS], session.config.option.markexpr)
+        )
 
 
 def pytest_terminal_summary(
@@ -167,12 +196,14 @@ def pytest_terminal_summary(
 ) -> None:
     reported = (row for row in config.stash[ROWS].values() if row.suite)
     rows = sorted(reported, key=lambda row: (row.suite, row.test))
-    if not rows or hasattr(config, "workerinput"):
+    ran = any(row.test.startswith(SUITE) for row in rows)
+    if not ran or hasattr(config, "workerinput") or config.getoption("--mutant"):
         return
     terminalreporter.section("reliability", sep="-")
     for row in rows:
         if row.counts or row.outcome != "passed":
-            told = row.reason or " ".join(f"{key}={value}" for key, value in row.counts.items())
+            counts = [f"{key}={value}" for key, value in row.counts.items()]
+            told = " ".join([*counts, *([f"({row.reason})"] if row.reason else [])])
             name = row.test.removeprefix(SUITE)
             terminalreporter.write_line(f"{row.suite:4} {row.outcome:8} {name}: {told}")
     file = write(rows, nightly=bool(config.getoption("--nightly")))
@@ -189,7 +220,9 @@ def write(rows: list[Row], *, nightly: bool, file: Path = FILE) -> Path:
         total = suites.setdefault(
             row["suite"], {"passed": 0, "failed": 0, "skipped": 0, "seconds": 0.0}
         )
-        total[row["outcome"] or "failed"] += 1
+        for outcome in OUTCOMES:
+            own = int(row["outcome"] == outcome)
+            total[outcome] += row["counts"][outcome] if row["of_file"] else own
         total["seconds"] = round(total["seconds"] + row["seconds"], 2)
     card = {
         "python": platform.python_version(),

@@ -30,3 +30,10 @@ def test_a_violation_that_was_seen_is_in_the_sum(tmp_path: Path) -> None:
     card = json.loads(file.read_text("utf-8"))
     assert card["violations"] == 3
     assert card["nightly"] is True
+
+
+def test_a_row_of_a_file_counts_its_tests(tmp_path: Path) -> None:
+    counts = {"failed": 0, "passed": 4, "skipped": 2}
+    row = Row("tests/contract/test_x.py", "R14", "passed", 1.0, counts, "no server", of_file=True)
+    card = json.loads(write([row], nightly=False, file=tmp_path / "card").read_text("utf-8"))
+    assert card["suites"]["R14"] == {**counts, "seconds": 1.0}

@@ -195,10 +195,13 @@ def test_b78_what_is_confirmed_on_better_authority_becomes_a_version(new: str, o
         assert planned.memories == ()
 
 
-def test_b78_another_agents_word_is_not_confirmed_within_one_agent() -> None:
-    known = version("old", 0, source_role="tool", agent_id="other")
+@pytest.mark.parametrize("old", ROLES)
+def test_b78_another_agents_word_is_left_alone_within_one_agent(old: str) -> None:
+    known = version("old", 0, source_role=old, agent_id="other")
     planned = build([candidate()], [duplicate("old")], known, across_agents=False)
-    assert (planned.memories, [link.memory_id for link in planned.links]) == ((), ["old"])
+    (write,) = planned.memories
+    assert (write.chain_id, write.predecessor_id) == (write.memory_id, None)
+    assert (planned.links, planned.superseded) == ((), {})
 
 
 @pytest.mark.parametrize("agent_id", ["jenny", "other", None])

@@ -27,10 +27,11 @@ from memora.errors import (
 )
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j import Neo4jGraphInterface
-from memora.graph_db.neo4j.records import micros
+from memora.graph_db.neo4j.records import job_properties, micros
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Organization, User
 from memora.schema.scope import Scope
+from memora.schema.sources import SourceKind, SourceSelector, Withdrawal
 from memora.schema.write_plan import (
     IdempotencyRecord,
     InteractionWrite,
@@ -54,8 +55,16 @@ def queries(stem: str) -> Any:
 
 APPLY, USERS, OUTBOX = queries("apply"), queries("user"), queries("outbox")
 MEMORY, INTERACTION, JOBS = queries("memory"), queries("interaction"), queries("jobs")
-ORGANIZATION, AGENTS = queries("organization"), queries("agent")
+ORGANIZATION, AGENTS, WITHDRAW = queries("organization"), queries("agent"), queries("withdraw")
 
+LINKED = {
+    "memory_id": "m0",
+    "chain_id": "m0",
+    "successor_id": None,
+    "predecessor_id": None,
+    "superseded_at": None,
+    "head_of": "m0",
+}
 FOUND: dict[str, Any] = {
     "erasing": False,
     "salt": "salt",
@@ -63,9 +72,10 @@ FOUND: dict[str, Any] = {
     "keys": [],
     "interactions": [],
     "external_ids": [],
-    "versions": [],
+    "versions": [LINKED],
     "heads": [],
     "known_chains": [],
+    "equals": [],
     "has_tombstones": False,
 }
 MESSAGES = parse_messages([{"role": "user", "content": "hi"}, {"role": "user", "content": "ho"}])
@@ -147,7 +157,7 @@ async def test_b30_all_sessions_share_the_bookmarks_of_the_driver() -> None:
 async def test_b33_long_transcripts_are_sent_in_blocks() -> None:
     long = parse_messages([{"role": "user", "content": str(n)} for n in range(450)])
     many = tuple(memory(f"m{number}") for number in range(250))
-    script = bolt()
+    script = bolt({"versions": []})
     write = InteractionWrite("i", None, MessageEdit(0, long), NOW)
     await graph_on(script).apply(WritePlan(SCOPE, NOW, interaction=write, memories=many))
     assert sent(script) == [
@@ -213,21 +223,11 @@ CONFLICTS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ),
     (
         "memory there",
-        {
-            "versions": [
-                {
-                    "memory_id": "m1",
-                    "chain_id": "m1",
-                    "successor_id": None,
-                    "predecessor_id": None,
-                    "superseded_at": None,
-                    "head_of": "m1",
-                }
-            ]
-        },
+        {"versions": [LINKED, {**LINKED, "memory_id": "m1", "chain_id": "m1", "head_of": "m1"}]},
         ConflictError,
         "memory",
     ),
+    ("linked memory gone", {"versions": []}, ConflictError, "memory"),
     ("chain there", {"known_chains": ["m2"]}, ConflictError, "memory"),
 ]
 
@@ -402,6 +402,16 @@ ERASED = {"deleted": 0}
 ORGANIZATION_ROW = {"org_id": ORG, "org_name": "n", "created_at": 0}
 USER_ROW = {"org_id": ORG, "user_id": USER, "user_name": "n", "created_at": 0, "salt": "s"}
 AGENT_ROW = {"org_id": ORG, "agent_id": "a", "agent_label": "n", "created_at": 0}
+PLACE = {
+    **dict.fromkeys(("superseded_at", "successor_id", "agent_id", "import_id", "process_id")),
+    "memory_id": "m",
+    "chain_id": "m",
+    "obtained_at": 0,
+    "source_role": "user",
+    "content_hash": "h",
+    "interaction_id": "i",
+    "author": None,
+}
 TENANT_ANSWERS: Answers = {
     APPLY["lock_and_look"]: [FOUND],
     APPLY["cut_messages"]: [ERASED],
@@ -425,9 +435,12 @@ TENANT_ANSWERS: Answers = {
     INTERACTION["pick_interactions"]: [{"interaction_id": "i", "message_count": 2}],
     INTERACTION["pick_named_interactions"]: [{"interaction_id": "i", "message_count": 2}],
     INTERACTION["obtained_in"]: [{"memory_id": "m"}],
-    INTERACTION["erase_interactions"]: [{"interactions": 1, "messages": 2}],
+    INTERACTION["erase_interactions"]: [{"interactions": 1, "messages": 2, "jobs": 1}],
     MEMORY["pick_memories"]: [{"memory_id": "m"}],
     MEMORY["pick_named_memories"]: [{"memory_id": "m"}],
+    WITHDRAW["read_unfinished_jobs"]: [{"job": job_properties(job())}],
+    WITHDRAW["chains_of_source"]: [{"chain_id": "m"}],
+    WITHDRAW["read_places"]: [{"version": PLACE, "sources": []}],
     JOBS["save_job"]: [{"job_id": "the-job"}],
     JOBS["lock_job"]: [{"job_id": "the-job"}],
     JOBS["lock_job_of_user"]: [{"job_id": "the-job"}],
@@ -451,6 +464,7 @@ OF_ORGANIZATION: dict[str, Call] = {
     "claim_job": lambda g: g.claim_job(ORG, "the-job", now=NOW, lease_until=NOW),
     "find_job": lambda g: g.find_job(ORG, "the-job"),
 }
+POISON = SourceSelector(SourceKind.INTERACTION, "i")
 OF_USER: dict[str, Call] = {
     "put_user": lambda g: g.put_user(
         User(org_id=ORG, user_id=USER, user_name="n", created_at=NOW), salt="s"
@@ -482,6 +496,10 @@ OF_USER: dict[str, Call] = {
     "find_current_by_hash": lambda g: g.find_current_by_hash(SCOPE, ["h"]),
     "find_tombstones": lambda g: g.find_tombstones(SCOPE, ["t"]),
     "purge_memories": lambda g: g.purge_memories(SCOPE, ["m"], NOW),
+    "list_source_memories": lambda g: g.list_source_memories(
+        SCOPE, POISON, current_only=False, skip=0, limit=5
+    ),
+    "withdraw": lambda g: g.withdraw(SCOPE, POISON, NOW, leave_tombstones=True),
     "purge_all_memories": lambda g: g.purge_memories(SCOPE, None, NOW),
     "save_job": lambda g: g.save_job(job()),
     "list_jobs": lambda g: g.list_jobs(ORG, user_id=USER, statuses=[JobStatus.DONE]),
@@ -530,6 +548,25 @@ async def test_b35_a_read_primitive_is_one_statement(name: str) -> None:
         assert len(script.statements) == 1
     else:
         assert {run.mode for run in script.runs} == {"w"}
+
+
+async def test_b28_a_withdrawal_takes_the_users_lock_and_then_the_jobs() -> None:
+    script = ScriptedBolt(TENANT_ANSWERS)
+    outcome = await graph_on(script).withdraw(SCOPE, POISON, NOW, leave_tombstones=True)
+    assert (outcome.removed, outcome.cancelled_jobs) == (("m",), ("the-job",))
+    closing, removing = ([each.query for each in run.statements] for run in script.runs)
+    assert closing[:2] == [USERS["lock_user"], WITHDRAW["lock_unfinished_jobs"]]
+    assert closing[-1] == JOBS["save_job"]
+    assert removing[0] == USERS["lock_user"]
+    assert removing[-1] == OUTBOX["enqueue"]
+    assert removing.index(MEMORY["bury"]) < removing.index(MEMORY["delete_memories"])
+
+
+async def test_nothing_is_withdrawn_of_a_user_that_is_being_erased() -> None:
+    script = ScriptedBolt({**TENANT_ANSWERS, USERS["lock_user"]: [{"erasing": True, "salt": "s"}]})
+    outcome = await graph_on(script).withdraw(SCOPE, POISON, NOW, leave_tombstones=True)
+    assert outcome == Withdrawal()
+    assert [len(run.statements) for run in script.runs] == [1, 1]
 
 
 async def test_the_relay_takes_its_lock_before_it_looks() -> None:

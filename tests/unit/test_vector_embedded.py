@@ -22,7 +22,7 @@ from memora.errors import SchemaVersionError, StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
 from memora.schema.scope import Scope
 from memora.testing.vector_clauses.documents import document, everything, stored
-from memora.vector_db import EmbeddedVectorDB, _shard, embedded
+from memora.vector_db import EmbeddedVectorDB, _generations, _shard
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import VectorRows
 from memora.vector_db._shard import Shard
@@ -149,7 +149,7 @@ async def test_rows_that_the_shard_lacks_are_replayed(tmp_path: Path) -> None:
     await filled(tmp_path)
     rows = VectorRows(tmp_path)
     await rows.open()
-    old = [entry.memory_id for entry in await rows.scan(None, 2)]
+    old = [entry.memory_id for entry in await rows.scan("", 2)]
     late = document("a late story", ALICE)
     changed = document("retold", ALICE, memory_id=old[1])
     await rows.put(await Encoder(HashingEmbedder(16), None).documents([late, changed]))
@@ -186,8 +186,8 @@ async def test_b15_a_call_that_is_cancelled_after_its_commit_reaches_the_shard(
     late = document("a late story", ALICE)
     put = VectorRows.put
 
-    async def put_and_cancel(rows: VectorRows, documents: Any) -> int:
-        change = await put(rows, documents)
+    async def put_and_cancel(rows: VectorRows, *given: Any) -> int | None:
+        change = await put(rows, *given)
         call.cancel()
         return change
 
@@ -195,14 +195,14 @@ async def test_b15_a_call_that_is_cancelled_after_its_commit_reaches_the_shard(
     call = asyncio.ensure_future(store.upsert([late]))
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.gather(*store._running)
+    await asyncio.gather(*store._generations._running)
     assert everything(await find(store, "story")) == {late.memory_id}
 
 
 async def test_removals_are_kept_until_they_are_flushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_FLUSH_AFTER", 10)
+    monkeypatch.setattr(_generations, "_FLUSH_AFTER", 10)
     async with made_at(tmp_path) as store:
         documents = [document(f"story {i}", ALICE) for i in range(8)]
         await store.upsert(documents)
@@ -285,8 +285,8 @@ async def test_b83_an_erasure_that_was_cut_short_is_finished_at_the_next_start(
         await store.upsert([document("mine", ALICE), document("a private story", bob)])
     rows = VectorRows(tmp_path)
     await rows.open()
-    _, must_rewrite = await rows.remove_tenant(bob)
-    assert must_rewrite
+    dropped = await rows.remove_tenant(bob)
+    assert dropped.must_rewrite
     await rows.close()
     async with made_at(tmp_path) as store:
         assert await find(store, "story", bob) == QueryHits()
@@ -476,7 +476,7 @@ async def test_only_the_owner_may_read_the_files(store: EmbeddedVectorDB, tmp_pa
 async def test_without_a_path_the_store_is_temporary() -> None:
     store = made_at(None)
     await store.setup()
-    directory = store._directory
+    directory = store._generations.shards.directory
     await store.upsert([document("story", ALICE)])
     assert everything(await find(store, "story"))
     await store.close()
@@ -504,7 +504,7 @@ async def test_large_tenants_are_asked_one_query_at_a_time(
 async def test_many_deleted_points_are_compacted_at_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_DEAD_AT_LEAST", 5)
+    monkeypatch.setattr(_generations, "_DEAD_AT_LEAST", 5)
     compacted: list[bool] = []
     optimize = Shard.optimize
 

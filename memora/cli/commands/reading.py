@@ -35,6 +35,7 @@ from memora.cli.output import (
 from memora.cli.session import run
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
+from memora.schema.sources import SourceSelector
 
 
 def recall(
@@ -105,14 +106,29 @@ def memories(
     org: OrgOption = DEFAULT_ID,
     user: UserOption = DEFAULT_ID,
     agent: AgentOption = None,
+    by_source: Annotated[
+        str | None,
+        typer.Option(
+            "--by-source",
+            metavar="KIND:ID",
+            help="All versions that come from there: interaction:ID, agent:ID, import:ID or "
+            "process:ID.",
+        ),
+    ] = None,
     skip: SkipOption = 0,
     limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List a user's current memories, newest first."""
+    """List a user's current memories, or all that come from one source, newest first."""
+    selector = None if by_source is None else SourceSelector.parse(by_source, "--by-source")
+    if selector is not None and agent is not None:
+        raise typer.BadParameter("--agent and --by-source exclude each other; say agent:ID")
 
     async def work(memora: Memora) -> list[Memory]:
-        return await memora.graph.get_all_user_memories(org, user, agent, skip, limit)
+        if selector is None:
+            return await memora.graph.get_all_user_memories(org, user, agent, skip, limit)
+        source: dict[str, Any] = {selector.field: selector.source_id}
+        return await memora.memories_by_source(org, user, **source, skip=skip, limit=limit)
 
     found = run(path, work, Owner(org, user))
     if as_json:
@@ -126,7 +142,8 @@ def memories(
         return
     console().print(memories_table(found))
     more = f"; --skip {skip + limit} shows more" if len(found) == limit else ""
-    print_notes([f"{len(found)} current memories{more}"])
+    kind = "current memories" if selector is None else f"versions from {selector}"
+    print_notes([f"{len(found)} {kind}{more}"])
 
 
 def history(
@@ -164,7 +181,14 @@ def _until(version: Memory) -> str:
 
 def _version(version: Memory) -> Text:
     text = Text(printable(version.memory))
-    text.append(printable(f"\nfrom {source(version)} · id {version.memory_id}"), style="dim")
+    made = [f"from {source(version)}", f"trusted as {version.source_role}"]
+    named = {
+        "agent": version.agent_id,
+        "import": version.import_id,
+        "process": version.process_id,
+    }
+    made += [f"{name} {value}" for name, value in named.items() if value is not None]
+    text.append(printable("\n" + " · ".join([*made, f"id {version.memory_id}"])), style="dim")
     return text
 
 

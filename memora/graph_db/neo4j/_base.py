@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
@@ -15,7 +16,7 @@ from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.neo4j.records import Row
 
 if TYPE_CHECKING:
-    from neo4j import AsyncDriver, AsyncManagedTransaction, AsyncSession
+    from neo4j import AsyncDriver, AsyncManagedTransaction, AsyncSession, AsyncTransaction
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ PACKAGE = "memora.graph_db.neo4j"
 BACKEND = "neo4j"
 
 logger = logging.getLogger(PACKAGE)
+_WIRE_LOG = "neo4j.io"
+_in_our_call: ContextVar[bool] = ContextVar("memora_neo4j_call", default=False)
 
 # How many records are packed or built at a time: beyond that the event loop gets its turn (D10).
 BLOCK = 200
@@ -48,9 +51,20 @@ def batched(items: Sequence[T], size: int = BLOCK) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+def withhold_parameters(record: logging.LogRecord) -> bool:
+    """Keep what our queries carry out of the driver's wire log, in which it is written in full.
+
+    A filter of that logger, in which queries of others pass as they are.
+    """
+    if _in_our_call.get() and "RUN" in str(record.msg) and isinstance(record.args, tuple):
+        port, *_fields = record.args
+        record.args = (port, "(withheld by memora)")
+    return True
+
+
 @contextmanager
 def map_neo4j_errors() -> Generator[None]:
-    """Turn the driver's errors into memora's.
+    """Turn the driver's errors into memora's, and mark its calls as ours for the wire log.
 
     Raises:
         GraphDBConnectionError: The server cannot be reached, is busy, or the outcome of a commit
@@ -64,6 +78,7 @@ def map_neo4j_errors() -> Generator[None]:
         UnsupportedServerProduct,
     )
 
+    token = _in_our_call.set(True)
     try:
         yield
     except (DriverError, Neo4jError, UnsupportedServerProduct) as error:
@@ -71,6 +86,8 @@ def map_neo4j_errors() -> Generator[None]:
         raise translated(error) from None
     except UnicodeEncodeError:
         raise GraphDBError(BACKEND, "a text that is not valid Unicode") from None
+    finally:
+        _in_our_call.reset(token)
 
 
 def translated(error: Exception) -> MemoraError:
@@ -95,8 +112,9 @@ def translated(error: Exception) -> MemoraError:
         code = error.code or "no code"
         passing = error.is_retryable() or code.startswith(_PASSING_CODES)
         return (GraphDBConnectionError if passing else GraphDBError)(BACKEND, f"{name} ({code})")
-    # What the driver says by itself names addresses and settings, but no stored value.
-    reason = f"{name}: {error}".partition("\n")[0]
+    # What the driver says by itself names addresses and settings, but no stored value; where it
+    # quotes the whole URI, there may be a password in it.
+    reason = f"{name}: {error}".partition("\n")[0].partition(" Given URI")[0]
     if _PASSING_CLASSES & {cls.__name__ for cls in type(error).__mro__}:
         return GraphDBConnectionError(BACKEND, reason)
     return GraphDBError(BACKEND, reason if isinstance(error, ConfigurationError) else name)
@@ -108,13 +126,19 @@ class Transaction:
     The function that gets it may run again, so it changes nothing but the database.
     """
 
-    def __init__(self, transaction: AsyncManagedTransaction) -> None:
+    def __init__(self, transaction: AsyncManagedTransaction | AsyncTransaction) -> None:
         self._transaction = transaction
 
     async def rows(self, query: LiteralString, **parameters: Any) -> list[Row]:
         """Run a query to its end."""
         result = await self._transaction.run(query, parameters)
         return [record async for record in result]
+
+    async def stream(self, query: LiteralString, **parameters: Any) -> AsyncIterator[Row]:
+        """Run a query, and yield its rows as the server sends them."""
+        result = await self._transaction.run(query, parameters)
+        async for record in result:
+            yield record
 
     async def row(self, query: LiteralString, **parameters: Any) -> Row | None:
         """Run a query to its end, and return its first row, or None."""
@@ -144,6 +168,7 @@ class Connection:
         self._driver = driver
         self._is_ours = driver is None
         self._is_closed = False
+        logging.getLogger(_WIRE_LOG).addFilter(withhold_parameters)
 
     async def _opened(self) -> AsyncDriver:
         """Return the driver.
@@ -190,13 +215,33 @@ class Connection:
             async with self._session(driver) as session:
                 return await session.execute_write(_attempt, work)
 
-    def _session(self, driver: AsyncDriver) -> AsyncSession:
+    @asynccontextmanager
+    async def streaming(self, rows: int) -> AsyncGenerator[Transaction]:
+        """Hold one transaction that reads much; it can take locks, and changes nothing.
+
+        It is no managed one: what was handed on cannot be taken back, so it runs once.
+
+        Args:
+            rows: How many the server sends at a time.
+        """
+        driver = await self._opened()
+        with map_neo4j_errors():
+            async with self._session(driver, fetch_size=rows) as session:
+                transaction = await session.begin_transaction()
+                try:
+                    yield Transaction(transaction)
+                finally:
+                    await transaction.close()
+
+    def _session(self, driver: AsyncDriver, **settings: int) -> AsyncSession:
         """Return a session; all share the driver's bookmarks, and so see each other's writes (B30).
 
         A session serves one task at a time, so every transaction has its own.
         """
         return driver.session(  # pyright: ignore[reportUnknownMemberType]
-            database=self.database, bookmark_manager=driver.execute_query_bookmark_manager
+            database=self.database,
+            bookmark_manager=driver.execute_query_bookmark_manager,
+            **settings,
         )
 
     async def fetch(self, query: LiteralString, **parameters: Any) -> list[Row]:

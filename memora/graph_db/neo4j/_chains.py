@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from memora.errors import ConflictError
 from memora.graph_db.neo4j.records import Row, micros
-from memora.schema.write_plan import MemoryEnd, MemoryWrite
+from memora.schema.write_plan import MemoryEnd, MemoryWrite, SourceLink
 
 
 @dataclass(slots=True)
@@ -139,6 +139,15 @@ class Chains:
         if version is None or version.head_of is None:
             raise _conflict(end.memory_id, "the current head", "it is not")
         self._supersede(version, micros(end.ended_at))
+
+    def check(self, link: SourceLink) -> None:
+        """Check that the version that gains sources is there.
+
+        Raises:
+            ConflictError: It is gone: what repeats it is new now.
+        """
+        if link.memory_id not in self.versions:
+            raise _conflict(link.memory_id, link.memory_id, None)
 
     def _neighbour(self, memory_id: str | None, chain_id: str) -> Version | None:
         if memory_id is None:

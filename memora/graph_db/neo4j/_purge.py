@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from memora._queries import load
 from memora.core.hashing import tombstone
@@ -38,17 +38,29 @@ async def purge(
     links = [
         {"memory_id": link.memory_id, "successor_id": link.successor_id}
         for chain in chains.values()
-        for link in relink(_oldest_first(chain), gone)
+        for link in relink(oldest_first(chain), gone)
     ]
     if links:
         await transaction.rows(_Q["relink"], **tenant, links=links)
 
 
-def _oldest_first(chain: Sequence[Link]) -> list[Link]:
+class _Linked(Protocol):
+    """A version that names its successor."""
+
+    @property
+    def memory_id(self) -> str: ...
+    @property
+    def successor_id(self) -> str | None: ...
+
+
+_L = TypeVar("_L", bound=_Linked)
+
+
+def oldest_first(chain: Sequence[_L]) -> list[_L]:
     """Order the versions of a chain by their links."""
     by_id = {link.memory_id: link for link in chain}
     successors = {link.successor_id for link in chain}
-    ordered: list[Link] = []
+    ordered: list[_L] = []
     for first in chain:
         link = first if first.memory_id not in successors else None
         while link is not None:

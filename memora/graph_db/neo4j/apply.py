@@ -44,11 +44,14 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         await _check_job(transaction, plan, plan.job)
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
+    _check_equals(kept, found)
     chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
     for memory in kept:
         chains.insert(memory)
     for end in plan.ends:
         chains.end(end)
+    for link in plan.links:
+        chains.check(link)
     if transcript is not None:
         await _write_transcript(transaction, plan, transcript)
     await _write_memories(transaction, plan, kept, chains)
@@ -85,6 +88,7 @@ async def _look(transaction: Transaction, plan: WritePlan) -> Row:
         external_id=plan.interaction.external_id if plan.interaction else None,
         memory_ids=sorted(_versions(plan)),
         chain_ids=sorted({memory.chain_id for memory in plan.memories}),
+        content_hashes=sorted({memory.content_hash for memory in plan.memories if memory.equal}),
     )
     if found is None or found["erasing"]:
         raise UserNotFoundError(plan.scope.user_id)
@@ -107,6 +111,7 @@ def _interactions(plan: WritePlan) -> set[str]:
 
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
+    named |= {link.memory_id for link in plan.links}
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}
@@ -200,6 +205,27 @@ async def _not_buried(
         for memory in plan.memories
         if not memory.sources or not marks[memory.memory_id] <= buried
     ]
+
+
+def _check_equals(kept: Sequence[MemoryWrite], found: Row) -> None:
+    """Check that nobody stored the same statements since the plan looked for them.
+
+    Raises:
+        ConflictError: Somebody did, or what was found is not current any more.
+    """
+    for memory in kept:
+        guard = memory.equal
+        if guard is None:
+            continue
+        current = [
+            (row["obtained_at"], row["memory_id"])
+            for row in found["equals"]
+            if row["content_hash"] == memory.content_hash
+            and guard.agent_id in {None, row["agent_id"]}
+        ]
+        _, equal = max(current, default=(0, None))
+        if equal != guard.memory_id:
+            raise ConflictError("memory", memory.memory_id, expected=guard.memory_id, actual=equal)
 
 
 # Writing

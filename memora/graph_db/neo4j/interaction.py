@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -63,42 +62,31 @@ class InteractionPart(Neo4jBase):
         self, scope: Scope, interaction_ids: Sequence[str] | None, now: datetime
     ) -> DeleteCounts:
         wanted = None if interaction_ids is None else list(dict.fromkeys(interaction_ids))
-        interactions = messages = memories = 0
-        done = False
-        while not done:
-            step = await self._connection.write(
+        total, is_last = DeleteCounts(), False
+        while not is_last:
+            step, is_last = await self._connection.write(
                 partial(_erase, scope=scope, wanted=wanted, now=records.micros(now))
             )
-            interactions += step.interactions
-            messages += step.messages
-            memories += step.memories
-            done = step.is_last
-        return DeleteCounts(interactions=interactions, messages=messages, memories=memories)
+            total += step
+        return total
 
 
 def _interaction(row: Row) -> Interaction:
     return records.interaction(row["interaction"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one transaction of an erasure removed, and whether that was all."""
-
-    interactions: int = 0
-    messages: int = 0
-    memories: int = 0
-    is_last: bool = True
-
-
 async def _erase(
     transaction: Transaction, scope: Scope, wanted: list[str] | None, now: int
-) -> _Step:
+) -> tuple[DeleteCounts, bool]:
     """Erase as many interactions as one transaction takes; of a longer one, its end.
 
     Every step leaves valid interactions, so a repetition goes on where one was interrupted.
+
+    Returns:
+        What went, and whether that was all.
     """
     if await lock_user(transaction, scope) is None:
-        return _Step()
+        return DeleteCounts(), True
     tenant = owner(scope)
     if wanted is None:
         rows = await transaction.rows(_Q["pick_interactions"], **tenant, batch=_BATCH)
@@ -116,9 +104,9 @@ async def _erase(
     if rows and not picked:
         place = {**tenant, "interaction_id": rows[0]["interaction_id"]}
         keep = rows[0]["message_count"] - _BATCH
-        return _Step(messages=await cut(transaction, place, keep, now), is_last=False)
+        return DeleteCounts(messages=await cut(transaction, place, keep, now)), False
     if not picked:
-        return _Step()
+        return DeleteCounts(), True
     found = await transaction.rows(_Q["obtained_in"], **tenant, interaction_ids=picked)
     memories = [row["memory_id"] for row in found]
     if memories:
@@ -127,4 +115,5 @@ async def _erase(
     if memories:
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=memories, now=now)
     is_last = len(picked) == len(rows) < _BATCH
-    return _Step(row["interactions"], row["messages"], len(memories), is_last)
+    counts = DeleteCounts(row["interactions"], row["messages"], len(memories), jobs=row["jobs"])
+    return counts, is_last

@@ -11,13 +11,17 @@ from memora.graph_db.neo4j import schema
 from memora.graph_db.neo4j._base import Connection
 from memora.graph_db.neo4j.agent import AgentPart
 from memora.graph_db.neo4j.apply import ApplyPart
+from memora.graph_db.neo4j.erasure import ErasurePart
 from memora.graph_db.neo4j.inspect import InspectPart
 from memora.graph_db.neo4j.interaction import InteractionPart
 from memora.graph_db.neo4j.jobs import JobPart
 from memora.graph_db.neo4j.memory import MemoryPart
 from memora.graph_db.neo4j.organization import OrganizationPart
 from memora.graph_db.neo4j.outbox import OutboxPart
+from memora.graph_db.neo4j.repair import RepairPart
+from memora.graph_db.neo4j.transfer import TransferPart
 from memora.graph_db.neo4j.user import UserPart
+from memora.graph_db.neo4j.withdraw import WithdrawPart
 from memora.vector_db.base import BaseVectorDB
 
 if TYPE_CHECKING:
@@ -33,7 +37,11 @@ class Neo4jGraphInterface(
     MemoryPart,
     JobPart,
     OutboxPart,
+    ErasurePart,
     InspectPart,
+    WithdrawPart,
+    TransferPart,
+    RepairPart,
 ):
     """The graph store on Neo4j 5.23 or later, Community, Enterprise or Aura.
 

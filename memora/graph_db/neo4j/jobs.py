@@ -35,6 +35,7 @@ class JobPart(Neo4jBase):
                 job_id=job_id,
                 now=records.micros(now),
                 lease_until=records.micros(lease_until),
+                lease_end=records.micros(lease_until + (lease_until - now)),
             )
         )
 
@@ -91,11 +92,16 @@ async def _save(transaction: Transaction, job: ExtractionJob) -> None:
 
 
 async def _claim(
-    transaction: Transaction, org_id: str, job_id: str, now: int, lease_until: int
+    transaction: Transaction, org_id: str, job_id: str, now: int, lease_until: int, lease_end: int
 ) -> ExtractionJob | None:
     if await transaction.row(_Q["lock_job"], org_id=org_id, job_id=job_id) is None:
         return None
     row = await transaction.row(
-        _Q["claim_job"], org_id=org_id, job_id=job_id, now=now, lease_until=lease_until
+        _Q["claim_job"],
+        org_id=org_id,
+        job_id=job_id,
+        now=now,
+        lease_until=lease_until,
+        lease_end=lease_end,
     )
     return None if row is None else _job(row)

@@ -21,11 +21,11 @@ _KINDS: dict[str, LiteralString] = {
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],
-    "keys": _Q["erase_keys"],
+    "idempotency_keys": _Q["erase_keys"],
     "tombstones": _Q["erase_tombstones"],
     "agents": _Q["erase_agents"],
     "users": _Q["erase_users"],
-    "outbox": _Q["erase_outbox"],
+    "outbox_entries": _Q["erase_outbox"],
 }
 
 
@@ -74,14 +74,13 @@ class OrganizationPart(Neo4jBase):
             [row] = await self._connection.change(_Q["mark_users"], org_id=org_id, batch=BATCH)
             marked = row["marked"]
         erasure = Erasure(
-            _LOCK, _KINDS, _Q["erase_organization"], OutboxOp.DROP_ORGANIZATION, {"org_id": org_id}
+            _LOCK,
+            _KINDS,
+            _Q["erase_organization"],
+            "organizations",
+            OutboxOp.DROP_ORGANIZATION,
+            {"org_id": org_id},
         )
         counts = await erase(self._connection, erasure, records.micros(now))
-        logger.info("erased organization %s", org_id)
-        return DeleteCounts(
-            interactions=counts["interactions"],
-            messages=counts["messages"],
-            memories=counts["memories"],
-            agents=counts["agents"],
-            users=counts["users"],
-        )
+        logger.info("erased an organization")
+        return counts

@@ -15,7 +15,7 @@ from memora.graph_db.neo4j._outbox import enqueue, lock_claims
 from memora.graph_db.neo4j.apply import owner
 from memora.graph_db.neo4j.records import Row
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp, OutboxStatus
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp, OutboxStatus
 
 
 class OutboxPart(Neo4jBase):
@@ -28,6 +28,8 @@ class OutboxPart(Neo4jBase):
             _Q["claim"],
             now=records.micros(now),
             lease_until=records.micros(lease_until),
+            lease_end=records.micros(lease_until + (lease_until - now)),
+            pause_end=records.micros(now + 2 * LONGEST_PAUSE),
             lease=new_lease(),
             limit=limit,
         )

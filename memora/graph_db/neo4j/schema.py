@@ -12,9 +12,12 @@ from memora.graph_db.neo4j._base import BACKEND, PACKAGE, Connection, Transactio
 
 _Q = load(PACKAGE, "queries/schema.cypher")
 _INDEXES = load(PACKAGE, "queries/indexes.cypher")
+_REPAIR = load(PACKAGE, "queries/repair.cypher")
 
 # Raised by one with every migration, which is then listed here under the version it leads to.
 VERSION = 1
+# Every constraint and index by its name, in the order in which they are made.
+NAMES = tuple(_INDEXES)
 MIGRATIONS: dict[int, tuple[LiteralString, ...]] = {1: ()}
 
 _OLDEST_SERVER = (5, 23)
@@ -67,6 +70,35 @@ async def setup(connection: Connection) -> None:
         for query in MIGRATIONS[version]:
             await connection.change(query)
         await connection.write(partial(_stamp, version=version))
+
+
+async def open_as_is(connection: Connection) -> None:
+    """Check server and stamp, and leave a database that has data as it is.
+
+    Raises:
+        GraphDBError, SchemaVersionError, GraphDBConnectionError: As `setup`.
+    """
+    await _check_server(connection)
+    stamp, has_legacy = await connection.read(_look)
+    pending_migrations(stamp, has_legacy=has_legacy)
+    if stamp is None:
+        [row] = await connection.fetch(_REPAIR["has_data"])
+        if not row["found"]:
+            await setup(connection)
+
+
+async def mend(connection: Connection, name: str) -> None:
+    """Make a constraint, an index, the stamp or a counter again.
+
+    Raises:
+        GraphDBError: Records are in the way of a constraint.
+    """
+    if name in _INDEXES:
+        await _create(connection, name)
+        await connection.fetch(_Q["await_indexes"])
+        return
+    await connection.change(_REPAIR["restore_counter"])
+    await connection.write(partial(_stamp, version=VERSION))
 
 
 async def _check_server(connection: Connection) -> None:

@@ -23,10 +23,10 @@ _KINDS: dict[str, LiteralString] = {
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],
-    "keys": _Q["erase_keys"],
+    "idempotency_keys": _Q["erase_keys"],
     "tombstones": _Q["erase_tombstones"],
     "agents": _Q["erase_agents"],
-    "outbox": _Q["erase_outbox"],
+    "outbox_entries": _Q["erase_outbox"],
 }
 
 
@@ -96,17 +96,11 @@ class UserPart(Neo4jBase):
         if not await self._connection.change(_Q["mark_user"], **owner):
             return DeleteCounts()
         erasure = Erasure(
-            _Q["lock_user"], _KINDS, _Q["erase_user"], OutboxOp.DROP_USER, dict(owner)
+            _Q["lock_user"], _KINDS, _Q["erase_user"], "users", OutboxOp.DROP_USER, dict(owner)
         )
         counts = await erase(self._connection, erasure, records.micros(now))
-        logger.info("erased user %s of organization %s", scope.user_id, scope.org_id)
-        return DeleteCounts(
-            interactions=counts["interactions"],
-            messages=counts["messages"],
-            memories=counts["memories"],
-            agents=counts["agents"],
-            users=counts["record"],
-        )
+        logger.info("erased a user of organization %s", scope.org_id)
+        return counts
 
 
 def _user(row: Row) -> User:

@@ -99,21 +99,16 @@ class Sealer:
 
     def admit(self, connection: Connection, version: int) -> None:
         """Raise unless store and key belong together."""
-        rows = read_keys(connection) if connection.execute(_EXISTS).fetchone()[0] else []
-        if rows:
-            self.ring = keyring(self._store, rows, self.key)
-            self.attached = True
-        elif self.key is not None:
-            if version and not connection.execute(_IS_EMPTY).fetchone()[0]:
-                reason = "it is not encrypted: open it without a key, rotate_key() encrypts it"
-                raise EncryptionKeyError(self._store, reason)
-            # What has never held anything takes on the key that it is opened with.
-            self.ring = Keyring([DataKey.random(1)])
-            self.attached = True
+        self.ring = self._ring_for(connection, version)
+        self.attached = self.key is not None
         if self.pending:
             _logger.warning(
                 "%s: encrypting it anew was interrupted; rotate_key() goes on with it", self._store
             )
+
+    def check(self, connection: Connection, version: int) -> None:
+        """Raise as `admit` would, of a file that is still to become the store."""
+        self._ring_for(connection, version)
 
     def attach(self, connection: Connection, *, writes: bool) -> None:
         """Have a connection read through the views, if the store is encrypted."""
@@ -123,40 +118,63 @@ class Sealer:
             put_keys(connection, [self.ring.current], self.key)
         self._define(connection)
 
+    def attach_to_copy(self, connection: Connection) -> None:
+        """Have a connection that keeps to one state of the store read with the keys of then."""
+        rows = _stored_keys(connection)
+        if rows:
+            self._define(connection, keyring(self._store, rows, self.key))
+
     def detach(self, connection: Connection) -> None:
         """Have a connection see the tables themselves."""
         for statement in _NO_VIEWS.values():
             connection.execute(statement)
 
-    def _define(self, connection: Connection) -> None:
+    def _ring_for(self, connection: Connection, version: int) -> Keyring:
+        rows = _stored_keys(connection)
+        if rows:
+            return keyring(self._store, rows, self.key)
+        if self.key is None:
+            return Keyring()
+        if version and not connection.execute(_IS_EMPTY).fetchone()[0]:
+            reason = "it is not encrypted: open it without a key, rotate_key() encrypts it"
+            raise EncryptionKeyError(self._store, reason)
+        # What has never held anything takes on the key that it is opened with.
+        return Keyring([DataKey.random(1)])
+
+    def _define(self, connection: Connection, ring: Keyring | None = None) -> None:
+        """Make the views, with these keys or those that the store has at the time."""
+
         def opening(column: str, value: str | None, *row: str | int | None) -> str | None:
-            return self._opened(connection, column, value, row, marked=False)
+            keys = self.ring if ring is None else ring
+            return _opened(connection, keys, column, value, row, marked=False)
 
         def unmarking(column: str, value: str | None, *owner: str | int | None) -> str | None:
-            return self._opened(connection, column, value, owner, marked=True)
+            keys = self.ring if ring is None else ring
+            return _opened(connection, keys, column, value, owner, marked=True)
 
         connection.create_function("memora_open", -1, opening)
         connection.create_function("memora_unmark", -1, unmarking)
         for view in _VIEWS.values():
             connection.execute(view)
 
-    def _opened(
-        self,
-        connection: Connection,
-        column: str,
-        value: str | None,
-        row: tuple[str | int | None, ...],
-        *,
-        marked: bool,
-    ) -> str | None:
-        if value is None:
-            return None
-        try:
-            opened = self.ring.unmark if marked else self.ring.open
-            return opened(value, (column, *row))
-        except SealError:
-            connection.failure = damaged(column, row)
-            raise
+
+def _opened(
+    connection: Connection,
+    ring: Keyring,
+    column: str,
+    value: str | None,
+    row: tuple[str | int | None, ...],
+    *,
+    marked: bool,
+) -> str | None:
+    if value is None:
+        return None
+    try:
+        opened = ring.unmark if marked else ring.open
+        return opened(value, (column, *row))
+    except SealError:
+        connection.failure = damaged(column, row)
+        raise
 
 
 def damaged(column: str, row: Iterable[str | int | None]) -> GraphDBError:
@@ -228,6 +246,11 @@ def renewed(ring: Keyring, table: SealedTable, row: Mapping[str, Any]) -> dict[s
         except SealError:
             raise damaged(place[0], key) from None
     return None if all(row[column] == value for column, value in new.items()) else new
+
+
+def _stored_keys(connection: sqlite3.Connection) -> list[tuple[int, str | None, str | None]]:
+    """Return the rows of the store's keys; a store of an earlier schema has none."""
+    return read_keys(connection) if connection.execute(_EXISTS).fetchone()[0] else []
 
 
 def read_keys(connection: sqlite3.Connection) -> list[tuple[int, str | None, str | None]]:

@@ -23,6 +23,7 @@ from memora.graph_db.sqlite._seal import (
     JOB,
     MEMORY,
     MESSAGE,
+    marks,
     sealed,
 )
 from memora.graph_db.sqlite.records import Row, dumps, micros, optional_micros
@@ -59,6 +60,7 @@ _MEMORY_EXISTS = _SQL["memory_exists"]
 _VERSION = _SQL["version"]
 _CHAIN_HEAD = _SQL["chain_head"]
 _CHAIN_EXISTS = _SQL["chain_exists"]
+_EQUAL_CURRENT = _SQL["equal_current"]
 _SUPERSEDE = _SQL["supersede"]
 _INSERT_MEMORY = _SQL["insert_memory"]
 _LINK_SOURCE = _SQL["link_source"]
@@ -310,10 +312,14 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     scope = plan.scope
     synced: dict[str, None] = {}
     buried = _buried(connection, scope, salt, plan.memories)
-    for memory in plan.memories:
-        if memory.memory_id not in buried:
-            synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    kept = [memory for memory in plan.memories if memory.memory_id not in buried]
+    for memory in kept:
+        _check_equal(connection, scope, memory)
+    for memory in kept:
+        synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
     for link in plan.links:
+        if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
+            raise _moved(link.memory_id, link.memory_id, None)
         _link_sources(connection, scope, link.memory_id, link.sources)
     for end in plan.ends:
         _end(connection, scope, end)
@@ -336,6 +342,24 @@ def _buried(
     every = records.id_list(set[str]().union(*marks.values()))
     found = set(values(connection, _TOMBSTONES, **_owner(scope), marks=every))
     return {memory_id for memory_id, own in marks.items() if own and own <= found}
+
+
+def _check_equal(connection: sqlite3.Connection, scope: Scope, memory: MemoryWrite) -> None:
+    """Check that nobody stored the same statement since the plan looked for it."""
+    if memory.equal is None:
+        return
+    owner = (scope.org_id, scope.user_id)
+    hashes = marks(connection, MEMORY, "content_hash", owner, [memory.content_hash])
+    found = values(
+        connection,
+        _EQUAL_CURRENT,
+        **_owner(scope),
+        content_hashes=records.id_list(hashes),
+        agent_id=memory.equal.agent_id,
+    )
+    equal = found[0] if found else None
+    if equal != memory.equal.memory_id:
+        raise _moved(memory.memory_id, memory.equal.memory_id, equal)
 
 
 def _write_memory(

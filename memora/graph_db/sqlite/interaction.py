@@ -94,7 +94,7 @@ class InteractionPart(SQLiteBase):
         owner = {"org_id": scope.org_id, "user_id": scope.user_id}
 
         def work(connection: sqlite3.Connection) -> DeleteCounts:
-            interactions = messages = memories = 0
+            interactions = messages = memories = jobs = 0
             while True:
                 if interaction_ids is None:
                     found = values(connection, _SOME, **owner, limit=_AT_ONCE)
@@ -102,17 +102,17 @@ class InteractionPart(SQLiteBase):
                     asked = records.id_list(interaction_ids)
                     found = values(connection, _KNOWN, **owner, interaction_ids=asked)[:_AT_ONCE]
                 if not found:
-                    return DeleteCounts(
-                        interactions=interactions, messages=messages, memories=memories
-                    )
+                    return DeleteCounts(interactions, messages, memories, jobs=jobs)
                 ids = {**owner, "interaction_ids": records.id_list(found)}
                 memories += _purge_obtained_in(connection, scope, ids, now)
                 change(connection, _DELETE_SOURCES, **ids)
                 messages += change(connection, _DELETE_MESSAGES, **ids)
-                change(connection, _DELETE_JOBS, **ids)
+                jobs += change(connection, _DELETE_JOBS, **ids)
                 interactions += change(connection, _DELETE, **ids)
 
-        return await self._store.write(work)
+        counts = await self._store.write(work)
+        await self._store.checkpoint()
+        return counts
 
 
 def _purge_obtained_in(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
+from memora.graph_db.sqlite.erasure import ErasurePart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
@@ -11,7 +12,10 @@ from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
 from memora.graph_db.sqlite.rekey import RekeyPart
+from memora.graph_db.sqlite.repair import RepairPart
+from memora.graph_db.sqlite.transfer import TransferPart
 from memora.graph_db.sqlite.user import UserPart
+from memora.graph_db.sqlite.withdraw import WithdrawPart
 from memora.schema.scope import Scope
 from memora.schema.write_plan import IdempotencyRecord, WritePlan, WriteReceipt
 
@@ -24,8 +28,12 @@ class SQLiteGraph(
     MemoryPart,
     JobPart,
     OutboxPart,
+    ErasurePart,
     InspectPart,
     RekeyPart,
+    WithdrawPart,
+    TransferPart,
+    RepairPart,
 ):
     """A graph in one SQLite file, for one process at a time; no server.
 

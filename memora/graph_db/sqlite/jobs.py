@@ -39,7 +39,11 @@ class JobPart(SQLiteBase):
     async def claim_job(
         self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime
     ) -> ExtractionJob | None:
-        times = {"now": records.micros(now), "lease_until": records.micros(lease_until)}
+        times = {
+            "now": records.micros(now),
+            "lease_until": records.micros(lease_until),
+            "lease_end": records.micros(lease_until + (lease_until - now)),
+        }
 
         def work(connection: sqlite3.Connection) -> Row | None:
             if not change(connection, _CLAIM, org_id=org_id, job_id=job_id, **times):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from memora import _queries
-from memora.core import versions
+from memora.core import indexing, versions
 from memora.core.hashing import tombstone
 from memora.graph_db.base import MemoryListing
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import MEMORY, marks
 from memora.graph_db.sqlite.records import Row
+from memora.schema.index import IndexDocument
 from memora.schema.models import Memory, MessageBlock
 from memora.schema.scope import Scope
 from memora.schema.write_plan import DeleteCounts, OutboxOp
@@ -28,6 +30,7 @@ _CHAINS = _SQL["chains"]
 _SOURCES = _SQL["sources"]
 _PAGE = _SQL["page"]
 _PAGE_OF_INTERACTION = _SQL["page_of_interaction"]
+_PAGE_OF_INDEX = _SQL["page_of_index"]
 _CURRENT_BY_HASH = _SQL["current_by_hash"]
 _TOMBSTONES = _SQL["tombstones"]
 _KNOWN = _SQL["known"]
@@ -105,6 +108,26 @@ class MemoryPart(SQLiteBase):
     ) -> list[Memory]:
         return await self._store.read(lambda connection: _page(connection, scope, listing, now))
 
+    async def all_index_documents(self, scope: Scope) -> AsyncIterator[IndexDocument]:
+        after_time, after_id = _END_OF_TIME, ""
+        while True:
+            page = await self._store.read(
+                partial(
+                    rows,
+                    query=_PAGE_OF_INDEX,
+                    org_id=scope.org_id,
+                    user_id=scope.user_id,
+                    after_time=after_time,
+                    after_id=after_id,
+                    limit=_AT_ONCE,
+                )
+            )
+            for row in page:
+                yield indexing.document(records.memory(row, ()))
+            if len(page) < _AT_ONCE:
+                return
+            after_time, after_id = page[-1]["obtained_at"], page[-1]["memory_id"]
+
     async def find_current_by_hash(
         self, scope: Scope, content_hashes: Collection[str]
     ) -> dict[str, Memory]:
@@ -157,7 +180,9 @@ class MemoryPart(SQLiteBase):
                 purge(connection, scope, found, now)
                 purged += len(found)
 
-        return await self._store.write(work)
+        counts = await self._store.write(work)
+        await self._store.checkpoint()
+        return counts
 
 
 def _page(

@@ -75,7 +75,7 @@ class OrganizationPart(SQLiteBase):
         total = DeleteCounts()
         while True:
             counts, done = await self._store.write(partial(_erase_some, org_id=org_id, now=now))
-            total = _sum(total, counts)
+            total += counts
             if done:
                 break
         await self._store.checkpoint()
@@ -89,21 +89,11 @@ def _erase_some(
     total = DeleteCounts()
     users = values(connection, _SOME_USERS, org_id=org_id, limit=_USERS_AT_ONCE)
     for user_id in users:
-        total = _sum(total, erase_user(connection, Scope(org_id, cast("str", user_id)), now))
+        total += erase_user(connection, Scope(org_id, cast("str", user_id)), now)
     if users or not values(connection, _EXISTS, org_id=org_id):
         return total, not users
-    change(connection, _DELETE_OUTBOX, org_id=org_id)
+    outbox = change(connection, _DELETE_OUTBOX, org_id=org_id, now=records.micros(now))
     enqueue(connection, OutboxOp.DROP_ORGANIZATION, org_id, "", now)
     agents = change(connection, _DELETE_AGENTS, org_id=org_id)
-    change(connection, _DELETE, org_id=org_id)
-    return DeleteCounts(agents=agents), True
-
-
-def _sum(left: DeleteCounts, right: DeleteCounts) -> DeleteCounts:
-    return DeleteCounts(
-        interactions=left.interactions + right.interactions,
-        messages=left.messages + right.messages,
-        memories=left.memories + right.memories,
-        agents=left.agents + right.agents,
-        users=left.users + right.users,
-    )
+    gone = change(connection, _DELETE, org_id=org_id)
+    return DeleteCounts(agents=agents, organizations=gone, outbox_entries=outbox), True

@@ -14,7 +14,7 @@ from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, r
 from memora.graph_db.sqlite._seal import OUTBOX, sealed
 from memora.graph_db.sqlite.records import Row
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp, OutboxStatus
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp, OutboxStatus
 
 _SQL = _queries.load(PACKAGE, "queries/outbox.sql")
 _CLAIM = _SQL["claim"]
@@ -40,6 +40,8 @@ class OutboxPart(SQLiteBase):
         asked = {
             "lease": token,
             "lease_until": records.micros(lease_until),
+            "lease_end": records.micros(lease_until + (lease_until - now)),
+            "pause_end": records.micros(now + 2 * LONGEST_PAUSE),
             "now": records.micros(now),
             "limit": limit,
         }
@@ -59,7 +61,11 @@ class OutboxPart(SQLiteBase):
                 if not change(connection, _ACK, seq=entry.seq, lease=entry.lease)
             ]
 
-        return await self._store.write(work, durable=False)
+        refused = await self._store.write(work, durable=False)
+        if any(entry.op is not OutboxOp.SYNC for entry in entries):
+            # The end of an erasure: the entry named who was erased.
+            await self._store.checkpoint()
+        return refused
 
     async def fail_outbox(
         self, entries: Sequence[OutboxEntry], *, error: str, not_before: datetime, dead: bool

@@ -110,23 +110,22 @@ class UserPart(SQLiteBase):
 def erase_user(connection: sqlite3.Connection, scope: Scope, now: datetime) -> DeleteCounts:
     """Delete everything of the user, and have the vectors dropped."""
     org_id, user_id = scope.org_id, scope.user_id
-    if not rows(connection, _FIND, org_id=org_id, user_id=user_id):
+    owner = {"org_id": org_id, "user_id": user_id}
+    if not rows(connection, _FIND, **owner):
         return DeleteCounts()
-    change(connection, _DELETE_OUTBOX, org_id=org_id, user_id=user_id)
+    outbox = change(connection, _DELETE_OUTBOX, **owner, now=records.micros(now))
     enqueue(connection, OutboxOp.DROP_USER, org_id, user_id, now)
-    change(connection, _DELETE_SOURCES, org_id=org_id, user_id=user_id)
-    memories = change(connection, _DELETE_MEMORIES, org_id=org_id, user_id=user_id)
-    messages = change(connection, _DELETE_MESSAGES, org_id=org_id, user_id=user_id)
-    change(connection, _DELETE_JOBS, org_id=org_id, user_id=user_id)
-    interactions = change(connection, _DELETE_INTERACTIONS, org_id=org_id, user_id=user_id)
-    change(connection, _DELETE_TOMBSTONES, org_id=org_id, user_id=user_id)
-    change(connection, _DELETE_IDEMPOTENCY, org_id=org_id, user_id=user_id)
-    agents = change(connection, _DELETE_AGENTS, org_id=org_id, user_id=user_id)
-    users = change(connection, _DELETE, org_id=org_id, user_id=user_id)
+    change(connection, _DELETE_SOURCES, **owner)
+    memories = change(connection, _DELETE_MEMORIES, **owner)
+    messages = change(connection, _DELETE_MESSAGES, **owner)
     return DeleteCounts(
-        interactions=interactions,
-        messages=messages,
         memories=memories,
-        agents=agents,
-        users=users,
+        messages=messages,
+        jobs=change(connection, _DELETE_JOBS, **owner),
+        interactions=change(connection, _DELETE_INTERACTIONS, **owner),
+        tombstones=change(connection, _DELETE_TOMBSTONES, **owner),
+        idempotency_keys=change(connection, _DELETE_IDEMPOTENCY, **owner),
+        agents=change(connection, _DELETE_AGENTS, **owner),
+        users=change(connection, _DELETE, **owner),
+        outbox_entries=outbox,
     )

@@ -8,6 +8,7 @@ import pytest
 pytest.register_assert_rewrite(
     f"{__name__}.chains",
     f"{__name__}.directory",
+    f"{__name__}.equals",
     f"{__name__}.erasure",
     f"{__name__}.isolation",
     f"{__name__}.memories",
@@ -15,4 +16,5 @@ pytest.register_assert_rewrite(
     f"{__name__}.plans",
     f"{__name__}.tenant",
     f"{__name__}.transcripts",
+    f"{__name__}.withdrawal",
 )

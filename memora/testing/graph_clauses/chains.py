@@ -9,6 +9,7 @@ import pytest
 
 from memora.core.hashing import content_hash, tombstone
 from memora.errors import ConflictError
+from memora.schema.storage_schema import ContraryMemoryToStore, MemoriesAndInteraction
 from memora.schema.write_plan import MemoryEnd, SourceRef
 from memora.testing.graph_clauses.tenant import Tenant, TenantFixtures
 
@@ -231,6 +232,35 @@ class ChainClauses(TenantFixtures):
             [ids[2]], org_id=tenant.org_id, user_id=tenant.user_id, as_of=tenant.at(0.5)
         )
         assert [memory.memory for memory in resolved] == ["a"]
+
+    async def test_b55_a_buried_contradiction_does_not_hold_up_the_next_one(
+        self, tenant: Tenant
+    ) -> None:
+        """The later version of the same call takes the place that the buried one would have had."""
+        graph, org_id, user_id = tenant.graph, tenant.org_id, tenant.user_id
+        talk = await tenant.begin("talk", "I like tea")
+        known = await tenant.store("known")
+        purged = await tenant.store("purged", sources=(talk.source(0),))
+        await graph.delete_user_memory(org_id, user_id, purged)
+        given: list[tuple[str, list[int]]] = [("purged", [0]), ("next", [])]
+        await graph.update_interaction_and_memories(
+            org_id,
+            None,
+            user_id,
+            "talk",
+            MemoriesAndInteraction(
+                interaction=[{"role": "user", "content": "I like tea"}],
+                interaction_date=tenant.at(1),
+                contrary_memories=[
+                    ContraryMemoryToStore(
+                        memory=text, source_msg_block_pos=sources, existing_contrary_memory_id=known
+                    )
+                    for text, sources in given
+                ],
+            ),
+        )
+        history = await graph.get_user_memory_history(org_id, user_id, known)
+        assert [memory.memory for memory in history] == ["next", "known"]
 
     async def test_b55_a_purged_statement_does_not_come_back(self, tenant: Tenant) -> None:
         """The same statement from the same message is dropped; from another one it is new."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from memora.core.hashing import content_hash, tombstone
 from memora.graph_db.base import BaseGraphDB
-from memora.schema.scope import Scope
+from memora.schema.scope import OrganizationScope, Scope
 from memora.schema.write_plan import DeleteCounts, IdempotencyRecord, OutboxOp
 from memora.testing.graph_clauses.tenant import MakeTenant, Reopen, Tenant, TenantFixtures
 
@@ -28,8 +30,40 @@ async def fill(tenant: Tenant) -> dict[str, str]:
     return ids
 
 
+# What `fill` leaves, without the outbox entries.
+OF_USER = DeleteCounts(
+    interactions=2,
+    messages=2,
+    memories=3,
+    agents=1,
+    users=1,
+    jobs=1,
+    idempotency_keys=1,
+    tombstones=1,
+)
+
+
 class ErasureClauses(TenantFixtures):
     """Deleting."""
+
+    async def test_b83_records_are_counted_by_owner(self, tenant: Tenant) -> None:
+        """Every kind of record of a user or an organization is counted, and nobody else's."""
+        graph = tenant.graph
+        other = await tenant.other_user()
+        await tenant.begin("theirs", "x", scope=other)
+        nothing = DeleteCounts()
+        assert await graph.count_records(Scope(tenant.org_id, "missing")) == nothing
+        assert await graph.count_records(OrganizationScope(f"{tenant.org_id}-x")) == nothing
+        await fill(tenant)
+        entries = len(await tenant.queue())
+        of_user = replace(OF_USER, outbox_entries=entries)
+        assert await graph.count_records(tenant.scope) == of_user
+        theirs = DeleteCounts(interactions=1, messages=1, users=1)
+        assert await graph.count_records(other) == theirs
+        # The organization's own agent is no user's.
+        rest = DeleteCounts(agents=1, organizations=1)
+        assert await graph.count_records(tenant.whole) == of_user + theirs + rest
+        assert await graph.scrub()
 
     async def test_b83_b85_a_deleted_user_is_gone_with_everything(self, tenant: Tenant) -> None:
         """Nothing that belonged to a user is there when the id is used again."""
@@ -40,7 +74,8 @@ class ErasureClauses(TenantFixtures):
         ids = await fill(tenant)
         salt = await graph.read_salt(tenant.scope)
         counts = await graph.delete_user(org_id, user_id)
-        assert counts == DeleteCounts(interactions=2, messages=2, memories=3, agents=1, users=1)
+        assert counts == replace(OF_USER, outbox_entries=counts.outbox_entries)
+        assert await graph.count_records(tenant.scope) == DeleteCounts(outbox_entries=1)
         await graph.create_user(org_id, "Jake", user_id=user_id)
         assert await graph.get_all_user_interactions(org_id, user_id) == []
         assert await tenant.all_memories() == []
@@ -68,7 +103,9 @@ class ErasureClauses(TenantFixtures):
         await fill(tenant)
         await tenant.other_user()
         counts = await graph.delete_organization(tenant.org_id)
-        assert counts == DeleteCounts(interactions=2, messages=2, memories=3, agents=2, users=2)
+        wanted = replace(OF_USER, agents=2, users=2, organizations=1)
+        assert counts == replace(wanted, outbox_entries=counts.outbox_entries)
+        assert await graph.count_records(tenant.whole) == DeleteCounts(outbox_entries=1)
         assert await graph.find_organization(tenant.org_id) is None
         assert await graph.find_user(tenant.scope) is None
         assert [entry.op for entry in await tenant.queue()] == [OutboxOp.DROP_ORGANIZATION]
@@ -126,7 +163,7 @@ class ErasureClauses(TenantFixtures):
         await tenant.apply(job=tenant.job(talk, 0, 1))
         await tenant.empty_queue()
         counts = await graph.erase_interactions(tenant.scope, ["talk", "missing"], tenant.later())
-        assert counts == DeleteCounts(interactions=1, messages=1, memories=1)
+        assert counts == DeleteCounts(interactions=1, messages=1, memories=1, jobs=1)
         assert await tenant.history(first) == [head, first]
         assert await tenant.current(first, tenant.at(1.5)) is None
         assert (await tenant.memory(head)).message_sources == []
@@ -145,7 +182,7 @@ class ErasureClauses(TenantFixtures):
         await tenant.begin("theirs", "x", scope=other)
         ids = await fill(tenant)
         counts = await graph.delete_all_user_interactions_and_their_memories(org_id, user_id)
-        assert counts == DeleteCounts(interactions=2, messages=2, memories=1)
+        assert counts == DeleteCounts(interactions=2, messages=2, memories=1, jobs=1)
         assert await graph.get_all_user_interactions(org_id, user_id) == []
         left = {memory.memory_id for memory in await tenant.all_memories()}
         assert left == {ids["free"], ids["new"]}
@@ -200,7 +237,8 @@ class ErasureClauses(TenantFixtures):
                 )
             )
         counts = await tenant.graph.delete_user(tenant.org_id, tenant.user_id)
-        assert counts == DeleteCounts(interactions=10, messages=600, memories=300, users=1)
+        wanted = DeleteCounts(interactions=10, messages=600, memories=300, users=1)
+        assert counts == replace(wanted, outbox_entries=10)
         assert [entry.op for entry in await tenant.queue()] == [OutboxOp.DROP_USER]
 
     async def test_i1_everything_is_there_after_reopening(

@@ -9,7 +9,12 @@ import pytest
 
 from memora.core.hashing import content_hash
 from memora.core.placeholders import agent_span, escape, user_span
-from memora.errors import AgentNotFoundError, InteractionNotFoundError
+from memora.errors import (
+    AgentNotFoundError,
+    ConflictError,
+    InteractionNotFoundError,
+    InvalidInputError,
+)
 from memora.graph_db.base import MemoryListing
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -178,17 +183,29 @@ class MemoryClauses(TenantFixtures):
         assert contents(await tenant.memory(memory_id)) == ["a"]
 
     async def test_links_add_sources_to_what_is_there(self, tenant: Tenant) -> None:
-        """A repeated link changes nothing, and one to a memory that is gone is skipped."""
+        """A repeated link changes nothing."""
         talk = await tenant.begin("talk", "a", "b")
         memory_id = await tenant.store("m", sources=(talk.source(0),))
-        links = (
-            SourceLink(memory_id, (talk.source(1), talk.source(0))),
-            SourceLink(tenant.memory_id("gone"), (talk.source(0),)),
-        )
         for _ in range(2):
-            await tenant.apply(links=links)
+            await tenant.apply(links=(SourceLink(memory_id, (talk.source(1), talk.source(0))),))
         assert contents(await tenant.memory(memory_id)) == ["a", "b"]
         assert len(await tenant.all_memories()) == 1
+
+    async def test_a_link_to_a_memory_that_is_gone_refuses_the_plan(self, tenant: Tenant) -> None:
+        """What repeats a memory that was removed meanwhile, or is foreign, has to be replanned."""
+        other = await tenant.other_user()
+        talk = await tenant.begin("talk", "a")
+        theirs = tenant.statement("theirs")
+        await tenant.apply(other, memories=(theirs,))
+        before = await tenant.snapshot()
+        for memory_id in (tenant.memory_id("gone"), theirs.memory_id):
+            with pytest.raises(ConflictError) as caught:
+                await tenant.apply(
+                    memories=(tenant.statement("new"),),
+                    links=(SourceLink(memory_id, (talk.source(0),)),),
+                )
+            assert (caught.value.record, caught.value.record_id) == ("memory", memory_id)
+        assert await tenant.snapshot() == before
 
     async def test_b14_a_memory_of_a_deleted_interaction_is_refused(self, tenant: Tenant) -> None:
         """A memory cannot be obtained in an interaction that is not there, or foreign."""
@@ -231,6 +248,25 @@ class MemoryClauses(TenantFixtures):
             [],
             ["single", "new"],
         ]
+
+    @pytest.mark.parametrize("item", [7, None, ["m"], {}, {"memory_id": ["m"]}, {"memory_id": 7}])
+    async def test_b08_items_of_a_fetch_are_ids_or_name_one(
+        self, tenant: Tenant, item: Any
+    ) -> None:
+        """Anything else is refused by name, and an owner that is not the caller's drops out."""
+        graph, org_id, user_id = tenant.graph, tenant.org_id, tenant.user_id
+        with pytest.raises(InvalidInputError) as caught:
+            await graph.fetch_user_memories_resolved([item], org_id=org_id, user_id=user_id)
+        assert caught.value.field == "batch_org_user_mem_ids"
+        owner: Any = {"user_id": ["the-user"], "memory_id": tenant.memory_id("m")}
+        assert (
+            await graph.fetch_user_memories_resolved([owner], org_id=org_id, user_id=user_id) == []
+        )
+        with pytest.raises(InvalidInputError):
+            await graph.fetch_user_memories_resolved([owner], org_id=org_id)
+        wrong: Any = {"$ne": ""}
+        with pytest.raises(InvalidInputError):
+            await graph.fetch_user_memories_resolved(["m"], org_id=org_id, user_id=wrong)
 
     async def test_b45_b66_memories_are_listed_newest_first(self, tenant: Tenant) -> None:
         """Listings go by time, then id, descending; skipping and continuing lose nothing."""

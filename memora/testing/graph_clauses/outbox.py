@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from memora.schema.scope import Scope
-from memora.schema.write_plan import OutboxEntry, OutboxOp
+from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp
 from memora.testing.graph_clauses.tenant import LEASE, Tenant, TenantFixtures
 
 MOMENT = timedelta(microseconds=1)
@@ -125,24 +125,68 @@ class OutboxClauses(TenantFixtures):
         """Later entries of the user overtake one that failed or is dead."""
         await self.enqueue(tenant, "waits", "dead")
         waits, dead = await tenant.claim()
-        far = tenant.at(1000)
+        far = tenant.at(10)
         await tenant.graph.fail_outbox([waits], error="x", not_before=far, dead=False)
         await tenant.graph.fail_outbox([dead], error="x", not_before=far, dead=True)
         await self.enqueue(tenant, "later")
         assert ids(await tenant.claim()) == ["later"]
 
     async def test_b83_erasing_a_user_leaves_only_the_drop(self, tenant: Tenant) -> None:
-        """The user's older entries go, whoever leased them; other users' stay."""
+        """The user's older entries go, also one whose worker was given up; other users' stay."""
         other = await tenant.other_user()
-        await self.enqueue(tenant, "leased")
-        leased = await tenant.claim()
+        await self.enqueue(tenant, "stale")
+        stale = await tenant.claim()
+        late = tenant.clock.now() + LEASE
         await self.enqueue(tenant, "waits")
         await self.enqueue(tenant, "other", scope=other)
-        await tenant.graph.erase_user(tenant.scope, tenant.clock.now())
+        await tenant.graph.erase_user(tenant.scope, late)
         queue = await tenant.queue()
         assert ids(queue) == ["other", "drop_user"]
         assert (queue[1].user_id, queue[1].memory_ids) == (tenant.user_id, ())
+        assert await tenant.graph.ack_outbox(stale) == stale
+
+    async def test_b14_the_drop_of_an_erased_user_waits_for_who_writes_its_vectors(
+        self, tenant: Tenant
+    ) -> None:
+        """What a worker has leased stays until it is done or given up; nothing is written after."""
+        await self.enqueue(tenant, "leased")
+        leased = await tenant.claim()
+        await self.enqueue(tenant, "waits")
+        await tenant.graph.erase_user(tenant.scope, tenant.clock.now())
+        assert ids(await tenant.queue()) == ["leased", "drop_user"]
+        assert await tenant.claim() == []
+        assert ids(await tenant.claim(tenant.clock.now() + LEASE)) == ["leased", "drop_user"]
+        await tenant.empty_queue()
         assert await tenant.graph.ack_outbox(leased) == leased
+
+    async def test_b14_an_acknowledgement_lets_the_drop_go_on(self, tenant: Tenant) -> None:
+        """The drop is due as soon as the worker is done."""
+        await self.enqueue(tenant, "leased")
+        leased = await tenant.claim()
+        await tenant.graph.erase_user(tenant.scope, tenant.clock.now())
+        assert await tenant.graph.ack_outbox(leased) == []
+        assert ids(await tenant.claim()) == ["drop_user"]
+
+    async def test_b83_a_drop_can_be_made_due_again(self, tenant: Tenant) -> None:
+        """All that waits for an erased user becomes one drop; of one who exists nothing does."""
+        graph, far = tenant.graph, tenant.at(1000)
+        await graph.enqueue_drop(tenant.scope, tenant.clock.now())
+        await graph.enqueue_drop(tenant.whole, tenant.clock.now())
+        assert await tenant.queue() == []
+        await graph.erase_user(tenant.scope, tenant.clock.now())
+        (drop,) = await tenant.claim()
+        await graph.fail_outbox([drop], error="x", not_before=far, dead=True)
+        await self.enqueue(tenant, "late")
+        await graph.enqueue_drop(tenant.scope, tenant.clock.now())
+        (again,) = await tenant.claim()
+        assert (again.op, again.user_id, again.attempts) == (OutboxOp.DROP_USER, tenant.user_id, 0)
+        await graph.erase_organization(tenant.org_id, tenant.clock.now())
+        assert await graph.ack_outbox([again]) == []
+        await graph.enqueue_drop(tenant.whole, tenant.clock.now())
+        (whole,) = await tenant.claim()
+        assert (whole.op, whole.user_id) == (OutboxOp.DROP_ORGANIZATION, "")
+        assert await graph.ack_outbox([whole]) == []
+        assert await tenant.queue() == []
 
     async def test_b83_nothing_overtakes_a_drop(self, tenant: Tenant) -> None:
         """Entries of a user wait for an earlier drop, be it leased, waiting, or dead."""
@@ -151,7 +195,7 @@ class OutboxClauses(TenantFixtures):
         await self.enqueue(tenant, "after")
         (drop,) = await tenant.claim()
         assert drop.op is OutboxOp.DROP_USER
-        far = tenant.at(1000)
+        far = tenant.at(10)
         await tenant.graph.fail_outbox([drop], error="x", not_before=far, dead=False)
         assert await tenant.claim() == []
         (drop,) = await tenant.claim(far)
@@ -171,9 +215,10 @@ class OutboxClauses(TenantFixtures):
         await self.enqueue(tenant, "late", scope=other)
         leased = await tenant.claim()
         await tenant.graph.erase_organization(tenant.org_id, tenant.clock.now())
-        assert ids(await tenant.queue()) == ["drop_organization"]
-        # What the worker wrote late has to be looked at again, but after the drop.
-        assert await tenant.graph.ack_outbox(leased) == leased
+        assert ids(await tenant.queue()) == ["late", "drop_organization"]
+        assert await tenant.claim() == []
+        assert await tenant.graph.ack_outbox(leased) == []
+        # What a worker wrote too late has to be looked at again, but after the drop.
         await self.enqueue(tenant, "late", scope=other)
         (drop,) = await tenant.claim()
         assert (drop.op, drop.user_id) == (OutboxOp.DROP_ORGANIZATION, "")
@@ -192,8 +237,9 @@ class OutboxClauses(TenantFixtures):
         (first,) = await tenant.claim()
         await tenant.create()
         await self.enqueue(tenant, "new")
-        await graph.erase_organization(org_id, tenant.later())
-        assert await graph.ack_outbox([first]) == [first]
+        await graph.erase_organization(org_id, tenant.clock.now())
+        assert await tenant.claim() == []
+        assert await graph.ack_outbox([first]) == []
         (second,) = await tenant.claim()
         assert second.op is OutboxOp.DROP_ORGANIZATION
         assert second.seq > first.seq
@@ -210,3 +256,46 @@ class OutboxClauses(TenantFixtures):
         assert status.pending >= 3
         assert status.oldest is not None
         assert status.oldest <= tenant.start
+
+    # A clock that was set back
+
+    async def test_a_clock_that_was_set_back_delays_an_entry_by_a_pause_at_most(
+        self, tenant: Tenant
+    ) -> None:
+        """What waits until a time that no pause reaches is due, and a near time is kept."""
+        await self.enqueue(tenant, "waits")
+        day = tenant.at(24 * 60)
+        (claimed,) = await tenant.claim(day)
+        await tenant.graph.fail_outbox(
+            [claimed], error="x", not_before=day + LONGEST_PAUSE, dead=False
+        )
+        near = day - LONGEST_PAUSE
+        assert await tenant.claim(near) == []
+        assert ids(await tenant.claim(near - MOMENT)) == ["waits"]
+
+    async def test_a_clock_that_was_set_back_prolongs_a_lease_by_a_lease_at_most(
+        self, tenant: Tenant
+    ) -> None:
+        """An entry that is leased until next day is taken over, and holds up no other one."""
+        day = tenant.at(24 * 60)
+        await self.enqueue(tenant, "leased")
+        first = await tenant.claim(day)
+        await self.enqueue(tenant, "behind")
+        near = day - LEASE
+        assert await tenant.claim(near) == []
+        second = await tenant.claim(near - MOMENT)
+        assert ids(second) == ["leased", "behind"]
+        assert await tenant.graph.ack_outbox(first) == first
+        assert await tenant.graph.ack_outbox(second) == []
+
+    async def test_a_clock_that_was_set_back_does_not_keep_a_job(self, tenant: Tenant) -> None:
+        """A job that is leased until next day can be claimed; one whose lease is near cannot."""
+        await tenant.apply(job=tenant.job(await tenant.begin("talk", "a"), 0, 1))
+        graph, org_id, day = tenant.graph, tenant.org_id, tenant.at(24 * 60)
+        assert await graph.claim_job(org_id, "job", now=day, lease_until=day + LEASE)
+        near = day - LEASE
+        assert await graph.claim_job(org_id, "job", now=near, lease_until=day) is None
+        early = near - MOMENT
+        taken = await graph.claim_job(org_id, "job", now=early, lease_until=early + LEASE)
+        assert taken is not None
+        assert taken.attempts == 2

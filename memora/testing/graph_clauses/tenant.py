@@ -17,7 +17,7 @@ from memora.core.messages import parse_messages
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Memory
-from memora.schema.scope import Scope
+from memora.schema.scope import OrganizationScope, Scope
 from memora.schema.write_plan import (
     InteractionWrite,
     MemoryWrite,
@@ -74,6 +74,7 @@ class Tenant:
         self.clock = clock
         self.start = clock.now()
         self.scope = Scope(org_id, self.user_id)
+        self.whole = OrganizationScope(org_id)
         self.record_ids: set[str] = set()
 
     async def create(self) -> None:

@@ -1,5 +1,5 @@
 -- name: read_state
-SELECT model_id, dimensions, recipe, shard, engine, changes, flushed, dead FROM state;
+SELECT model_id, dimensions, recipe, shard, engine, changes, flushed, dead, generation FROM state;
 
 -- name: set_stamp
 UPDATE state SET model_id = :model_id, dimensions = :dimensions, recipe = :recipe;
@@ -21,17 +21,29 @@ UPDATE state SET
   shard = :shard,
   engine = :engine,
   flushed = :flushed,
-  dead = (SELECT count(*) FROM vector WHERE change > :flushed)
-    + (SELECT count(*) FROM removal WHERE change > :flushed);
+  dead = (SELECT count(*) FROM vector WHERE generation = state.generation AND change > :flushed)
+    + (SELECT count(*) FROM removal WHERE generation = state.generation AND change > :flushed);
+
+-- name: switch
+-- The moment in which a reindex takes effect.
+UPDATE state SET
+  generation = :generation,
+  model_id = :model_id,
+  dimensions = :dimensions,
+  recipe = :recipe,
+  shard = :shard,
+  engine = :engine,
+  flushed = :flushed,
+  dead = :dead;
 
 -- name: set_flushed
 UPDATE state SET flushed = :flushed;
 
 -- name: forget_removals
-DELETE FROM removal WHERE change <= :flushed;
+DELETE FROM removal WHERE generation = :generation AND change <= :flushed;
 
 -- name: note_removal
-INSERT INTO removal (change, memory_id) VALUES (:change, :memory_id);
+INSERT INTO removal (change, generation, memory_id) VALUES (:change, :generation, :memory_id);
 
 -- name: remove_all
 DELETE FROM vector;
@@ -39,16 +51,30 @@ DELETE FROM vector;
 -- name: remove_all_removals
 DELETE FROM removal;
 
+-- name: remove_others
+-- Both sides of the generation by index: beside a million rows in use there may be none.
+DELETE FROM vector WHERE rowid IN (
+  SELECT rowid FROM vector WHERE generation < :generation
+  UNION ALL
+  SELECT rowid FROM vector WHERE generation > :generation AND generation <> :kept
+  LIMIT :limit
+);
+
+-- name: forget_other_removals
+DELETE FROM removal WHERE generation NOT IN (:generation, :kept);
+
 -- name: changed_vectors
 SELECT change, memory_id, dense, lexical_indices, lexical_values, payload
-FROM vector WHERE change > :after ORDER BY change LIMIT :limit;
+FROM vector WHERE generation = :generation AND change > :after ORDER BY change LIMIT :limit;
 
 -- name: removed_vectors
-SELECT memory_id FROM removal WHERE change > :after AND change <= :upto;
+SELECT memory_id FROM removal
+WHERE generation = :generation AND change > :after AND change <= :upto;
 
 -- name: scan
-SELECT memory_id, org_id, user_id, text_hash, model_id
-FROM vector, state WHERE memory_id > :after ORDER BY memory_id LIMIT :limit;
+SELECT memory_id, org_id, user_id, text_hash, model_id, payload
+FROM vector, state
+WHERE vector.generation = :generation AND memory_id > :after ORDER BY memory_id LIMIT :limit;
 
 -- name: count_vectors
-SELECT count(*) FROM vector;
+SELECT count(*) FROM vector WHERE generation = :generation;

@@ -41,6 +41,13 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
     USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
     RETURN DISTINCT m.chain_id
   } AS known_chains,
+  COLLECT {
+    UNWIND $content_hashes AS hash
+    MATCH (m:Memory {org_id: $org_id, user_id: $user_id, content_hash: hash})
+    USING INDEX SEEK m:Memory(org_id, user_id, content_hash)
+    WHERE m.head_of IS NOT NULL
+    RETURN m {.memory_id, .content_hash, .agent_id, .obtained_at}
+  } AS equals,
   EXISTS {
     MATCH (t:Tombstone)
     USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
@@ -147,7 +154,7 @@ MATCH (next:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.successo
 CREATE (m)-[:SUPERSEDED_BY]->(next)
 
 // name: link_sources
-// A memory or message that is gone in the meantime is skipped; a link that is there stays one.
+// A message that is gone in the meantime is skipped; a link that is there stays one.
 UNWIND $links AS link
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.memory_id})
 MATCH (s:Message {

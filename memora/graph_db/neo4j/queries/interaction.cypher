@@ -83,4 +83,4 @@ CALL (id) {
   RETURN count(*) AS jobs
 }
 DETACH DELETE i
-RETURN count(*) AS interactions, sum(messages) AS messages
+RETURN count(*) AS interactions, sum(messages) AS messages, sum(jobs) AS jobs

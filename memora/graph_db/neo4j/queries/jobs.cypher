@@ -11,9 +11,13 @@ SET j.lock = true
 RETURN j.job_id AS job_id
 
 // name: claim_job
+// A lease that lies behind $lease_end is of a clock that has been set back since.
 MATCH (j:Job {org_id: $org_id, job_id: $job_id})
 WHERE j.status <> 'done'
-  AND (j.status <> 'running' OR j.lease_until IS NULL OR j.lease_until <= $now)
+  AND (
+    j.status <> 'running' OR j.lease_until IS NULL
+    OR j.lease_until <= $now OR j.lease_until > $lease_end
+  )
 SET j.status = 'running', j.lease_until = $lease_until, j.attempts = j.attempts + 1,
   j.updated_at = CASE WHEN $now > j.updated_at THEN $now ELSE j.updated_at + 1 END
 RETURN j {.*} AS job

@@ -17,16 +17,18 @@ RETURN claims.name AS name
 
 // name: claim
 // Administration: entries of all tenants, in order, by index. What blocks an entry is looked up
-// by its owner: a lease of an earlier one, or an earlier drop in any state.
+// by its owner: a lease of an earlier one, or an earlier drop in any state. What lies behind
+// $pause_end or $lease_end is of a clock that has been set back since.
 MATCH (e:OutboxEntry)
 USING INDEX SEEK e:OutboxEntry(seq)
-WHERE e.seq > 0 AND NOT e.dead AND e.not_before <= $now
-  AND (e.lease_until IS NULL OR e.lease_until <= $now)
+WHERE e.seq > 0 AND NOT e.dead AND (e.not_before <= $now OR e.not_before > $pause_end)
+  AND (e.lease_until IS NULL OR e.lease_until <= $now OR e.lease_until > $lease_end)
 WITH e ORDER BY e.seq
 WHERE NOT EXISTS {
     MATCH (leased:OutboxEntry)
     USING INDEX SEEK leased:OutboxEntry(org_id, lease_until)
-    WHERE leased.org_id = e.org_id AND leased.lease_until > $now AND leased.seq < e.seq
+    WHERE leased.org_id = e.org_id AND $now < leased.lease_until <= $lease_end
+      AND leased.seq < e.seq
       AND (leased.user_id = e.user_id OR e.op = 'drop_organization')
   }
   AND NOT EXISTS {

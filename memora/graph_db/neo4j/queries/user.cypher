@@ -121,10 +121,12 @@ DETACH DELETE a
 RETURN count(*) AS deleted
 
 // name: erase_outbox
-// Under the lock of all claims, so that nobody leases what goes.
+// Under the lock of all claims, so that nobody leases what goes. What a worker has leased stays
+// until it is done, and the drop waits for it: nothing is written after the drop.
 MATCH (e:OutboxEntry)
 USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
 WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.op IS NOT NULL AND e.seq IS NOT NULL
+  AND (e.lease_until IS NULL OR e.lease_until <= $now)
 WITH e LIMIT $batch
 DELETE e
 RETURN count(*) AS deleted

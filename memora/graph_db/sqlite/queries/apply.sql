@@ -100,6 +100,20 @@ WHERE org_id = :org_id
 -- name: chain_exists
 SELECT 1 FROM memory WHERE org_id = :org_id AND chain_id = :chain_id LIMIT 1;
 
+-- name: equal_current
+-- The newest current memory of this text, as `current_by_hash` in memory.sql answers it. Few have
+-- it: the `+` keeps SQLite from going through the user's memories by their time. What is wanted is
+-- asked of the table itself, as it is stored there.
+SELECT found.memory_id
+FROM json_each(:content_hashes) AS wanted
+CROSS JOIN main.memory AS found
+  ON found.org_id = :org_id
+  AND found.user_id = :user_id
+  AND found.content_hash = wanted.value
+  AND found.superseded_at IS NULL
+WHERE :agent_id IS NULL OR found.agent_id = :agent_id
+ORDER BY +found.obtained_at DESC, found.memory_id DESC LIMIT 1;
+
 -- name: supersede
 UPDATE main.memory
 SET successor_id = :successor_id, superseded_at = coalesce(:superseded_at, superseded_at)
@@ -119,7 +133,7 @@ VALUES (
 );
 
 -- name: link_source
--- Only where the message is still the one that was meant; a memory that is gone is skipped.
+-- Only where the message is still the one that was meant.
 INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
 SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
 FROM interaction

@@ -1,9 +1,12 @@
--- Each query returns the violations of one rule as (invariant, record id, what is wrong). They read
--- whole tables and all organizations: this is maintenance.
+-- Each query returns the violations of one rule as (invariant, kind, organization, user, record id,
+-- what is wrong, whether it keeps records from being read). They read whole tables and all
+-- organizations: this is maintenance. Times come as parameters: the calendar's :first and :last,
+-- :ahead, after which no store time lies, and :wait, after which nobody leases or waits.
 
 -- name: positions
 -- Positions are 0 to n - 1, and n is what the interaction says.
-SELECT 'I2', interaction.interaction_id, 'positions are not 0 to message_count - 1'
+SELECT 'I2', 'damaged_transcript', interaction.org_id, interaction.user_id,
+  interaction.interaction_id, 'positions are not 0 to message_count - 1', 0
 FROM interaction
 LEFT JOIN message
   ON message.org_id = interaction.org_id AND message.interaction_id = interaction.interaction_id
@@ -13,7 +16,8 @@ HAVING count(message.position) <> interaction.message_count
   OR coalesce(max(message.position) + 1, 0) <> interaction.message_count;
 
 -- name: tail_hash
-SELECT 'I2', interaction.interaction_id, 'content_hash is not that of the last message'
+SELECT 'I2', 'damaged_transcript', interaction.org_id, interaction.user_id,
+  interaction.interaction_id, 'content_hash is not that of the last message', 0
 FROM interaction
 LEFT JOIN message AS last
   ON last.org_id = interaction.org_id
@@ -22,7 +26,8 @@ LEFT JOIN message AS last
 WHERE coalesce(last.prefix_hash, '') <> interaction.content_hash;
 
 -- name: stray_messages
-SELECT DISTINCT 'I2', message.interaction_id, 'messages without an interaction'
+SELECT DISTINCT 'I2', 'missing_owner', message.org_id, NULL, message.interaction_id,
+  'messages without an interaction', 0
 FROM message
 WHERE NOT EXISTS (
   SELECT 1 FROM interaction
@@ -31,7 +36,7 @@ WHERE NOT EXISTS (
 );
 
 -- name: interaction_without_user
-SELECT 'I3', interaction.interaction_id, 'its user does not exist'
+SELECT 'I3', 'missing_owner', org_id, user_id, interaction_id, 'its user does not exist', 0
 FROM interaction
 WHERE NOT EXISTS (
   SELECT 1 FROM user
@@ -39,14 +44,15 @@ WHERE NOT EXISTS (
 );
 
 -- name: memory_without_user
-SELECT 'I3', memory.memory_id, 'its user does not exist'
+SELECT 'I3', 'missing_owner', org_id, user_id, memory_id, 'its user does not exist', 0
 FROM memory
 WHERE NOT EXISTS (
   SELECT 1 FROM user WHERE user.org_id = memory.org_id AND user.user_id = memory.user_id
 );
 
 -- name: memory_without_interaction
-SELECT 'I3', memory.memory_id, 'its interaction does not exist for its user'
+SELECT 'I3', 'missing_owner', org_id, user_id, memory_id,
+  'its interaction does not exist for its user', 0
 FROM memory
 WHERE memory.interaction_id IS NOT NULL
   AND NOT EXISTS (
@@ -56,44 +62,69 @@ WHERE memory.interaction_id IS NOT NULL
       AND interaction.user_id = memory.user_id
   );
 
--- name: memory_without_agent
-SELECT 'I3', memory.memory_id, 'its agent does not exist'
-FROM memory
-WHERE memory.agent_id IS NOT NULL
-  AND NOT EXISTS (
-    SELECT 1 FROM agent
-    WHERE agent.org_id = memory.org_id AND agent.agent_id = memory.agent_id
-  );
+-- name: missing_agents
+-- Agents that memories, interactions or jobs name, each once.
+SELECT 'I3', 'dangling_agent', named.org_id, NULL, named.agent_id,
+  'records name an agent that does not exist', 0
+FROM (
+  SELECT org_id, agent_id FROM memory WHERE agent_id IS NOT NULL
+  UNION
+  SELECT org_id, agent_id FROM interaction WHERE agent_id IS NOT NULL
+  UNION
+  SELECT org_id, agent_id FROM job WHERE agent_id IS NOT NULL
+) AS named
+WHERE NOT EXISTS (
+  SELECT 1 FROM agent
+  WHERE agent.org_id = named.org_id AND agent.agent_id = named.agent_id
+);
+
+-- name: external_ids
+-- The older one of two interactions keeps its external id.
+SELECT 'I3', 'duplicate_key', org_id, user_id, interaction_id,
+  'another interaction of the user has its external_id', 0
+FROM (
+  SELECT org_id, user_id, interaction_id, row_number() OVER (
+    PARTITION BY org_id, user_id, external_id ORDER BY created_at, interaction_id
+  ) AS place
+  FROM interaction WHERE external_id IS NOT NULL
+)
+WHERE place > 1;
 
 -- name: forks
-SELECT 'I4', successor_id, 'has more than one predecessor'
+SELECT 'I4', 'fork', org_id, min(user_id), successor_id, 'has more than one predecessor', 0
 FROM memory
 WHERE successor_id IS NOT NULL
 GROUP BY org_id, successor_id
 HAVING count(*) > 1;
 
 -- name: heads
-SELECT 'I4', chain_id, 'the chain has more than one current version'
+SELECT 'I4', 'two_heads', org_id, min(user_id), chain_id,
+  'the chain has more than one current version', 0
 FROM memory
 WHERE superseded_at IS NULL
 GROUP BY org_id, chain_id
 HAVING count(*) > 1;
 
 -- name: current_with_successor
-SELECT 'I4', memory_id, 'is current and has a successor'
+SELECT 'I4', 'damaged_chain', org_id, user_id, memory_id, 'is current and has a successor', 0
 FROM memory
 WHERE superseded_at IS NULL AND successor_id IS NOT NULL;
 
 -- name: successors
 -- A successor exists, belongs to the same user and chain, and is not older.
-SELECT 'I4', memory.memory_id,
+SELECT 'I4',
+  CASE
+    WHEN later.memory_id IS NULL OR later.chain_id <> memory.chain_id THEN 'gap'
+    ELSE 'damaged_chain'
+  END,
+  memory.org_id, memory.user_id, memory.memory_id,
   CASE
     WHEN later.memory_id IS NULL THEN 'its successor does not exist'
     WHEN later.user_id <> memory.user_id THEN 'its successor belongs to another user'
     WHEN later.chain_id <> memory.chain_id THEN 'its successor is in another chain'
     WHEN later.obtained_at < memory.obtained_at THEN 'its successor is older'
     ELSE 'it was still current when its successor began'
-  END
+  END, 0
 FROM memory
 LEFT JOIN memory AS later
   ON later.org_id = memory.org_id AND later.memory_id = memory.successor_id
@@ -108,38 +139,27 @@ WHERE memory.successor_id IS NOT NULL
 
 -- name: gaps
 -- Of the versions of a chain, exactly one has no successor.
-SELECT 'I4', chain_id, 'the versions of the chain are not linked to each other'
+SELECT 'I4', 'gap', org_id, min(user_id), chain_id,
+  'the versions of the chain are not linked to each other', 0
 FROM memory
 GROUP BY org_id, chain_id
 HAVING count(*) FILTER (WHERE successor_id IS NULL) > 1;
 
 -- name: tenants
-SELECT 'I4', chain_id, 'the chain has versions of more than one user'
+SELECT 'I4', 'damaged_chain', org_id, min(user_id), chain_id,
+  'the chain has versions of more than one user', 0
 FROM memory
 GROUP BY org_id, chain_id
 HAVING min(user_id) <> max(user_id);
 
--- name: cycles
--- Whoever is not reached by going back from a version without (existing) successor is in a cycle.
-WITH RECURSIVE reached (org_id, memory_id) AS (
-  SELECT org_id, memory_id FROM memory
-  WHERE successor_id IS NULL
-    OR NOT EXISTS (
-      SELECT 1 FROM memory AS later
-      WHERE later.org_id = memory.org_id AND later.memory_id = memory.successor_id
-    )
-  UNION
-  SELECT earlier.org_id, earlier.memory_id
-  FROM reached
-  JOIN memory AS earlier
-    ON earlier.org_id = reached.org_id AND earlier.successor_id = reached.memory_id
-)
-SELECT 'I4', memory_id, 'is in a cycle'
-FROM memory
-WHERE (org_id, memory_id) NOT IN (SELECT org_id, memory_id FROM reached);
+-- name: links
+-- What cycles are looked for in: the versions of every chain together, chain by chain, so that a
+-- missing index on successors costs nothing.
+SELECT org_id, chain_id, user_id, memory_id, successor_id FROM memory ORDER BY org_id, chain_id;
 
 -- name: sources
-SELECT 'I10', source.memory_id, 'a source is not a message of its user'
+SELECT 'I10', 'stray_source', source.org_id, memory.user_id, source.memory_id,
+  'a source is not a message of its user', 0
 FROM memory_source AS source
 LEFT JOIN memory ON memory.org_id = source.org_id AND memory.memory_id = source.memory_id
 LEFT JOIN interaction
@@ -154,23 +174,107 @@ WHERE message.position IS NULL
 GROUP BY source.org_id, source.memory_id;
 
 -- name: memory_times
-SELECT 'I13', memory_id, 'its times are out of order or outside the calendar'
-FROM memory
-WHERE superseded_at < obtained_at
-  OR min(obtained_at, recorded_at, coalesce(superseded_at, 0)) < -62135596800000000
-  OR max(obtained_at, recorded_at, coalesce(superseded_at, 0)) > 253402300799999999;
+SELECT 'I13', 'clock_regression', org_id, user_id, memory_id,
+  CASE
+    WHEN is_outside THEN 'its times are out of order or outside the calendar'
+    WHEN recorded_at > :ahead THEN 'it was recorded in the future'
+    ELSE 'its times are out of order or outside the calendar'
+  END, is_outside
+FROM (
+  SELECT org_id, user_id, memory_id, obtained_at, recorded_at, superseded_at,
+    min(
+      obtained_at, recorded_at, coalesce(superseded_at, 0), coalesce(expires_at, 0),
+      coalesce(last_accessed_at, 0)
+    ) < :first
+    OR max(
+      obtained_at, recorded_at, coalesce(superseded_at, 0), coalesce(expires_at, 0),
+      coalesce(last_accessed_at, 0)
+    ) > :last AS is_outside
+  FROM memory
+)
+WHERE is_outside OR superseded_at < obtained_at OR recorded_at > :ahead;
 
 -- name: interaction_times
-SELECT 'I13', interaction_id, 'its times are out of order or outside the calendar'
+-- `updated_at` is the store's time; the others are the conversation's.
+SELECT 'I13', 'clock_regression', org_id, user_id, interaction_id,
+  CASE
+    WHEN updated_at > :ahead THEN 'it was changed in the future'
+    ELSE 'its times are out of order or outside the calendar'
+  END,
+  min(created_at, updated_at, last_activity_at) < :first
+  OR max(created_at, updated_at, last_activity_at) > :last
 FROM interaction
 WHERE last_activity_at < created_at
-  OR min(created_at, updated_at) < -62135596800000000
-  OR max(last_activity_at, updated_at) > 253402300799999999;
+  OR min(created_at, updated_at) < :first
+  OR max(last_activity_at, created_at) > :last
+  OR updated_at > :ahead;
 
 -- name: job_times
-SELECT 'I13', job_id, 'it was changed before it was created' FROM job WHERE updated_at < created_at;
+SELECT 'I13', 'clock_regression', org_id, user_id, job_id,
+  CASE
+    WHEN updated_at < created_at THEN 'it was changed before it was created'
+    ELSE 'it was created or changed in the future'
+  END,
+  created_at < :first OR max(created_at, updated_at) > :last
+FROM job
+WHERE updated_at < created_at OR created_at < :first OR max(created_at, updated_at) > :ahead;
 
--- name: stamp
-SELECT 'I20', 'schema', 'the schema is stamped as ' || user_version
-FROM pragma_user_version, pragma_application_id
-WHERE user_version <> 2 OR application_id <> 0x6d656d67;
+-- name: owner_times
+SELECT 'I13', 'clock_regression', org_id, user_id, record_id,
+  'it was created in the future or outside the calendar', created_at < :first OR created_at > :last
+FROM (
+  SELECT org_id, NULL AS user_id, org_id AS record_id, created_at FROM organization
+  UNION ALL
+  SELECT org_id, user_id, user_id, created_at FROM user
+  UNION ALL
+  SELECT org_id, user_id, agent_id, created_at FROM agent
+)
+WHERE created_at < :first OR created_at > :ahead;
+
+-- name: stuck_outbox
+SELECT 'I5', 'stuck_outbox', org_id, nullif(user_id, ''), CAST(seq AS TEXT),
+  CASE
+    WHEN dead THEN 'vector work was given up'
+    ELSE 'vector work waits or is leased for implausibly long'
+  END,
+  max(enqueued_at, not_before, coalesce(lease_until, 0)) > :last
+FROM outbox
+WHERE dead = 1 OR not_before > :wait OR lease_until > :wait;
+
+-- name: stuck_jobs
+SELECT 'I5', 'stuck_outbox', org_id, user_id, job_id,
+  'a job is leased for implausibly long', lease_until > :last
+FROM job
+WHERE lease_until > :wait;
+
+-- name: buried
+-- What I12 is decided on: current memories of users that purged something, with the messages that
+-- they come from, in the order of users and memories.
+SELECT memory.org_id, memory.user_id, memory.memory_id, memory.content_hash, user.salt,
+  message.prefix_hash
+FROM user
+JOIN memory USING (org_id, user_id)
+JOIN memory_source AS source USING (org_id, memory_id)
+JOIN message
+  ON message.org_id = source.org_id
+  AND message.interaction_id = source.interaction_id
+  AND message.position = source.position
+WHERE memory.superseded_at IS NULL
+  AND EXISTS (
+    SELECT 1 FROM tombstone
+    WHERE tombstone.org_id = user.org_id AND tombstone.user_id = user.user_id
+  )
+ORDER BY memory.org_id, memory.user_id, memory.memory_id;
+
+-- name: marks
+-- The tombstones of one user.
+SELECT mark FROM tombstone WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: known_memories
+-- Which of these memories exist for these owners.
+SELECT memory.org_id, memory.user_id, memory.memory_id
+FROM json_each(:keys) AS wanted
+CROSS JOIN memory
+  ON memory.org_id = json_extract(wanted.value, '$[0]')
+  AND memory.memory_id = json_extract(wanted.value, '$[2]')
+  AND memory.user_id = json_extract(wanted.value, '$[1]');

@@ -10,13 +10,19 @@ WHERE org_id = :org_id
   AND attempts <= :attempts;
 
 -- name: claim
+-- A lease that lies behind :lease_end is of a clock that has been set back since.
 UPDATE main.job
 SET status = 'running', attempts = attempts + 1, lease_until = :lease_until,
   updated_at = max(:now, updated_at + 1)
 WHERE org_id = :org_id
   AND job_id = :job_id
   AND status <> 'done'
-  AND (status <> 'running' OR lease_until IS NULL OR lease_until <= :now);
+  AND (
+    status <> 'running'
+    OR lease_until IS NULL
+    OR lease_until <= :now
+    OR lease_until > :lease_end
+  );
 
 -- name: find
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;

@@ -88,6 +88,14 @@ WHERE org_id = :org_id
   AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
+-- name: page_of_index
+-- All versions as the index needs them: without neighbours and sources.
+SELECT memory.*, NULL AS predecessor_id FROM memory
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND (obtained_at, memory_id) < (:after_time, :after_id)
+ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit;
+
 -- name: current_by_hash
 -- Oldest first, so that the newest of equal statements is the one that is kept in a mapping. What
 -- is wanted is asked of the table itself, as it is stored there.

@@ -27,5 +27,5 @@ DELETE FROM main.agent WHERE org_id = :org_id;
 DELETE FROM main.organization WHERE org_id = :org_id;
 
 -- name: delete_outbox
--- What was still to do for its vectors is part of dropping them all.
-DELETE FROM main.outbox WHERE org_id = :org_id;
+-- What was still to do for its vectors is part of dropping them all; but see the user's.
+DELETE FROM main.outbox WHERE org_id = :org_id AND (lease IS NULL OR lease_until <= :now);

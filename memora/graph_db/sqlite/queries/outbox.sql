@@ -3,14 +3,15 @@ INSERT INTO main.outbox (op, org_id, user_id, memory_ids, enqueued_at, not_befor
 VALUES (:op, :org_id, :user_id, :memory_ids, :now, :now);
 
 -- name: claim
--- Leases what is due; `claimed` reads it. `drop_organization` has the empty user, so "the same user or the empty one"
--- finds every drop that an entry has to wait for.
+-- Leases what is due, and `claimed` reads it; what lies behind :pause_end or :lease_end is of a
+-- clock that has been set back since. `drop_organization` has the empty user, so "the same user or
+-- the empty one" finds every drop that an entry has to wait for.
 UPDATE main.outbox SET lease = :lease, lease_until = :lease_until
 WHERE seq IN (
   SELECT entry.seq FROM outbox AS entry
   WHERE entry.dead = 0
-    AND entry.not_before <= :now
-    AND (entry.lease IS NULL OR entry.lease_until <= :now)
+    AND (entry.not_before <= :now OR entry.not_before > :pause_end)
+    AND (entry.lease IS NULL OR entry.lease_until <= :now OR entry.lease_until > :lease_end)
     AND NOT EXISTS (
       SELECT 1 FROM outbox AS leased
       WHERE leased.org_id = entry.org_id
@@ -18,6 +19,7 @@ WHERE seq IN (
         AND leased.seq < entry.seq
         AND leased.lease IS NOT NULL
         AND leased.lease_until > :now
+        AND leased.lease_until <= :lease_end
     )
     AND (
       entry.op <> 'drop_organization'
@@ -27,6 +29,7 @@ WHERE seq IN (
           AND leased.seq < entry.seq
           AND leased.lease IS NOT NULL
           AND leased.lease_until > :now
+          AND leased.lease_until <= :lease_end
       )
     )
     AND NOT EXISTS (

@@ -61,5 +61,7 @@ DELETE FROM main.agent WHERE org_id = :org_id AND user_id = :user_id;
 DELETE FROM main.user WHERE org_id = :org_id AND user_id = :user_id;
 
 -- name: delete_outbox
--- What was still to do for the user's vectors is part of dropping them all.
-DELETE FROM main.outbox WHERE org_id = :org_id AND user_id = :user_id;
+-- What was still to do for the user's vectors is part of dropping them all. What a worker has
+-- leased stays until it is done, and the drop waits for it: nothing is written after the drop.
+DELETE FROM main.outbox
+WHERE org_id = :org_id AND user_id = :user_id AND (lease IS NULL OR lease_until <= :now);

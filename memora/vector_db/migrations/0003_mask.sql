@@ -8,4 +8,4 @@ CREATE TABLE mask (
 
 INSERT INTO mask (only_row) VALUES (1);
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -1,0 +1,107 @@
+// name: list_source_memories
+// Newest first: versions obtained from the source, and those with a message of it (of the
+// interaction that a version was obtained in, the version says whose it is). $field is the name of
+// a property that memories and interactions share.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+CALL () {
+  MATCH (m:Memory)
+  USING INDEX SEEK m:Memory(org_id, user_id, obtained_at, memory_id)
+  WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at IS NOT NULL
+    AND m.memory_id IS NOT NULL
+    AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND (
+      (m.author IS NULL AND m[$field] = $source_id)
+      OR EXISTS {
+        MATCH (m)-[:SOURCED_FROM]->(:Message)<-[:HAS_MESSAGE]-(i:Interaction)
+        WHERE $source_id
+          = CASE WHEN i.interaction_id = m.interaction_id THEN m[$field] ELSE i[$field] END
+      }
+    )
+  WITH m
+  ORDER BY m.org_id DESC, m.user_id DESC, m.obtained_at DESC, m.memory_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN m
+}
+RETURN m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+ORDER BY m.obtained_at DESC, m.memory_id DESC
+
+// name: chains_of_source
+// The next chains with such a version, by id.
+MATCH (m:Memory)
+USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
+WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.chain_id > $after
+  AND (
+    (m.author IS NULL AND m[$field] = $source_id)
+    OR EXISTS {
+      MATCH (m)-[:SOURCED_FROM]->(:Message)<-[:HAS_MESSAGE]-(i:Interaction)
+      WHERE $source_id
+        = CASE WHEN i.interaction_id = m.interaction_id THEN m[$field] ELSE i[$field] END
+    }
+  )
+RETURN DISTINCT m.chain_id AS chain_id
+ORDER BY chain_id
+LIMIT $limit
+
+// name: read_places
+// All versions of these chains, with the messages they came from and what their interactions say.
+UNWIND $chain_ids AS chain_id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
+USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
+RETURN m {.memory_id, .chain_id, .obtained_at, .superseded_at, .successor_id, .source_role,
+  .content_hash, .interaction_id, .agent_id, .import_id, .process_id, .author} AS version,
+  COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)<-[:HAS_MESSAGE]-(i:Interaction)
+    RETURN {interaction_id: i.interaction_id, position: s.position, role: s.role,
+      prefix_hash: s.prefix_hash, agent_id: i.agent_id, import_id: i.import_id,
+      process_id: i.process_id}
+    ORDER BY s.interaction_id, s.position
+  } AS sources
+
+// name: lock_unfinished_jobs
+// Whoever claims or saves one of them has done so before, or waits.
+MATCH (j:Job)
+USING INDEX SEEK j:Job(org_id, user_id, interaction_id)
+WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NULL
+  AND j.status <> 'done'
+SET j.lock = true
+RETURN count(*) AS locked
+
+// name: read_unfinished_jobs
+MATCH (j:Job)
+USING INDEX SEEK j:Job(org_id, user_id, interaction_id)
+WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NULL
+  AND j.status <> 'done'
+RETURN j {.*} AS job
+ORDER BY j.created_at, j.job_id
+
+// name: change_places
+// The removed ones are gone by then: nobody else has their successors.
+UNWIND $versions AS version
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.memory_id})
+SET m.successor_id = version.successor_id, m.superseded_at = version.superseded_at,
+  m.head_of = version.head_of
+WITH m, version
+OPTIONAL MATCH (m)-[old:SUPERSEDED_BY]->(:Memory)
+DELETE old
+WITH m, version
+MATCH (next:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.successor_id})
+CREATE (m)-[:SUPERSEDED_BY]->(next)
+
+// name: unlink
+UNWIND $unlinked AS row
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: row.memory_id})
+SET m.source_role = row.source_role
+WITH m, row
+UNWIND row.lost AS source
+MATCH (m)-[link:SOURCED_FROM]->(s:Message {
+  interaction_id: source.interaction_id, position: source.position
+})
+DELETE link

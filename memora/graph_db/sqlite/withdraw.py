@@ -1,0 +1,216 @@
+"""Memories by their source, and taking a source back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from memora import _queries
+from memora.core import withdrawal
+from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion
+from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
+from memora.graph_db.sqlite._seal import JOB, sealed
+from memora.graph_db.sqlite.records import Row
+from memora.schema.models import Memory
+from memora.schema.scope import Scope
+from memora.schema.sources import SourceKind, SourceSelector, Withdrawal
+from memora.schema.write_plan import OutboxOp
+
+_SQL = _queries.load(PACKAGE, "queries/withdraw.sql")
+_PAGE = _SQL["page"]
+_CHAINS = _SQL["chains"]
+_VERSIONS = _SQL["versions"]
+_SOURCE_MESSAGES = _SQL["source_messages"]
+_UNFINISHED_JOBS = _SQL["unfinished_jobs"]
+_CHANGE_PLACE = _SQL["change_place"]
+_CHANGE_TRUST = _SQL["change_trust"]
+_UNLINK = _SQL["unlink"]
+_MEMORY = _queries.load(PACKAGE, "queries/memory.sql")
+_DELETE_SOURCES = _MEMORY["delete_sources"]
+_DELETE = _MEMORY["delete"]
+_INSERT_TOMBSTONE = _MEMORY["insert_tombstone"]
+_SAVE_JOB = _queries.load(PACKAGE, "queries/jobs.sql")["save"]
+_SALT = _queries.load(PACKAGE, "queries/user.sql")["salt"]
+
+# Chains that one transaction works through, so that nobody waits long for the writer.
+_AT_ONCE = 500
+
+
+class WithdrawPart(SQLiteBase):
+    """What comes from a source, in SQLite."""
+
+    async def list_source_memories(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
+    ) -> list[Memory]:
+        ids = await self._store.read(
+            lambda connection: values(
+                connection,
+                _PAGE,
+                **_named(scope, selector),
+                current_only=current_only,
+                skip=skip,
+                limit=limit,
+            )
+        )
+        return await self.read_memories(Scope(scope.org_id, scope.user_id), ids)
+
+    async def withdraw(
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        leave_tombstones: bool,
+        dry_run: bool = False,
+    ) -> Withdrawal:
+        task = _Task(scope, selector, now, leave_tombstones=leave_tombstones, dry_run=dry_run)
+        run = self._store.read if dry_run else self._store.write
+        total = Withdrawal(cancelled_jobs=tuple(await run(task.cancel_jobs)))
+        after: str | None = ""
+        while after is not None:
+            outcome, after = await run(_Step(task, after))
+            total += outcome
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One withdrawal."""
+
+    scope: Scope
+    selector: SourceSelector
+    now: datetime
+    leave_tombstones: bool
+    dry_run: bool
+
+    def cancel_jobs(self, connection: sqlite3.Connection) -> list[str]:
+        """Close the unfinished jobs of the source; before all else, so that none writes later."""
+        found = rows(connection, _UNFINISHED_JOBS, **_owner(self.scope))
+        jobs = [
+            withdrawal.cancelled(job, self.now)
+            for job in map(records.job, found)
+            if withdrawal.cancels(job, self.selector)
+        ]
+        if not self.dry_run:
+            for job in jobs:
+                change(connection, _SAVE_JOB, **sealed(connection, JOB, records.job_fields(job)))
+        return [job.job_id for job in jobs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One transaction of a withdrawal: the next chains, each as a whole."""
+
+    task: _Task
+    after: str
+
+    def __call__(self, connection: sqlite3.Connection) -> tuple[Withdrawal, str | None]:
+        """Work through the next chains; return what that did, and where to go on."""
+        task = self.task
+        chain_ids = values(
+            connection,
+            _CHAINS,
+            **_named(task.scope, task.selector),
+            after=self.after,
+            limit=_AT_ONCE,
+        )
+        decided = [
+            withdrawal.decide(chain, task.selector)
+            for chain in _read(connection, task.scope, chain_ids)
+        ]
+        if not task.dry_run:
+            _write(connection, task, decided)
+        outcome = sum((each.outcome for each in decided), Withdrawal())
+        return outcome, chain_ids[-1] if len(chain_ids) == _AT_ONCE else None
+
+
+def _owner(scope: Scope) -> dict[str, str]:
+    return {"org_id": scope.org_id, "user_id": scope.user_id}
+
+
+def _named(scope: Scope, selector: SourceSelector) -> dict[str, Any]:
+    kinds = dict.fromkeys((f"{kind.value}_id" for kind in SourceKind), None)
+    return {**_owner(scope), **kinds, selector.field: selector.source_id}
+
+
+def _read(
+    connection: sqlite3.Connection, scope: Scope, chain_ids: Sequence[str]
+) -> list[list[StoredVersion]]:
+    """Return these chains, each from its oldest version to its newest."""
+    owner = _owner(scope)
+    found = rows(connection, _VERSIONS, **owner, chain_ids=records.id_list(chain_ids))
+    linked = rows(
+        connection,
+        _SOURCE_MESSAGES,
+        org_id=scope.org_id,
+        memory_ids=records.id_list(row["memory_id"] for row in found),
+    )
+    sources: dict[str, list[SourceMessage]] = {}
+    for row in linked:
+        fields = {**row}
+        sources.setdefault(fields.pop("memory_id"), []).append(SourceMessage(**fields))
+    return [
+        [_version(row, sources.get(row["memory_id"], ())) for row in chain]
+        for _, chain in groupby(found, key=lambda row: row["chain_id"])
+    ]
+
+
+def _version(row: Row, sources: Sequence[SourceMessage]) -> StoredVersion:
+    fields: Row = {
+        **row,
+        "obtained_at": records.moment(row["obtained_at"]),
+        "superseded_at": records.optional_moment(row["superseded_at"]),
+    }
+    return StoredVersion(**fields, sources=tuple(sources))
+
+
+def _write(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainWithdrawal]) -> None:
+    owner = _owner(task.scope)
+    if task.leave_tombstones and decided:
+        salt: str = values(connection, _SALT, **owner)[0]
+        marks = {mark for each in decided for mark in each.marks(salt)}
+        connection.executemany(_INSERT_TOMBSTONE, [{**owner, "mark": mark} for mark in marks])
+    removed = records.id_list(memory_id for each in decided for memory_id in each.removed)
+    change(connection, _DELETE_SOURCES, **owner, memory_ids=removed)
+    change(connection, _DELETE, **owner, memory_ids=removed)
+    for each in decided:
+        for span in each.changed:
+            change(
+                connection,
+                _CHANGE_PLACE,
+                **owner,
+                memory_id=span.memory_id,
+                successor_id=span.successor_id,
+                superseded_at=records.optional_micros(span.superseded_at),
+            )
+        for unlinking in each.unlinked:
+            change(
+                connection,
+                _CHANGE_TRUST,
+                **owner,
+                memory_id=unlinking.memory_id,
+                source_role=unlinking.source_role,
+            )
+            for source in unlinking.lost:
+                change(
+                    connection,
+                    _UNLINK,
+                    org_id=task.scope.org_id,
+                    memory_id=unlinking.memory_id,
+                    interaction_id=source.interaction_id,
+                    position=source.position,
+                )
+    touched = [memory_id for each in decided for memory_id in each.touched]
+    scope = task.scope
+    enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, task.now, touched)

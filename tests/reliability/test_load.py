@@ -1,0 +1,446 @@
+"""R9, the library's rows: the load gates of one embedded store. The server's rows come with it.
+
+The only tests that assert a duration. A busy machine slows every one of them down, so each may try
+three times, and fails when every attempt missed its gate; all figures go to the scorecard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from memora import Memora
+from memora.core.clock import SystemClock
+from memora.core.hashing import content_hash
+from memora.core.messages import parse_messages
+from memora.embeddings.base import Kind, LocalEmbedder
+from memora.embeddings.hashing import HashingEmbedder
+from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.sqlite.interface import SQLiteGraph
+from memora.schema.scope import Scope
+from memora.schema.write_plan import InteractionWrite, MemoryWrite, MessageEdit, WritePlan
+from memora.vector_db import EmbeddedVectorDB
+from tests.reliability.kit import assert_clean
+from tests.reliability.scorecard import Score
+
+ATTEMPTS = 3
+CALLERS = 16
+START = datetime(2025, 1, 1, tzinfo=UTC)
+ALICE = Scope("load", "alice")
+LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R9")]
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> None:
+    """Not here: what watches every call would be what is measured."""
+
+
+def engine(path: Path, embedder: LocalEmbedder | None = None) -> Memora:
+    vectors = EmbeddedVectorDB(path / "vectors", embedder=embedder or HashingEmbedder())
+    return Memora(vectors, SQLiteGraph(path / "graph.sqlite3"))
+
+
+@asynccontextmanager
+async def opened(path: Path, embedder: LocalEmbedder | None = None) -> AsyncIterator[Memora]:
+    async with engine(path, embedder) as memora:
+        await owned(memora, ALICE)
+        yield memora
+
+
+async def owned(memora: Memora, scope: Scope) -> None:
+    await memora.for_user(scope.user_id, org_id=scope.org_id).ensure()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+async def until_met(
+    measure: Callable[[], Awaitable[dict[str, float]]],
+    is_met: Callable[[dict[str, float]], bool],
+    score: Score,
+    **context: Any,
+) -> None:
+    """Measure until the gate is met, at most three times, and report every attempt."""
+    attempts: list[dict[str, float]] = []
+    while len(attempts) < ATTEMPTS:
+        gc.collect()
+        attempts.append({key: round(value, 1) for key, value in (await measure()).items()})
+        if is_met(attempts[-1]):
+            break
+    met = is_met(attempts[-1])
+    figures = {
+        key: attempts[-1][key] if len(attempts) == 1 else [attempt[key] for attempt in attempts]
+        for key in attempts[-1]
+    }
+    score("R9", **context, **figures, gate="met" if met else "missed")
+    assert met, attempts
+
+
+def statement(number: int) -> str:
+    people = ("Ana", "Ben", "Chloe", "David", "Elif", "Farid", "Greta", "Hugo", "Ines")
+    verbs = ("likes", "bought", "forgot", "plans", "sold", "repaired", "lost")
+    things = (
+        "the bicycle",
+        "a piano",
+        "a cabin",
+        "the report",
+        "a dog",
+        "the marathon",
+        "tea",
+        "it",
+    )
+    places = ("Lisbon", "Oslo", "Nairobi", "Lima", "Osaka")
+    words = (people, verbs, things, places)
+    person, verb, thing, place = (names[number % len(names)] for names in words)
+    return f"{person} {verb} {thing} in {place}, note {number}."
+
+
+async def remember(graph: BaseGraphDB, scope: Scope, count: int) -> list[str]:
+    """Store memories in the graph alone, and return their ids; the outbox names them."""
+    ids: list[str] = []
+    for start in range(0, count, 500):
+        writes: list[MemoryWrite] = []
+        for number in range(start, min(start + 500, count)):
+            memory_id, text = graph.ids.memory(), statement(number)
+            at = START + timedelta(minutes=number)
+            writes.append(MemoryWrite(memory_id, text, at, memory_id, content_hash(text)))
+            ids.append(memory_id)
+        await graph.apply(WritePlan(scope, graph.clock.now(), memories=tuple(writes)))
+    return ids
+
+
+async def all_at_once(calls: int, call: Callable[[int], Awaitable[Any]]) -> list[float]:
+    """Make calls from 16 callers, and return how long each took, in milliseconds."""
+    times: list[float] = []
+    numbers = iter(range(calls))
+
+    async def caller() -> None:
+        for number in numbers:
+            started = time.perf_counter()
+            await call(number)
+            times.append((time.perf_counter() - started) * 1000)
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return times
+
+
+async def rate(calls: int, call: Callable[[int], Awaitable[Any]]) -> dict[str, float]:
+    started = time.perf_counter()
+    times = await all_at_once(calls, call)
+    seconds = time.perf_counter() - started
+    return {
+        "per_second": calls / seconds,
+        "p50_ms": percentile(times, 0.5),
+        "p99_ms": percentile(times, 0.99),
+    }
+
+
+async def test_saves(tmp_path: Path, score: Score) -> None:
+    """Durable saves without a model: transcript and its statements; and how far vectors lag."""
+    async with opened(tmp_path) as memora:
+        users = [memora.for_user(f"user {number}", org_id="load") for number in range(CALLERS)]
+        for user in users:
+            await user.ensure()
+        total = 0
+
+        async def save(number: int) -> None:
+            said = {"role": "user", "content": statement(total + number)}
+            answered = {"role": "assistant", "content": "I see."}
+            await users[number % CALLERS].save([said, answered])
+
+        async def measure() -> dict[str, float]:
+            nonlocal total
+            lags: list[float] = []
+            watching = asyncio.create_task(watch_lag(memora.graph, lags))
+            figures = await rate(800, save)
+            watching.cancel()
+            total += 800
+            return {**figures, "lag_p99_ms": percentile(lags, 0.99)}
+
+        await until_met(
+            measure,
+            lambda found: found["per_second"] >= 500 and found["lag_p99_ms"] <= 1000,
+            score,
+            saves=800,
+            callers=CALLERS,
+        )
+        await assert_clean(memora)
+
+
+async def watch_lag(graph: BaseGraphDB, lags: list[float]) -> None:
+    clock = SystemClock()
+    while True:
+        oldest = (await graph.outbox_status()).oldest
+        lags.append(0.0 if oldest is None else (clock.now() - oldest).total_seconds() * 1000)
+        await asyncio.sleep(0.02)
+
+
+async def test_search_and_drain(tmp_path: Path, score: Score, nightly: bool) -> None:
+    """10,000 outbox rows are drained; then their 10,000 memories of one user are searched."""
+    async with opened(tmp_path) as memora:
+        graph = memora.graph
+        ids = await remember(graph, ALICE, 10_000)
+        now = graph.clock.now()
+        named = await graph.claim_outbox(now=now, lease_until=now + timedelta(hours=1), limit=100)
+        assert await graph.ack_outbox(named) == []
+
+        async def drain() -> dict[str, float]:
+            await asyncio.gather(
+                *(graph.enqueue_sync(ALICE, [memory_id], graph.clock.now()) for memory_id in ids)
+            )
+            started = time.perf_counter()
+            report = await memora.drain_outbox()
+            seconds = time.perf_counter() - started
+            assert (report.applied, report.failed) == (10_000, 0)
+            return {"drain_s": seconds}
+
+        await until_met(drain, lambda found: found["drain_s"] <= 20, score, drained=10_000)
+        asked = 0
+
+        async def search(number: int) -> None:
+            found = await memora.search_memories_as_one(
+                ALICE.org_id, ALICE.user_id, [f"Who lost {statement(asked + number)[:30]}?"]
+            )
+            assert len(found) == 12
+
+        async def measure() -> dict[str, float]:
+            nonlocal asked
+            asked += 600
+            return await rate(600, search)
+
+        await until_met(
+            measure,
+            lambda found: found["per_second"] >= 300 and found["p99_ms"] <= 200,
+            score,
+            searches=600,
+            memories=10_000,
+        )
+        if not nightly:
+            return
+        alone = await measure()
+        # A tenth of what the gate names, for the sake of time and disk: 100,000 in 100 tenants.
+        tenants = [Scope("load", f"tenant {number}") for number in range(100)]
+        for tenant in tenants:
+            await owned(memora, tenant)
+            await remember(graph, tenant, 1000)
+        await memora.drain_outbox()
+
+        async def search_tenants(number: int) -> None:
+            tenant = tenants[number % len(tenants)]
+            question = f"Who lost {statement(asked + number)[:30]}?"
+            await memora.search_memories_as_one(tenant.org_id, tenant.user_id, [question])
+
+        async def measure_tenants() -> dict[str, float]:
+            return {**await rate(2000, search_tenants), "p99_of_10k_ms": alone["p99_ms"]}
+
+        await until_met(
+            measure_tenants,
+            lambda found: found["p99_ms"] <= 2 * found["p99_of_10k_ms"],
+            score,
+            tenant_memories=110_000,
+        )
+
+
+class Busy(LocalEmbedder):
+    """Computes for 300 ms in its worker, in Python, holding the interpreter's lock."""
+
+    uses_blas = False
+
+    @property
+    def model_id(self) -> str:
+        return "test/busy"
+
+    @property
+    def dimensions(self) -> int:
+        return 8
+
+    def _compute(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:
+        until = time.perf_counter() + 0.3
+        while time.perf_counter() < until:
+            pass
+        return np.ones((len(texts), 8), dtype=np.float32)
+
+
+async def test_b33_the_loop_stands_still_for_no_embedding(tmp_path: Path, score: Score) -> None:
+    async with opened(tmp_path, Busy(cache_size=0)) as memora:
+
+        async def search(number: int) -> None:
+            await memora.search_memories_as_one(ALICE.org_id, ALICE.user_id, [f"tea {number}"])
+
+        async def measure() -> dict[str, float]:
+            stalls: list[float] = []
+            watching = asyncio.create_task(watch_loop(stalls))
+            await asyncio.gather(*(search(number) for number in range(8)))
+            watching.cancel()
+            return {"stall_ms": max(stalls), "stall_p99_ms": percentile(stalls, 0.99)}
+
+        await until_met(measure, lambda found: found["stall_ms"] <= 50, score, embeds=8)
+
+
+async def watch_loop(stalls: list[float]) -> None:
+    pause = 0.001
+    while True:
+        started = time.perf_counter()
+        await asyncio.sleep(pause)
+        stalls.append((time.perf_counter() - started - pause) * 1000)
+
+
+def exchange(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": f"note {number}"},
+        {"role": "assistant", "content": f"answer {number} about the weather in spring"},
+    ]
+
+
+async def test_b39_appending_does_not_depend_on_the_length(tmp_path: Path, score: Score) -> None:
+    async with opened(tmp_path) as memora:
+        user = memora.for_user("alice", org_id="load")
+        talks: dict[int, tuple[str, list[dict[str, str]]]] = {}
+        for length in (10, 10_000):
+            talk = [message for number in range(length // 2) for message in exchange(number)]
+            interaction_id, _at = await user.save(talk)
+            talks[length] = (interaction_id, talk)
+
+        async def measure() -> dict[str, float]:
+            figures: dict[str, float] = {}
+            for length, (interaction_id, talk) in talks.items():
+                applied = [await append(memora.graph, interaction_id) for _ in range(31)]
+                # Kept in step for the saves, which pass all that was said.
+                talk[:] = [
+                    message.message.as_message()
+                    for message in await memora.graph.read_messages(ALICE, interaction_id, 0, None)
+                ]
+                saved: list[float] = []
+                for number in range(3):
+                    talk.extend(exchange(number))
+                    started = time.perf_counter()
+                    await user.save(talk, interaction_id)
+                    saved.append((time.perf_counter() - started) * 1000)
+                figures[f"apply_{length}_ms"] = median(applied)
+                figures[f"save_{length}_ms"] = median(saved)
+            return figures
+
+        await until_met(
+            measure,
+            lambda found: found["apply_10000_ms"] <= 2 * found["apply_10_ms"],
+            score,
+            appends=31,
+        )
+
+
+async def append(graph: BaseGraphDB, interaction_id: str) -> float:
+    """Append two messages, and return how long it took, in milliseconds."""
+    stored = await graph.get_interaction(
+        ALICE.org_id, ALICE.user_id, interaction_id, with_messages=False, with_memories=False
+    )
+    new = parse_messages(exchange(stored.message_count), before=stored.content_hash)
+    now = graph.clock.now()
+    edit = MessageEdit(stored.message_count, new)
+    plan = WritePlan(
+        ALICE, now, interaction=InteractionWrite(interaction_id, stored.revision, edit, now)
+    )
+    started = time.perf_counter()
+    await graph.apply(plan)
+    return (time.perf_counter() - started) * 1000
+
+
+def resident() -> float:
+    """Resident memory in megabytes."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the count only
+
+
+async def use(memora: Memora, number: int) -> int:
+    """Do what an application does, and undo it; return how many operations that were."""
+    user = memora.for_user(f"guest {number % CALLERS}", org_id="load")
+    interaction_id, _at = await user.save([{"role": "user", "content": statement(number)}])
+    await user.recall(f"Where is the piano, question {number}?")
+    reads = 7
+    for _ in range(reads):
+        await memora.graph.get_user(user.scope.org_id, user.scope.user_id)
+    await memora.graph.delete_user_interaction_and_its_memories(
+        user.scope.org_id, user.scope.user_id, interaction_id
+    )
+    return reads + 3
+
+
+@LINUX
+async def test_memory_and_descriptors_stay(tmp_path: Path, score: Score) -> None:
+    async with opened(tmp_path) as memora:
+        done = 0
+
+        async def work(number: int) -> None:
+            nonlocal done
+            operations = await use(memora, number)
+            done += operations
+
+        async def measure() -> dict[str, float]:
+            nonlocal done
+            # The caches fill first; what grows after that would grow for ever.
+            await all_at_once(300, work)
+            gc.collect()
+            before, open_before, done = resident(), descriptors(), 0
+            await all_at_once(1000, work)
+            gc.collect()
+            return {
+                "rss_before_mb": before,
+                "rss_growth_percent": 100 * (resident() - before) / before,
+                "descriptors_more": descriptors() - open_before,
+                "operations": done,
+            }
+
+        await until_met(
+            measure,
+            lambda found: (
+                found["rss_growth_percent"] <= 10
+                and found["descriptors_more"] <= 0
+                and found["operations"] >= 10_000
+            ),
+            score,
+        )
+        await assert_clean(memora)
+
+
+@LINUX
+@pytest.mark.timeout(4000)
+async def test_soak(tmp_path: Path, score: Score, nightly: bool) -> None:
+    """An hour in the plan of the gates, ten minutes here: memory must not climb."""
+    if not nightly:
+        pytest.skip("nightly only")
+    minutes = 10
+    async with opened(tmp_path) as memora:
+        await all_at_once(2000, lambda number: use(memora, number))
+        samples: list[tuple[float, float]] = []
+        started = time.monotonic()
+        operations = 0
+        while time.monotonic() - started < 60 * minutes:
+            await all_at_once(400, lambda number: use(memora, number))
+            operations += 4000
+            gc.collect()
+            samples.append(((time.monotonic() - started) / 600, resident()))
+        times, sizes = zip(*samples, strict=True)
+        slope = float(np.polyfit(times, sizes, 1)[0])
+        score("R9", minutes=minutes, operations=operations, mb_per_10_min=round(slope, 2))
+        assert slope <= 1
+        await assert_clean(memora)
