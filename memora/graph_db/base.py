@@ -764,9 +764,9 @@ class BaseGraphDB(ABC):
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []
-        given = checked_list(batch_org_user_mem_ids, "org_user_mem_ids", "a list of lists of ids")
+        given = checked_list(batch_org_user_mem_ids, _ITEMS, "a list of lists of ids")
         for items in given:
-            listed = checked_list(items, "org_user_mem_ids", "a list of ids")
+            listed = checked_list(items, _ITEMS, "a list of ids")
             owned = [_owned(item, org_id, user_id) for item in listed]
             batches.append([pair for pair in owned if pair is not None])
             for owner, memory_id in batches[-1]:
@@ -1366,20 +1366,25 @@ def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:
     return {record_id: names[record_id]}
 
 
+# What errors about items of a fetch name.
+_ITEMS = "batch_org_user_mem_ids"
+
+
 def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | None:
     """Return (user id, memory id) of an item of a fetch, or None when it is out of scope."""
     if isinstance(item, str):
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
-        return user_id, checked_id(item, "org_user_mem_ids")
-    if not isinstance(item, Mapping):
+        return user_id, checked_id(item, _ITEMS)
+    named = cast("Mapping[str, object]", item) if isinstance(item, Mapping) else {}
+    memory_id = named.get("memory_id")
+    if not isinstance(memory_id, str):
         allowed = "ids, or mappings with org_id, user_id and memory_id"
-        raise InvalidInputError("org_user_mem_ids", allowed, got=kind_of(item))
-    named = cast("Mapping[str, object]", item)
-    memory_id = checked_id(named.get("memory_id"), "org_user_mem_ids.memory_id")
+        raise InvalidInputError(_ITEMS, allowed, got=kind_of(memory_id if named else item))
+    memory_id = checked_id(memory_id, _ITEMS)
     if named.get("org_id", org_id) != org_id:
         return None
     owner = named.get("user_id", user_id)
     if owner is None or (user_id is not None and owner != user_id):
         return None
-    return checked_id(owner, "org_user_mem_ids.user_id"), memory_id
+    return checked_id(owner, "user_id"), memory_id
