@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from memora.core.filters import Condition
 from memora.encryption import DataKey, Keyring
 from memora.errors import (
+    EncryptionKeyError,
     RebuildRunningError,
     StoreLockedError,
     VectorDBConnectionError,
@@ -346,7 +347,12 @@ class Generations:
         stamp = await staged.encoder.stamp()
         async with self._changing:
             rows = await self._open_rows()
-            await rows.mask(self._keys)
+            try:
+                await rows.mask(self._keys)
+            except EncryptionKeyError:
+                # Of another graph: nobody here can tell what they say, and all are made again.
+                rows.keys = self._keys
+                await rows.reset(await self.encoder.stamp())
             await self._remove_leftovers(rows)
             in_use = (await rows.state()).generation
             self._last_generation = 1 + max(in_use, self._last_generation)

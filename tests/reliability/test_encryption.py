@@ -34,7 +34,7 @@ from memora.errors import (
 from memora.graph_db import SQLiteGraph
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite import _seal, rekey
-from memora.schema.write_plan import IdempotencyRecord
+from memora.schema.write_plan import LONGEST_PAUSE, IdempotencyRecord
 from memora.testing.clocks import FrozenClock
 from memora.testing.graph_clauses.tenant import Tenant
 from memora.vector_db import EmbeddedVectorDB
@@ -44,8 +44,6 @@ from tests.reliability.scorecard import Score
 pytestmark = [pytest.mark.timeout(60), pytest.mark.suite("R12")]
 
 ROOT = Path(__file__).resolve().parents[2]
-# No drain comes to what waits until then.
-FAR = datetime(9000, 1, 1, tzinfo=UTC)
 ORG, USER, AGENT = "o", Tenant.user_id, Tenant.agent_id
 
 
@@ -132,7 +130,9 @@ async def fill(memora: Memora, mark: Canaries) -> Tenant:
     await memora.drain_outbox()
     await tenant.store("waiting", f"Waiting {mark('waiting text')}")
     claimed = await tenant.claim()
-    await graph.fail_outbox(claimed, error=mark("outbox error"), not_before=FAR, dead=False)
+    # No drain comes to what waits for that long.
+    due = datetime.now(UTC) + LONGEST_PAUSE
+    await graph.fail_outbox(claimed, error=mark("outbox error"), not_before=due, dead=False)
     return tenant
 
 
@@ -142,9 +142,9 @@ async def whole(graph: BaseGraphDB) -> list[Any]:
     return [
         await tenant.snapshot(),
         [asdict(job) for job in await graph.list_jobs(ORG)],
-        await graph.get_all_organizations(),
-        await graph.get_all_org_users(ORG),
-        await graph.get_all_org_agents(ORG),
+        [each.model_dump() for each in await graph.get_all_organizations()],
+        [each.model_dump() for each in await graph.get_all_org_users(ORG)],
+        [each.model_dump() for each in await graph.get_all_org_agents(ORG)],
         await graph.find_idempotency(tenant.scope, "first"),
         await graph.find_idempotency(tenant.scope, "second"),
         await graph.read_salt(tenant.scope),
