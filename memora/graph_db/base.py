@@ -1376,7 +1376,9 @@ def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | 
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
         return user_id, checked_id(item, _ITEMS)
-    named = cast("Mapping[str, object]", item) if isinstance(item, Mapping) else {}
+    named: Mapping[str, object] = {}
+    if isinstance(item, Mapping):
+        named = cast("Mapping[str, object]", item)
     memory_id = named.get("memory_id")
     if not isinstance(memory_id, str):
         allowed = "ids, or mappings with org_id, user_id and memory_id"

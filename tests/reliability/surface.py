@@ -63,6 +63,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("delete_agent", "agent_id"): "nobody",
     ("delete_user", "user_id"): "nobody",
     ("delete_organization", "org_id"): "nowhere",
+    ("erase_user", "user_id"): "nobody",
+    ("erase_organization", "org_id"): "nowhere",
     ("create_user", "user_id"): None,
     ("create_agent", "user_id"): None,
     ("delete_user_interaction_and_its_memories", "interaction_id"): "nothing",
@@ -71,6 +73,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("add_memories", "agent_id"): None,
     ("add_memories", "memories"): [],
 }
+# Arguments of which one must be given.
+ONE_OF: dict[str, dict[str, Any]] = {"memories_by_source": {"process_id": "p"}}
 # Arguments whose type says "text" and that are none, and why.
 NO_TEXT = {"statuses": "one of four words", "conditions": "built by memora"}
 

@@ -574,7 +574,7 @@ async def test_b44_pages_of_every_size(memora: Memora, tmp_path: Path, score: Sc
     spots |= {(BaseGraphDB, "get_all_organizations"): None}
     for owner, name, parameter in pages():
         spot = spots[owner, name]
-        arguments = {} if spot is None else spot.arguments
+        arguments = {} if spot is None else spot.arguments | surface.ONE_OF.get(name, {})
         method = getattr(surface.OWNERS[owner](memora), name)
         bad = [*PAGES, *([0, 1001] if parameter == "limit" else [])]
         for value in bad:
