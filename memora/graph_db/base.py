@@ -1376,13 +1376,12 @@ def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | 
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
         return user_id, checked_id(item, _ITEMS)
-    named: Mapping[str, object] = {}
-    if isinstance(item, Mapping):
-        named = cast("Mapping[str, object]", item)
+    if not isinstance(item, Mapping):
+        raise _not_an_item(item)
+    named = cast("Mapping[str, object]", item)
     memory_id = named.get("memory_id")
     if not isinstance(memory_id, str):
-        allowed = "ids, or mappings with org_id, user_id and memory_id"
-        raise InvalidInputError(_ITEMS, allowed, got=kind_of(memory_id if named else item))
+        raise _not_an_item(memory_id)
     memory_id = checked_id(memory_id, _ITEMS)
     if named.get("org_id", org_id) != org_id:
         return None
@@ -1390,3 +1389,8 @@ def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | 
     if owner is None or (user_id is not None and owner != user_id):
         return None
     return checked_id(owner, "user_id"), memory_id
+
+
+def _not_an_item(got: object) -> InvalidInputError:
+    allowed = "ids, or mappings with org_id, user_id and memory_id"
+    return InvalidInputError(_ITEMS, allowed, got=kind_of(got))
