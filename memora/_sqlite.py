@@ -505,7 +505,7 @@ class SqliteStore:
             return connection
 
     def _replace(self, path: Path) -> None:
-        with self._errors_translated(), closing(connect_to_read(path)) as source:
+        with self._errors_translated(), closing(self._connect_to_copy(path)) as source:
             version = self._check_version(source)
             if self._guard is not None:
                 self._guard.check(source, version)
@@ -516,6 +516,12 @@ class SqliteStore:
                 self._guard.admit(connection, version)
             self._bring_up_to_date(connection)
             self._try_checkpoint(connection)
+
+    def _connect_to_copy(self, path: Path) -> Connection:
+        try:
+            return connect_to_read(path)
+        except ValueError as error:  # a NUL or a lone surrogate
+            raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
         try:

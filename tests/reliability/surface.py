@@ -207,7 +207,9 @@ def _spots(owner: type, name: str, function: Callable[..., Any], folder: Path) -
         if parameter.name in NO_TEXT:
             continue
         if _is_path(parameter):
-            yield Spot(owner, name, parameter.name, "path", lambda t: f"{folder}/x{t}", arguments)
+            kind = str if "str" in str(parameter.annotation) else Path
+            fill = lambda text, kind=kind: kind(f"{folder}/x{text}")  # noqa: E731 - one of many
+            yield Spot(owner, name, parameter.name, "path", fill, arguments)
             continue
         for pattern, shapes in SHAPES:
             if re.search(pattern, str(parameter.annotation)):
