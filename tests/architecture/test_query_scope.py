@@ -9,7 +9,7 @@ from tests.architecture.test_queries import NO_TENANT, files
 # Tables and labels whose rows carry the id of their user.
 _SQL = re.compile(
     r"\b(?:FROM|JOIN|INTO|UPDATE)\s+"
-    r"(user|interaction|memory|memory_version|job|tombstone|idempotency)\b",
+    r"(?:main\.)?(user|interaction|memory|memory_version|job|tombstone|idempotency)\b",
     re.IGNORECASE,
 )
 _CYPHER = re.compile(r":(User|Interaction|Memory|Job|Tombstone|Idempotency)\b")

@@ -56,11 +56,14 @@ class SQLiteBase(BaseGraphDB, ABC):
 
     async def setup(self) -> None:
         await self._store.open()
-        if self._vector_db is not None:
-            await self._vector_db.use_keys(self._sealer.ring)
+        await self._pass_keys_on()
 
     async def close(self) -> None:
         await self._store.close()
+
+    async def _pass_keys_on(self) -> None:
+        if self._vector_db is not None:
+            await self._vector_db.use_keys(self._sealer.ring)
 
 
 def _release_leases(connection: sqlite3.Connection) -> None:

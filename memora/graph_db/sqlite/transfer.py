@@ -87,8 +87,7 @@ class TransferPart(SQLiteBase):
 
     async def replace_with(self, file: Path) -> bool:
         await self._store.replace(file)
-        if self._vector_db is not None:
-            await self._vector_db.use_keys(self._sealer.ring)
+        await self._pass_keys_on()
         return True
 
 
