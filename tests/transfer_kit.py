@@ -144,9 +144,8 @@ async def furnish(memora: Memora, org_id: str = "acme", *, texts: Sequence[str] 
         )
     except ExtractionError as error:
         job = await graph.get_job(org_id, error.job_id)
-        await graph.claim_job(
-            org_id, job.job_id, now=graph.clock.now(), lease_until=START + 9 * DAY
-        )
+        now = graph.clock.now()
+        await graph.claim_job(org_id, job.job_id, now=now, lease_until=now + timedelta(minutes=10))
     await memora.save_or_update_interaction_and_memories(
         org_id,
         "\uff21\U0001f600",

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ async def test_an_entry_that_waits_is_worked_off_by_the_restore(
     now = source.graph.clock.now()
     tea, *_ = await source.graph.get_all_user_memories("acme", "jake")
     await source.graph.enqueue_sync(Scope("acme", "jake"), [tea.memory_id], now)
-    await source.graph.claim_outbox(now=now, lease_until=now.replace(year=9999), limit=9)
+    await source.graph.claim_outbox(now=now, lease_until=now + timedelta(minutes=1), limit=9)
     await source.backup(tmp_path / "backup")
     report = await target.restore(tmp_path / "backup")
     assert (report.diagnosis.clean, report.diagnosis.pending) == (True, 0)

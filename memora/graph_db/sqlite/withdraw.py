@@ -154,6 +154,7 @@ def _read(
         connection,
         _SOURCE_MESSAGES,
         org_id=scope.org_id,
+        user_id=scope.user_id,
         memory_ids=records.id_list(row["memory_id"] for row in found),
     )
     sources: dict[str, list[SourceMessage]] = {}

@@ -84,7 +84,9 @@ CROSS JOIN message
   AND message.interaction_id = source.interaction_id
   AND message.position = source.position
 CROSS JOIN interaction AS i
-  ON i.org_id = :org_id AND i.interaction_id = source.interaction_id
+  ON i.org_id = :org_id
+  AND i.user_id = :user_id
+  AND i.interaction_id = source.interaction_id
 ORDER BY source.memory_id, source.interaction_id, source.position;
 
 -- name: unfinished_jobs
