@@ -38,7 +38,6 @@ OF_ORGANIZATION = {
     "repair.place": "repairs one record that inspect found, by its own key",
     "repair.recount": "repairs one record that inspect found, by its own key",
     "repair.rename_jobs": "repairs one record that inspect found, by its own key",
-    "repair.transcript": "repairs one record that inspect found, by its own key",
     "repair.unlink": "repairs one record that inspect found, by its own key",
     "repair.user_times": "repairs one record that inspect found, by its own key",
     "repair.versions": "repairs one record that inspect found, by its own key",
