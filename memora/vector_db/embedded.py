@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
+from memora.encryption import Keyring
 from memora.errors import RebuildRunningError
 from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
@@ -52,6 +53,9 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def close(self) -> None:
         await self._generations.close()
+
+    async def use_keys(self, keys: Keyring) -> None:
+        await self._generations.to_the_end(self._generations.use_keys(keys))
 
     async def stamp(self) -> IndexStamp | None:
         rows = self._generations.rows
