@@ -25,7 +25,7 @@ def translated(path: Path) -> Generator[None]:
     except ValueError as error:
         if isinstance(error, MemoraError) or not _is_impossible(path):
             raise
-        raise TransferError(ascii(str(path)), "no file can be called so") from error
+        raise TransferError(ascii(str(path)), "no file can be called so") from None
 
 
 def _is_impossible(path: Path) -> bool:

@@ -86,6 +86,7 @@ EXEMPT = {
     "graph.replace_with": "operator: restore",
     "vectors.consistent_copy": "operator: backup",
     "vectors.replace_with": "operator: restore",
+    "vectors.use_keys": "operator: takes the keys of the graph",
     "vectors.begin_rebuild": "operator: reindex",
     "vectors.rebuilding": "operator: reindex",
     "facade.export_to": "operator: writes a file",
