@@ -47,7 +47,7 @@ def test_every_spelling_of_a_key_is_the_same_key(form) -> None:
         "a" * 42,
         "a" * 44 + "ü",
         "ä",
-        new_key()[:-4],
+        "A" * 40,
         7,
         None,
     ],
