@@ -18,7 +18,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
@@ -60,6 +60,47 @@ _WILL_NOT_PASS = {
 }
 
 
+class Connection(sqlite3.Connection):
+    """A connection of a store.
+
+    Attributes:
+        guard: What the store was given to watch over its connections.
+        failure: Why a function of ours failed; SQLite's own error says only that one did.
+    """
+
+    guard: Guard | None = None
+    failure: MemoraError | None = None
+
+
+class Guard(Protocol):
+    """Watches over the connections of a store, all in the store's threads."""
+
+    def admit(self, connection: Connection, version: int) -> None:
+        """Raise if the store may not be opened; nothing was read or written so far.
+
+        Args:
+            connection: The one that will write.
+            version: Of the schema before migrations; 0 is a new store.
+        """
+        ...
+
+    def check(self, connection: Connection, version: int) -> None:
+        """Raise as `admit` would, of a file that is still to become the store."""
+        ...
+
+    def attach(self, connection: Connection, *, writes: bool) -> None:
+        """Prepare a connection of the migrated store."""
+        ...
+
+    def attach_to_copy(self, connection: Connection) -> None:
+        """Prepare a connection that keeps to one state of the store."""
+        ...
+
+    def detach(self, connection: Connection) -> None:
+        """Take back what `attach` did; nothing else runs on the connection meanwhile."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Write(Generic[T]):
     """A write that waits for its turn, then for the commit that it shares."""
@@ -70,7 +111,11 @@ class _Write(Generic[T]):
     result: T | None = None
     error: BaseException | None = None
 
-    def run(self, connection: sqlite3.Connection) -> None:
+    def run(
+        self,
+        connection: Connection,
+        translated: Callable[[sqlite3.Error | UnicodeEncodeError, Connection], MemoraError],
+    ) -> None:
         connection.execute("SAVEPOINT one_write")
         try:
             self.result = self.work(connection)
@@ -78,7 +123,8 @@ class _Write(Generic[T]):
             if not connection.in_transaction:
                 raise  # SQLite gave up the whole transaction: nobody's write is in
             connection.execute("ROLLBACK TO one_write")
-            self.error = error
+            is_sqlites = isinstance(error, sqlite3.Error | UnicodeEncodeError)
+            self.error = translated(error, connection) if is_sqlites else error
         connection.execute("RELEASE one_write")
 
     def settle(self) -> None:
@@ -100,6 +146,7 @@ class SqliteStore:
         migrations: Package with the files `migrations/0001_<what>.sql`, ...; each sets
             `user_version` to its number, the first one `application_id` too.
         prepare: Done in a transaction each time the database has been opened.
+        guard: Watches over the connections.
         backend: Name of the store in errors.
         error: Class of errors that stay; connection_error: of those that may pass.
     """
@@ -111,6 +158,7 @@ class SqliteStore:
         application_id: int,
         migrations: str,
         prepare: Work[None] | None = None,
+        guard: Guard | None = None,
         backend: str = "sqlite",
         error: Callable[[str, str], MemoraError] = GraphDBError,
         connection_error: Callable[[str, str], MemoraError] = GraphDBConnectionError,
@@ -119,18 +167,21 @@ class SqliteStore:
         self._application_id = application_id
         self._migrations = migrations
         self._prepare = prepare
+        self._guard = guard
         self._backend = backend
         self._error = error
         self._connection_error = connection_error
         self._executor: ThreadPoolExecutor | None = None
         self._reader: _Reader | None = None
         self._pid = 0
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._is_ready = False
         self._resources = ExitStack()
         self._queue: deque[_Write[Any]] = deque()
         self._closing: Future[None] | None = None
         self._writes = 0
+        # The open file, and its device and number: its path can be given to another one meanwhile.
+        self._file: tuple[Path, tuple[int, int]] | None = None
         self._snapshots = 0
         self._owes_checkpoint = False
 
@@ -222,7 +273,7 @@ class SqliteStore:
         try:
             connection = await asyncio.wrap_future(thread.submit(self._hold))
             try:
-                yield Snapshot(connection, thread, self._errors_translated)
+                yield Snapshot(connection, thread, lambda: self._errors_translated(connection))
             finally:
                 thread.submit(connection.close)
         finally:
@@ -255,15 +306,27 @@ class SqliteStore:
             name: Of the object.
             replace: Also drop a table that is different, with its rows.
         """
-        return await self.write(
-            lambda connection: _sqlite_schema.mend(
-                connection, self._scripts(), name, replace=replace
-            )
-        )
+
+        def work(connection: sqlite3.Connection) -> bool:
+            with self._unguarded(self._opened()):
+                return _sqlite_schema.mend(connection, self._scripts(), name, replace=replace)
+
+        return await self.write(work)
 
     def _scripts(self) -> list[str]:
         migrations = _migrations(self._migrations)
         return [migrations[number] for number in sorted(migrations)]
+
+    async def compact(self) -> None:
+        """Write the whole file anew, without what was deleted or replaced, and empty its log."""
+        await asyncio.wrap_future(self._submit(self._compact))
+
+    async def attach_guard(self) -> None:
+        """Have the guard attach itself once more to the open connections, the reading one first."""
+        executor, reader = self._check_usable(), self._reader
+        if reader is not None:
+            await asyncio.wrap_future(reader.executor.submit(reader.attach_guard))
+        await asyncio.wrap_future(executor.submit(self._attach_guard))
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -281,10 +344,11 @@ class SqliteStore:
     # What follows runs in the store's threads.
 
     def _read(self, work: Work[T], reader: _Reader | None) -> T:
-        with self._errors_translated():
-            return work(self._opened()) if reader is None else reader.run(work)
+        connection = self._opened() if reader is None else reader.connection
+        with self._errors_translated(connection):
+            return work(connection) if reader is None else reader.run(work)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         if self._connection is None:
             raise self._error(self._backend, "the store is not open")
         return self._connection
@@ -302,14 +366,14 @@ class SqliteStore:
             durable = any(write.durable for write in batch)
             with self._errors_translated(), _transaction(connection, durable=durable):
                 for write in batch:
-                    write.run(connection)
+                    write.run(connection, self._translated)
+            # Before anybody is told that it is stored.
+            self._check_file()
         except BaseException as error:  # noqa: BLE001 - every caller gets it
             for write in batch:
                 write.future.set_exception(error)
             return
         for write in batch:
-            if isinstance(write.error, sqlite3.Error | UnicodeEncodeError):
-                write.error = self._translated(write.error)
             write.settle()
         self._writes += len(batch)
         if self._writes >= _CHECKPOINT_EVERY:
@@ -318,6 +382,19 @@ class SqliteStore:
             connection.execute("PRAGMA busy_timeout = 100")
             self._try_checkpoint(connection)
             connection.execute("PRAGMA busy_timeout = 10000")
+
+    def _check_file(self) -> None:
+        """Raise if what is written goes to a file that nobody finds again."""
+        if self._file is None:
+            return
+        path, identity = self._file
+        try:
+            is_there = _identity(path) == identity
+        except OSError:
+            is_there = False
+        if not is_there:
+            reason = "the database file was deleted or replaced while it was open"
+            raise self._error(self._backend, reason)
 
     def _scrub(self) -> bool:
         connection = self._opened()
@@ -334,6 +411,33 @@ class SqliteStore:
             return False
         return not busy
 
+    def _compact(self) -> None:
+        connection = self._opened()
+        with self._errors_translated():
+            # VACUUM would take the guard's views for the tables.
+            with self._unguarded(connection):
+                connection.execute("VACUUM")
+            if self._snapshots:
+                self._owes_checkpoint = True
+            else:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _attach_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.attach(self._opened(), writes=True)
+
+    @contextmanager
+    def _unguarded(self, connection: Connection) -> Generator[None]:
+        """Have all names mean what the file has."""
+        if self._guard is None:
+            yield
+            return
+        self._guard.detach(connection)
+        try:
+            yield
+        finally:
+            self._guard.attach(connection, writes=True)
+
     def _checkpoint_at_end(self, connection: sqlite3.Connection) -> None:
         # What a snapshot holds cannot be moved; waiting for it would only be waiting.
         if not self._snapshots:
@@ -343,25 +447,27 @@ class SqliteStore:
         if self._connection is None:
             with ExitStack() as stack, self._errors_translated():
                 target = ":memory:" if self._path is None else self._prepare_file(self._path, stack)
-                connection = sqlite3.connect(
-                    target, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
-                )
+                connection = _connect(target, self._guard)
                 stack.enter_context(closing(connection))
                 self._is_ready = False
                 self._bring_up(connection, as_is=as_is)
                 _tell_about_version()
+                if self._path is not None:
+                    self._file = Path(target), _identity(Path(target))
                 stack.callback(self._checkpoint_at_end, connection)
                 if self._path is not None:
-                    self._reader = stack.enter_context(_Reader(Path(target)))
+                    self._reader = stack.enter_context(_Reader(Path(target), self._guard))
                 self._connection = connection
                 self._resources = stack.pop_all()
         elif not self._is_ready:
             with self._errors_translated():
                 self._bring_up(self._connection, as_is=as_is)
 
-    def _bring_up(self, connection: sqlite3.Connection, *, as_is: bool) -> None:
+    def _bring_up(self, connection: Connection, *, as_is: bool) -> None:
         """Migrate and prepare; a damaged database is left as it is if that is what is wanted."""
-        self._check_version(connection, as_is=as_is)
+        version = self._check_version(connection, as_is=as_is)
+        if self._guard is not None:
+            self._guard.admit(connection, version)
         _configure(connection)
         try:
             self._bring_up_to_date(connection)
@@ -372,39 +478,50 @@ class SqliteStore:
             return
         self._is_ready = True
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+    def _bring_up_to_date(self, connection: Connection) -> None:
         migrations = _migrations(self._migrations)
         version = _scalar(connection, "PRAGMA user_version")
-        for number in range(version + 1, max(migrations) + 1):
-            _migrate(connection, number, migrations[number])
+        with self._unguarded(connection):
+            for number in range(version + 1, max(migrations) + 1):
+                _migrate(connection, number, migrations[number])
         if self._prepare is not None:
             with _transaction(connection, durable=False):
                 self._prepare(connection)
 
-    def _hold(self) -> sqlite3.Connection:
+    def _hold(self) -> Connection:
         """Open a connection of its own on the present state."""
         with self._errors_translated():
             if self._path is None:
                 # Nobody else can read it: the state is copied.
-                connection = sqlite3.connect(
-                    ":memory:", isolation_level=None, check_same_thread=False
-                )
+                connection = _connect(":memory:", self._guard, check_same_thread=False)
                 self._submit(lambda: self._opened().backup(connection)).result()
-                return connection
-            connection = connect_to_read(self._path)
-            connection.execute("BEGIN")
-            # A transaction's state is that of its first look.
-            _scalar(connection, "SELECT count(*) FROM sqlite_master")
+            else:
+                connection = connect_to_read(self._path, self._guard)
+                connection.execute("BEGIN")
+                # A transaction's state is that of its first look.
+                _scalar(connection, "SELECT count(*) FROM sqlite_master")
+            if self._guard is not None:
+                self._guard.attach_to_copy(connection)
             return connection
 
     def _replace(self, path: Path) -> None:
-        with self._errors_translated(), closing(connect_to_read(path)) as source:
-            self._check_version(source)
+        with self._errors_translated(), closing(self._connect_to_copy(path)) as source:
+            version = self._check_version(source)
+            if self._guard is not None:
+                self._guard.check(source, version)
             connection = self._opened()
             connection.execute("PRAGMA synchronous = FULL")
             source.backup(connection)
+            if self._guard is not None:
+                self._guard.admit(connection, version)
             self._bring_up_to_date(connection)
             self._try_checkpoint(connection)
+
+    def _connect_to_copy(self, path: Path) -> Connection:
+        try:
+            return connect_to_read(path)
+        except ValueError as error:  # a NUL or a lone surrogate
+            raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
         try:
@@ -419,9 +536,12 @@ class SqliteStore:
                 path.chmod(0o600)
         except OSError as error:
             raise self._error(self._backend, f"{path}: {error.strerror}") from error
+        except ValueError as error:  # a NUL or a lone surrogate
+            raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
         return str(path)
 
-    def _check_version(self, connection: sqlite3.Connection, *, as_is: bool = False) -> None:
+    def _check_version(self, connection: sqlite3.Connection, *, as_is: bool = False) -> int:
+        """Return the version of the schema; 0 is a new store."""
         latest = max(_migrations(self._migrations))
         try:
             application_id = _scalar(connection, "PRAGMA application_id")
@@ -438,6 +558,7 @@ class SqliteStore:
             raise self._refused(f"a database of another kind (id {application_id:#x})", latest)
         if version > latest:
             raise self._refused(f"schema {version}", latest)
+        return 0 if is_new else max(version, 1)
 
     def _has_own_tables(self, connection: sqlite3.Connection) -> bool:
         wrong = _sqlite_schema.defects(connection, self._scripts())
@@ -457,19 +578,24 @@ class SqliteStore:
             self._resources.close()
 
     @contextmanager
-    def _errors_translated(self) -> Generator[None]:
+    def _errors_translated(self, connection: Connection | None = None) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translated(error, connection) from error
         except UnicodeEncodeError as error:
             # Not chained: the error carries the text.
             raise self._translated(error) from None
 
-    def _translated(self, error: sqlite3.Error | UnicodeEncodeError) -> MemoraError:
+    def _translated(
+        self, error: sqlite3.Error | UnicodeEncodeError, connection: Connection | None = None
+    ) -> MemoraError:
         """Return memora's error; its text names the kind of failure and quotes nothing."""
         if isinstance(error, UnicodeEncodeError):
             return self._error(self._backend, "a text that is not valid Unicode")
+        if connection is not None and connection.failure is not None:
+            failure, connection.failure = connection.failure, None
+            return failure
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _MAY_PASS:
             return self._connection_error(self._backend, _MAY_PASS[code])
@@ -496,40 +622,43 @@ class _Reader:
     It neither writes nor checkpoints, so the file still has one connection that does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, guard: Guard | None) -> None:
         self._path = path
+        self._guard = guard
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
 
     def __enter__(self) -> _Reader:
-        self._connection = self.executor.submit(self._connect).result()
+        self.connection = self.executor.submit(self._connect).result()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.executor.submit(self._connection.close).result()
+        self.executor.submit(self.connection.close).result()
         self.executor.shutdown()
 
     def run(self, work: Work[T]) -> T:
         """Run `work` on one snapshot."""
-        _end_transaction(self._connection)
-        self._connection.execute("BEGIN")
+        _end_transaction(self.connection)
+        self.connection.execute("BEGIN")
         try:
-            return work(self._connection)
+            return work(self.connection)
         finally:
-            _end_transaction(self._connection)
+            _end_transaction(self.connection)
 
-    def _connect(self) -> sqlite3.Connection:
-        return connect_to_read(self._path)
+    def attach_guard(self) -> None:
+        """Have the guard attach itself once more."""
+        if self._guard is not None:
+            self._guard.attach(self.connection, writes=False)
+
+    def _connect(self) -> Connection:
+        connection = connect_to_read(self._path, self._guard)
+        if self._guard is not None:
+            self._guard.attach(connection, writes=False)
+        return connection
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_to_read(path: Path, guard: Guard | None = None) -> Connection:
     """Open a connection that cannot write."""
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=ro",
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        cached_statements=256,
-        uri=True,
-    )
+    connection = _connect(f"{path.resolve().as_uri()}?mode=ro", guard, uri=True)
     _configure_memory(connection)
     return connection
 
@@ -540,12 +669,29 @@ def _end_transaction(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def _connect(
+    target: str, guard: Guard | None, *, uri: bool = False, check_same_thread: bool = True
+) -> Connection:
+    connection = sqlite3.connect(
+        target,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=check_same_thread,
+        factory=Connection,
+        cached_statements=256,
+        uri=uri,
+    )
+    connection.guard = guard
+    return connection
+
+
 @contextmanager
 def _transaction(connection: sqlite3.Connection, *, durable: bool) -> Generator[None]:
     _end_transaction(connection)
     connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        # Inside: when it is interrupted, it may have begun all the same.
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
@@ -563,6 +709,11 @@ def _configure(connection: sqlite3.Connection) -> None:
 def _configure_memory(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 STAMP = "stamp"
 
 _OBJECTS = (
-    "SELECT type, name, sql FROM sqlite_master "
+    "SELECT type, name, sql FROM main.sqlite_master "
     "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
 )
-_COLUMNS = 'SELECT name, type, "notnull", pk FROM pragma_table_info(:name) ORDER BY cid'
+_COLUMNS = "SELECT name, type, \"notnull\", pk FROM pragma_table_info(:name, 'main') ORDER BY cid"
 # Names come from our own migrations, so SQLite is asked to take the statement apart.
-_DROP = {"index": "DROP INDEX ", "view": "DROP VIEW ", "table": "DROP TABLE "}
+_DROP = {"index": "DROP INDEX main.", "view": "DROP VIEW main.", "table": "DROP TABLE main."}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from memora.config import ModelSpec, Settings, azure_access, default_path, provider_key
 from memora.embeddings.base import BaseEmbedder
+from memora.errors import InvalidInputError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
 from memora.vector_db.base import BaseVectorDB
@@ -36,12 +37,13 @@ def embedded(
     extraction_model: BaseBackendLLM | str | None,
     embedder: BaseEmbedder | str | None,
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
+    encryption_key: str | SecretStr | None = None,
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
     settings = Settings(path=None if path is None else Path(path))
     return cls(
         _embedded_vectors(settings, _given_embedder(settings, embedder)),
-        _embedded_graph(settings),
+        _embedded_graph(settings, encryption_key),
         _given_model(settings, memory_search_model, "memory_search_model"),
         _given_model(settings, extraction_model, "extraction_model"),
         enable_logging,
@@ -60,7 +62,10 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
     elif isinstance(settings, Mapping):
         settings = Settings.from_mapping(settings)
     chosen = embedder(settings, settings.embedder)
-    graph = _embedded_graph(settings) if settings.graph_url is None else _neo4j(settings)
+    if settings.graph_url is None:
+        graph = _embedded_graph(settings, settings.encryption_key)
+    else:
+        graph = _neo4j(settings)
     vectors = (
         _embedded_vectors(settings, chosen)
         if settings.vector_url is None
@@ -81,10 +86,10 @@ def _directory(settings: Settings) -> Path:
     return settings.path or default_path()
 
 
-def _embedded_graph(settings: Settings) -> BaseGraphDB:
+def _embedded_graph(settings: Settings, encryption_key: str | SecretStr | None) -> BaseGraphDB:
     from memora.graph_db.sqlite.interface import SQLiteGraph  # noqa: PLC0415
 
-    return SQLiteGraph(_directory(settings) / GRAPH_FILE)
+    return SQLiteGraph(_directory(settings) / GRAPH_FILE, encryption_key=encryption_key)
 
 
 def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
@@ -94,6 +99,9 @@ def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
 
 
 def _neo4j(settings: Settings) -> BaseGraphDB:
+    if settings.encryption_key is not None:
+        allowed = "not set with graph_url: encryption at rest is the server's own business"
+        raise InvalidInputError("encryption_key", allowed)
     from memora.graph_db.neo4j.interface import Neo4jGraphInterface  # noqa: PLC0415
 
     return Neo4jGraphInterface(

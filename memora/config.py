@@ -166,6 +166,8 @@ class Settings(BaseSettings):
 
     Attributes:
         path: Directory of the embedded stores; None is the platform's data directory.
+        encryption_key: Encrypts the text in the embedded graph: 32 bytes in base64, as
+            `memora new-key` prints them; None is a plain store.
         graph_url: A server such as `neo4j://localhost:7687`; None is the embedded graph.
         vector_url: A server such as `http://localhost:6333`; None is the embedded index.
         vector_collection: None is the vector store's own default.
@@ -200,6 +202,7 @@ class Settings(BaseSettings):
     )
 
     path: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    encryption_key: SecretStr | None = None
     graph_url: _StoreUrl | None = None
     graph_username: _Text = "neo4j"
     graph_password: SecretStr | None = None

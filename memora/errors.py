@@ -18,6 +18,7 @@ MemoraError
 │   └── VectorDBConnectionError, RebuildRunningError
 ├── StoreLockedError
 ├── SchemaVersionError
+├── EncryptionKeyError
 ├── TransferError
 ├── MissingExtraError (also an ImportError)
 └── RetryableError  (base of every error that may pass when the call is made again)
@@ -367,6 +368,20 @@ class TransferError(MemoraError):
         self.path = path
         self.reason = reason
         super().__init__(f"{path}: {reason}")
+
+
+class EncryptionKeyError(MemoraError):
+    """The store and the encryption key do not belong together; nothing was read or written.
+
+    Attributes:
+        store: Which store.
+        reason: What does not fit, in words.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        self.store = store
+        self.reason = reason
+        super().__init__(f"{store}: {reason}")
 
 
 class MissingExtraError(MemoraError, ImportError):

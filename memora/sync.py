@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
+    from pydantic import SecretStr
+
     from memora.agent.bound import BoundMemora as _BoundMemora
     from memora.config import Settings
     from memora.core.filters import Condition
     from memora.embeddings.base import BaseEmbedder
+    from memora.encryption import Keyring
     from memora.errors import ConflictError
-    from memora.graph_db.base import BaseGraphDB, MemoryListing, StoredMessage
+    from memora.graph_db.base import BaseGraphDB, MemoryListing, RekeyProgress, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
     from memora.llm_backends.base import BaseBackendLLM
@@ -388,6 +391,24 @@ class GraphDB:
             on_applied: Called with entries that were worked off.
         """
         return self._background.run(self._wrapped.drain_outbox(limit=limit, on_applied=on_applied))
+
+    def rotate_key(
+        self,
+        new_key: str | SecretStr | None,
+        *,
+        reencrypt: bool = False,
+        on_progress: RekeyProgress | None = None,
+    ) -> int:
+        """Change the key that the store's text is encrypted with; see `Memora.rotate_key`.
+
+        Only a store that memora keeps itself has one, and overrides this.
+
+        Raises:
+            InvalidInputError: The store has no key: a server encrypts its own files.
+        """
+        return self._background.run(
+            self._wrapped.rotate_key(new_key, reencrypt=reencrypt, on_progress=on_progress)
+        )
 
     def create_organization(self, org_name: str, *, org_id: str | None = None) -> Organization:
         """Create an organization.
@@ -1285,6 +1306,14 @@ class VectorDB:
         """Release what this object opened; a second call does nothing."""
         self._background.run(self._wrapped.close())
 
+    def use_keys(self, keys: Keyring) -> None:
+        """Take the keys of the graph that this store follows, before `setup` or at any time later.
+
+        A store that keeps filter values in files of its own encrypts them with the last key. One
+        on a server ignores this.
+        """
+        self._background.run(self._wrapped.use_keys(keys))
+
     def stamp(self) -> IndexStamp | None:
         """Return what the store was made with, or None before `setup`."""
         return self._background.run(self._wrapped.stamp())
@@ -1566,6 +1595,7 @@ class Memora:
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
         enable_logging: bool = False,
+        encryption_key: str | SecretStr | None = None,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -1575,6 +1605,8 @@ class Memora:
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
             enable_logging: Show memora's log on the console.
+            encryption_key: Encrypts stored text: 32 bytes in base64, see
+                `memora.encryption.new_key`; None: a plain store.
         """
         return cls._around(
             _Memora.embedded(
@@ -1583,6 +1615,7 @@ class Memora:
                 extraction_model=extraction_model,
                 embedder=embedder,
                 enable_logging=enable_logging,
+                encryption_key=encryption_key,
             )
         )
 
@@ -1611,6 +1644,8 @@ class Memora:
         Raises:
             SchemaVersionError: A store was written by another version of memora.
             StoreLockedError: Another process owns the embedded store.
+            EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
+                plain and there is a key.
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
@@ -2329,3 +2364,34 @@ class Memora:
             SchemaVersionError: The backup is newer than this memora.
         """
         return self._background.run(self._wrapped.restore(directory))
+
+    def rotate_key(
+        self,
+        new_key: str | SecretStr | None,
+        *,
+        reencrypt: bool = False,
+        on_progress: RekeyProgress | None = None,
+    ) -> int:
+        """Change the key of the embedded store, encrypt a plain one, or decrypt it for good.
+
+        Another key takes effect at once and for all rows, in one transaction: it only wraps the
+        store's own key. Encrypting a plain store, its decryption and `reencrypt` go through all
+        rows while reading and writing go on; when that was interrupted, the same call goes on with
+        it. Old backups keep the old key.
+
+        Args:
+            new_key: Opens the store from now on; None: it is plain again.
+            reencrypt: Renew the store's own key too, for when the old one may be known together
+                with a copy of the store.
+            on_progress: Called with the number of rows done so far.
+
+        Returns:
+            How many rows were gone through; 0 when only the key changed.
+
+        Raises:
+            InvalidInputError: The key is malformed, or the graph is on a server.
+            GraphDBError: A value cannot be decrypted; the old key stays valid.
+        """
+        return self._background.run(
+            self._wrapped.rotate_key(new_key, reencrypt=reencrypt, on_progress=on_progress)
+        )

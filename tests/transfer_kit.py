@@ -65,12 +65,15 @@ def script(call: Call) -> Answer:
 
 
 @asynccontextmanager
-async def embedded(folder: Path, dimensions: int = 32) -> AsyncIterator[Memora]:
+async def embedded(
+    folder: Path, dimensions: int = 32, *, key: str | None = None
+) -> AsyncIterator[Memora]:
     """An engine on SQLite and Qdrant Edge, with a scripted model."""
     graph = SQLiteGraph(
         folder / "graph.sqlite3",
         clock=FrozenClock(START, step=timedelta(milliseconds=1)),
         ids=SequentialIds(),
+        encryption_key=key,
     )
     vector = EmbeddedVectorDB(folder / "vectors", embedder=HashingEmbedder(dimensions))
     async with Memora(vector, graph, None, ScriptedBackendLLM(script)) as memora:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import SecretStr
+
 from memora._logging import enable_console
 from memora.agent import (
     context,
@@ -25,7 +27,7 @@ from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
 from memora.errors import InvalidInputError, MemoraError
-from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.base import BaseGraphDB, RekeyProgress
 from memora.graph_db.outbox import DrainReport
 from memora.llm_backends.base import BaseBackendLLM
 from memora.ops import backup as backing_up
@@ -128,6 +130,7 @@ class Memora:
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
         enable_logging: bool = False,
+        encryption_key: str | SecretStr | None = None,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -137,11 +140,19 @@ class Memora:
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
             enable_logging: Show memora's log on the console.
+            encryption_key: Encrypts stored text: 32 bytes in base64, see
+                `memora.encryption.new_key`; None: a plain store.
         """
         from memora import bootstrap  # noqa: PLC0415 - the one allowed upward call
 
         return bootstrap.embedded(
-            cls, path, memory_search_model, extraction_model, embedder, enable_logging
+            cls,
+            path,
+            memory_search_model,
+            extraction_model,
+            embedder,
+            enable_logging,
+            encryption_key,
         )
 
     @classmethod
@@ -189,6 +200,8 @@ class Memora:
         Raises:
             SchemaVersionError: A store was written by another version of memora.
             StoreLockedError: Another process owns the embedded store.
+            EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
+                plain and there is a key.
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
@@ -550,15 +563,10 @@ class Memora:
                 checked_list(search_queries_used, "search_queries_used", "a list of texts")
             )
         ]
+        now = self._time(current_datetime)
         if self._ports.search_model is None:
             return memories
-        return await search_queries.select(
-            self._ports.search_model,
-            text,
-            used,
-            memories,
-            self._time(current_datetime),
-        )
+        return await search_queries.select(self._ports.search_model, text, used, memories, now)
 
     def format_memories(
         self,
@@ -977,6 +985,39 @@ class Memora:
             SchemaVersionError: The backup is newer than this memora.
         """
         return await backing_up.restore(self._ports.graph, self._ports.vector, directory)
+
+    async def rotate_key(
+        self,
+        new_key: str | SecretStr | None,
+        *,
+        reencrypt: bool = False,
+        on_progress: RekeyProgress | None = None,
+    ) -> int:
+        """Change the key of the embedded store, encrypt a plain one, or decrypt it for good.
+
+        Another key takes effect at once and for all rows, in one transaction: it only wraps the
+        store's own key. Encrypting a plain store, its decryption and `reencrypt` go through all
+        rows while reading and writing go on; when that was interrupted, the same call goes on with
+        it. Old backups keep the old key.
+
+        Args:
+            new_key: Opens the store from now on; None: it is plain again.
+            reencrypt: Renew the store's own key too, for when the old one may be known together
+                with a copy of the store.
+            on_progress: Called with the number of rows done so far.
+
+        Returns:
+            How many rows were gone through; 0 when only the key changed.
+
+        Raises:
+            InvalidInputError: The key is malformed, or the graph is on a server.
+            GraphDBError: A value cannot be decrypted; the old key stays valid.
+        """
+        return await self._ports.graph.rotate_key(
+            new_key,
+            reencrypt=checked_bool(reencrypt, "reencrypt"),
+            on_progress=on_progress,
+        )
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
         graph = self._ports.graph

@@ -8,7 +8,7 @@ import typer
 
 from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
-from memora.cli.commands import reading, transfer, upkeep, work
+from memora.cli.commands import keys, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
 from memora.cli.commands.erase import erase
 from memora.cli.commands.rollback import rollback
@@ -87,6 +87,8 @@ app.command(name="import", epilog="Example: memora import acme.jsonl --path ./ot
 )
 app.command(epilog="Example: memora backup ./monday --path ./memory")(transfer.backup)
 app.command(epilog="Example: memora restore ./monday --path ./restored")(transfer.restore)
+app.command(epilog="Example: memora new-key")(keys.new_key)
+app.command(epilog="Example: memora rotate-key --new-key key.txt --path ./memory")(keys.rotate_key)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from memora.embeddings.base import Kind, LocalEmbedder
 from memora.errors import InvalidInputError
 
 _WORD = re.compile(r"\w+")
+_LONGEST_KEPT = 100
 
 
 class HashingEmbedder(LocalEmbedder):
@@ -42,7 +43,7 @@ class HashingEmbedder(LocalEmbedder):
 
     def forget(self) -> None:
         super().forget()
-        _slot.cache_clear()
+        _cached.cache_clear()
 
     def _compute(
         self,
@@ -65,7 +66,14 @@ def _features(word: str) -> Iterator[tuple[str, float]]:
         yield padded[start : start + 3], 0.5
 
 
-@lru_cache(maxsize=65_536)
 def _slot(feature: str) -> tuple[int, bool]:
+    # A cache of words of any length could hold gigabytes.
+    return _hashed(feature) if len(feature) > _LONGEST_KEPT else _cached(feature)
+
+
+def _hashed(feature: str) -> tuple[int, bool]:
     number = int.from_bytes(blake2b(feature.encode(), digest_size=8).digest(), "little")
     return number >> 1, bool(number & 1)
+
+
+_cached = lru_cache(maxsize=65_536)(_hashed)

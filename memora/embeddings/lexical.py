@@ -17,6 +17,7 @@ from memora.text.tokens import bigrams, is_stop_word, is_unspaced, words
 K1 = 1.2
 B = 0.75
 AVERAGE_LENGTH = 40.0
+_LONGEST_KEPT = 100
 
 
 class LexicalEncoder:
@@ -49,7 +50,7 @@ class LexicalEncoder:
     def forget(self) -> None:
         """Drop the words that are kept for their stems."""
         self._stemmer.forget()
-        _index.cache_clear()
+        _cached_hash.cache_clear()
 
     def terms(self, text: str) -> list[str]:
         """The stems under which a text is found, in reading order.
@@ -90,6 +91,13 @@ def _vector(pairs: Iterable[tuple[int, float]]) -> SparseVector:
     return SparseVector(tuple(i for i, _ in ordered), tuple(value for _, value in ordered))
 
 
-@lru_cache(maxsize=32_768)
 def _index(term: str) -> int:
+    # A cache of terms of any length could hold gigabytes.
+    return _hash(term) if len(term) > _LONGEST_KEPT else _cached_hash(term)
+
+
+def _hash(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=4).digest(), "little")
+
+
+_cached_hash = lru_cache(maxsize=32_768)(_hash)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, cast
+
+from pydantic import SecretStr
 
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
@@ -37,6 +46,7 @@ from memora.schema.times import checked_time
 from memora.schema.transfer import TransferRecord
 from memora.schema.validation import (
     checked_id,
+    checked_list,
     checked_name,
     checked_optional_id,
     checked_page,
@@ -54,6 +64,8 @@ from memora.vector_db.base import BaseVectorDB, PinnedStore
 
 # How often an interaction is read that others change meanwhile.
 _READS = 8
+
+RekeyProgress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,22 @@ class BaseGraphDB(ABC):
                     vectors = await stack.enter_async_context(self._vector_db.pin())
                 graph = await stack.enter_async_context(self.pin())
             yield None if graph is None or vectors is None else (graph, vectors)
+
+    async def rotate_key(
+        self,
+        new_key: str | SecretStr | None,  # noqa: ARG002 - for a store that overrides this
+        *,
+        reencrypt: bool = False,  # noqa: ARG002 - as above
+        on_progress: RekeyProgress | None = None,  # noqa: ARG002 - as above
+    ) -> int:
+        """Change the key that the store's text is encrypted with; see `Memora.rotate_key`.
+
+        Only a store that memora keeps itself has one, and overrides this.
+
+        Raises:
+            InvalidInputError: The store has no key: a server encrypts its own files.
+        """
+        raise InvalidInputError("new_key", "for an embedded store; a server encrypts its own files")
 
     # Organizations, users, agents
 
@@ -522,9 +550,10 @@ class BaseGraphDB(ABC):
             scope, stored, hashes, given, chains, now, self.ids, buried
         )
 
-    async def _contradicted(
-        self, scope: Scope, given: MemoriesAndInteraction
-    ) -> dict[str, list[Memory]]:
+    async def _contradicted(self, scope: Scope, given: object) -> dict[str, list[Memory]]:
+        if not isinstance(given, MemoriesAndInteraction):
+            field = "memories_and_interaction"
+            raise InvalidInputError(field, "a MemoriesAndInteraction", got=kind_of(given))
         ids = [memory.existing_contrary_memory_id for memory in given.contrary_memories]
         if not ids:
             return {}
@@ -735,8 +764,10 @@ class BaseGraphDB(ABC):
         as_of = None if as_of is None else checked_time(as_of, "as_of")
         wanted: dict[str, dict[str, None]] = {}
         batches: list[list[tuple[str, str]]] = []
-        for items in batch_org_user_mem_ids:
-            owned = [_owned(item, org_id, user_id) for item in items]
+        given = checked_list(batch_org_user_mem_ids, _ITEMS, "a list of lists of ids")
+        for items in given:
+            listed = checked_list(items, _ITEMS, "a list of ids")
+            owned = [_owned(item, org_id, user_id) for item in listed]
             batches.append([pair for pair in owned if pair is not None])
             for owner, memory_id in batches[-1]:
                 wanted.setdefault(owner, {})[memory_id] = None
@@ -1335,25 +1366,31 @@ def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:
     return {record_id: names[record_id]}
 
 
+# What errors about items of a fetch name.
+_ITEMS = "batch_org_user_mem_ids"
+
+
 def _owned(item: object, org_id: str, user_id: str | None) -> tuple[str, str] | None:
     """Return (user id, memory id) of an item of a fetch, or None when it is out of scope."""
     if isinstance(item, str):
         if user_id is None:
             raise InvalidInputError("user_id", "given when items are plain ids", got="None")
-        return user_id, item
+        return user_id, checked_id(item, _ITEMS)
     if not isinstance(item, Mapping):
         raise _not_an_item(item)
-    claimed = cast("Mapping[str, object]", item)
-    if claimed.get("org_id", org_id) != org_id:
-        return None
-    owner, memory_id = claimed.get("user_id", user_id), claimed.get("memory_id")
-    if owner is None or (user_id is not None and owner != user_id):
-        return None
+    named = cast("Mapping[str, object]", item)
+    memory_id = named.get("memory_id")
     if not isinstance(memory_id, str):
         raise _not_an_item(memory_id)
+    memory_id = checked_id(memory_id, _ITEMS)
+    if named.get("org_id", org_id) != org_id:
+        return None
+    owner = named.get("user_id", user_id)
+    if owner is None or (user_id is not None and owner != user_id):
+        return None
     return checked_id(owner, "user_id"), memory_id
 
 
 def _not_an_item(got: object) -> InvalidInputError:
     allowed = "ids, or mappings with org_id, user_id and memory_id"
-    return InvalidInputError("batch_org_user_mem_ids", allowed, got=kind_of(got))
+    return InvalidInputError(_ITEMS, allowed, got=kind_of(got))

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
-from memora.errors import TransferError
+from memora.errors import MemoraError, TransferError
 
 _BLOCK = 1024 * 1024
 
@@ -22,6 +22,18 @@ def translated(path: Path) -> Generator[None]:
     except OSError as error:
         name = error.filename if isinstance(error.filename, str) else path
         raise TransferError(str(name), error.strerror or type(error).__name__) from error
+    except ValueError as error:
+        if isinstance(error, MemoraError) or not _is_impossible(path):
+            raise
+        raise TransferError(ascii(str(path)), "no file can be called so") from None
+
+
+def _is_impossible(path: Path) -> bool:
+    """Tell whether a path has a NUL, or a lone surrogate that is no byte of a file's name."""
+    try:
+        return b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:
+        return True
 
 
 class NewFile:

@@ -52,6 +52,8 @@ _SCRIPTS = (
     ("\u0b80", "\u0bff", ("ta",)),
 )
 _LATIN_DEFAULT = "en"
+# No language has longer words. Snowball takes the square of the length: minutes for a megabyte.
+_LONGEST_WORD = 100
 _NOT_LATIN = frozenset(code for _, _, codes in _SCRIPTS for code in codes) - {"sr"}
 
 
@@ -77,11 +79,15 @@ class Stemmer:
         # A Snowball object keeps the word it works on, so only one thread may use it at a time.
         self._lock = threading.Lock()
         self._algorithms: dict[str, _Snowball] = {}
-        self.stem = lru_cache(maxsize=cache_size)(self._stem)
+        self._cached = lru_cache(maxsize=cache_size)(self._stem)
+
+    def stem(self, word: str) -> str:
+        """Return the stem; what is too long to be a word is its own."""
+        return word if len(word) > _LONGEST_WORD else self._cached(word)
 
     def forget(self) -> None:
         """Drop the words that are kept for their stems."""
-        self.stem.cache_clear()
+        self._cached.cache_clear()
         with self._lock:
             self._algorithms.clear()
 

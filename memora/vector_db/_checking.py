@@ -55,4 +55,4 @@ def rowless(memory_id: str, payload: dict[str, Any]) -> IndexEntry:
 def seen(row: SeenRow, payload: dict[str, Any] | None, applied: int) -> IndexEntry:
     """Return an entry; what the shard will only get to is not missing there."""
     on_its_way = row.change > applied
-    return replace(row.entry, searchable=on_its_way or payload == stored(row.entry.payload))
+    return replace(row.entry, searchable=on_its_way or payload == stored(row.stored.payload))

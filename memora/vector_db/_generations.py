@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from memora.core.filters import Condition
+from memora.encryption import DataKey, Keyring
 from memora.errors import (
+    EncryptionKeyError,
     RebuildRunningError,
     StoreLockedError,
     VectorDBConnectionError,
@@ -33,6 +35,7 @@ from memora.vector_db._encoding import (
     check_stamp,
     other_model,
 )
+from memora.vector_db._masks import masked_conditions
 from memora.vector_db._rows import Dropped, ShardInUse, State, VectorRows
 from memora.vector_db._shard import Shard, engine
 from memora.vector_db._shards import Shards
@@ -55,12 +58,18 @@ _DELETE = 1000
 
 @dataclass(slots=True)
 class Index:
-    """One generation of rows, what encodes it, and the shard that is filled from it."""
+    """One generation of rows, what encodes it, and the shard that is filled from it.
+
+    Attributes:
+        number: Of the shard's folder.
+        key: What the filter values in the shard are masked with.
+    """
 
     encoder: Encoder
     generation: int
     shard: Shard
     number: int
+    key: DataKey | None
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +92,7 @@ class Generations:
         self.encoder = encoder
         self.staged: Staged | None = None
         self.shards = Shards(path)
+        self._keys = Keyring()
         self._rows: VectorRows | None = None
         self._index: Index | None = None
         self._closed = False
@@ -116,12 +126,25 @@ class Generations:
                     await rows.start(wanted)
                 else:
                     check_stamp(f"vectors in {self.shards.directory}", state.stamp, wanted)
+                if await rows.mask(self._keys):
+                    state = await rows.state()
                 await self._remove_leftovers(rows)
                 await self._open_shard(rows, state, wanted.dimensions)
             except BaseException:
                 if self.staged is None:
                     await self._release()
                 raise
+
+    async def use_keys(self, keys: Keyring) -> None:
+        """Mask filter values with the last of these keys, now or when the rows are opened."""
+        async with self._changing:
+            self._keys = keys
+            if self._rows is None or not await self._rows.mask(keys):
+                return
+            if self._index is not None:
+                await self._rewrite(self._rows)
+            if self.staged is not None:
+                await self._refill(self.staged)
 
     async def close(self) -> None:
         """Wait for what is running, then close everything."""
@@ -140,6 +163,8 @@ class Generations:
             if self.staged is not None:
                 raise RebuildRunningError("embedded")
             rows = await self._open_rows()
+            # Nothing is left that another key has masked.
+            rows.keys = self._keys
             await rows.reset(stamp)
             generation = (await rows.state()).generation
             await self._replace_shard(rows, generation, stamp.dimensions)
@@ -153,6 +178,7 @@ class Generations:
             if self.staged is not None:
                 raise RebuildRunningError("embedded")
             rows, _ = self.opened()
+            rows.keys = self._keys
             is_taken = await rows.replace(file, stamp)
             generation = (await rows.state()).generation
             await self._replace_shard(rows, generation, stamp.dimensions)
@@ -196,6 +222,7 @@ class Generations:
         # last search.
         if index is not self._index:
             return None
+        conditions = masked_conditions(conditions, scope, index.key)
         return await self.shards.run(index.shard.search, queries, scope, conditions, limit)
 
     async def put(self, index: Index, encoded: Sequence[EncodedDocument]) -> bool:
@@ -269,7 +296,7 @@ class Generations:
         found = await rows.lookup(memory_ids)
         points = await self.shards.run(index.shard.payloads, memory_ids)
         seen = [
-            _checking.seen(row, points.pop(row.entry.memory_id, None), applied) for row in found
+            _checking.seen(row, points.pop(row.stored.memory_id, None), applied) for row in found
         ]
         rowless = (_checking.rowless(memory_id, payload) for memory_id, payload in points.items())
         return [*seen, *rowless]
@@ -302,6 +329,7 @@ class Generations:
         async with self._changing:
             rows = await self._open_rows(as_is=True)
             await rows.mend()
+            await rows.mask(self._keys)
             found = (await rows.state()).stamp
             if found is None or found == wanted:
                 unusable = await rows.unusable(wanted.dimensions)
@@ -319,11 +347,17 @@ class Generations:
         stamp = await staged.encoder.stamp()
         async with self._changing:
             rows = await self._open_rows()
+            try:
+                await rows.mask(self._keys)
+            except EncryptionKeyError:
+                # Of another graph: nobody here can tell what they say, and all are made again.
+                rows.keys = self._keys
+                await rows.reset(await self.encoder.stamp())
             await self._remove_leftovers(rows)
             in_use = (await rows.state()).generation
             self._last_generation = 1 + max(in_use, self._last_generation)
             staged.index = await self._new_index(
-                staged.encoder, self._last_generation, stamp.dimensions
+                rows, staged.encoder, self._last_generation, stamp.dimensions
             )
 
     async def put_staged(self, staged: Staged, encoded: Sequence[EncodedDocument]) -> None:
@@ -408,12 +442,21 @@ class Generations:
         if old is None:
             return
         if dropped.others or old.shard.applied > await self.shards.run(old.shard.count):
-            stamp = await staged.encoder.stamp()
-            staged.index = await self._new_index(staged.encoder, old.generation, stamp.dimensions)
-            await self.shards.run(old.shard.close)
-            await self._remove_other_folders()
+            await self._refill(staged)
 
     # What follows is done under the lock.
+
+    async def _refill(self, staged: Staged) -> None:
+        """Begin the staged shard anew; whoever writes to it next fills it."""
+        old = staged.index
+        if self._rows is None or old is None:
+            return
+        stamp = await staged.encoder.stamp()
+        staged.index = await self._new_index(
+            self._rows, staged.encoder, old.generation, stamp.dimensions
+        )
+        await self.shards.run(old.shard.close)
+        await self._remove_other_folders()
 
     def _check_not_closed(self) -> None:
         # Before the first setup it may: that is how a store of another model is made anew.
@@ -426,7 +469,7 @@ class Generations:
             await self._rows.open(as_is=as_is)
             return self._rows
         await self.shards.open()
-        rows = self._rows = VectorRows(self.shards.directory)
+        rows = self._rows = VectorRows(self.shards.directory, self._keys)
         try:
             await rows.open(as_is=as_is)
         except BaseException:
@@ -438,7 +481,8 @@ class Generations:
         if state.shard is not None and state.engine == await self.shards.run(engine):
             try:
                 shard = await self.shards.load(state.shard, state.flushed)
-                self._index = Index(self.encoder, state.generation, shard, state.shard)
+                key = rows.keys.current
+                self._index = Index(self.encoder, state.generation, shard, state.shard, key)
                 await self._catch_up(rows, self._index)
                 if await self.shards.run(shard.count) == await rows.count():
                     await self._remove_other_folders()
@@ -472,7 +516,7 @@ class Generations:
 
     async def _replace_shard(self, rows: VectorRows, generation: int, dimensions: int) -> None:
         """Fill a new folder from the rows in use, use it, and delete the old one."""
-        new = await self._new_index(self.encoder, generation, dimensions)
+        new = await self._new_index(rows, self.encoder, generation, dimensions)
         try:
             while not await self._fill_page(rows, new):
                 pass
@@ -486,9 +530,11 @@ class Generations:
             await self.shards.run(old.shard.close)
         await self._remove_other_folders()
 
-    async def _new_index(self, encoder: Encoder, generation: int, dimensions: int) -> Index:
+    async def _new_index(
+        self, rows: VectorRows, encoder: Encoder, generation: int, dimensions: int
+    ) -> Index:
         number, shard = await self.shards.create(dimensions)
-        return Index(encoder, generation, shard, number)
+        return Index(encoder, generation, shard, number, rows.keys.current)
 
     async def _as_used(self, index: Index) -> ShardInUse:
         """Return what the bookkeeping says of a shard that was filled from nothing."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,20 @@ from memora._sqlite_schema import Defect
 from memora._sqlite_snapshot import Snapshot
 from memora.core.indexing import fingerprint
 from memora.embeddings.base import SparseVector
-from memora.errors import VectorDBConnectionError, VectorDBError
+from memora.encryption import DataKey, Keyring
+from memora.errors import EncryptionKeyError, VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument
+from memora.vector_db._masks import masked, unmasked, unmasked_payload
 
 _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
 _VECTOR = load(_PACKAGE, "queries/vector.sql")
 _INDEX = load(_PACKAGE, "queries/index.sql")
 _CHECK = load(_PACKAGE, "queries/check.sql")
+_MASK = load(_PACKAGE, "queries/mask.sql")
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,16 @@ class StoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
-    """A row as doctor sees it, and the number of its last change."""
+    """A row as doctor sees it.
+
+    Attributes:
+        entry: What was given.
+        stored: The same with masked values: as the shard has it.
+        change: The number of its last change.
+    """
 
     entry: IndexEntry
+    stored: IndexEntry
     change: int
 
 
@@ -124,9 +135,12 @@ class VectorRows:
 
     Args:
         directory: Where `vectors.sqlite3` lies.
+        keys: What filter values may be masked with; see `mask`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keys: Keyring | None = None) -> None:
+        self._name = f"vectors in {directory}"
+        self.keys = Keyring() if keys is None else keys
         self._store = SqliteStore(
             directory / "vectors.sqlite3",
             application_id=_APPLICATION_ID,
@@ -164,6 +178,26 @@ class VectorRows:
             ).fetchone()[0]
         )
 
+    async def mask(self, keys: Keyring) -> bool:
+        """Mask filter values and hashes with the last of these keys, and tell if that is new.
+
+        Then the shard must be filled again.
+
+        Raises:
+            EncryptionKeyError: They are masked with another key than these.
+        """
+        before, self.keys = self.keys, keys
+        try:
+            changed = await self._store.write(
+                lambda connection: _mask(connection, keys, self._name)
+            )
+        except BaseException:
+            self.keys = before
+            raise
+        if changed:
+            await self._store.compact()
+        return changed
+
     async def count_of(self, scope: SearchScope) -> int:
         """Return the number of vectors of a user or an organization."""
         query = _VECTOR["count_user" if isinstance(scope, Scope) else "count_organization"]
@@ -179,7 +213,9 @@ class VectorRows:
         A row of another owner with the same id stays as it is. None: the generation is over, and
         nothing was written.
         """
-        return await self._store.write(lambda connection: _put(connection, documents, generation))
+        return await self._store.write(
+            lambda connection: _put(connection, documents, generation, self.keys)
+        )
 
     async def remove(
         self, scope: Scope, memory_ids: Sequence[str], generation: int | None = None
@@ -271,15 +307,19 @@ class VectorRows:
             connection.execute(_INDEX["remove_all_removals"])
             connection.execute(_INDEX["drop_shard"])
             connection.execute(_INDEX["set_stamp"], asdict(stamp))
+            connection.execute(_MASK["set_key"], {"key": self.keys.fingerprint})
 
         await self._store.write(work)
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[SeenRow]:
         """Return the rows of these ids, whoever they belong to."""
         asked = {"memory_ids": json.dumps(list(memory_ids))}
-        return await self._store.read(
-            lambda connection: [_seen(*row) for row in connection.execute(_CHECK["lookup"], asked)]
-        )
+
+        def work(connection: sqlite3.Connection) -> list[SeenRow]:
+            key = _key(connection, self.keys)
+            return [_seen(key, *row) for row in connection.execute(_CHECK["lookup"], asked)]
+
+        return await self._store.read(work)
 
     async def discard(self, entries: Sequence[IndexEntry]) -> int:
         """Delete rows as they were seen, and return the number of the change.
@@ -298,7 +338,8 @@ class VectorRows:
         for defect in wrong:
             await self._store.mend(defect.name, replace=True)
         # Without its stamp nobody knows what the vectors were made with.
-        unknown = any(defect.name == "state" for defect in wrong)
+        # Without its mask nobody knows what they read.
+        unknown = any(defect.name in {"state", "mask"} for defect in wrong)
         await self._store.write(lambda connection: _restart(connection, clear=unknown))
         await self._store.open()
 
@@ -319,10 +360,12 @@ class VectorRows:
         return self._store.snapshot()
 
     async def replace(self, file: Path, stamp: IndexStamp) -> bool:
-        """Become the rows of a copy; empty and False when they were made with another model."""
+        """Become the rows of a copy; empty and False when they are of another model or key."""
         await self._store.replace(file)
         if (await self.state()).stamp == stamp:
-            return True
+            with suppress(EncryptionKeyError):
+                await self.mask(self.keys)
+                return True
         await self.reset(stamp)
         return False
 
@@ -333,9 +376,10 @@ class VectorRows:
 
         def work(connection: sqlite3.Connection) -> list[IndexEntry]:
             page = {"after": after or "", "limit": limit, **_used(connection, generation)}
+            key = _key(connection, self.keys)
             return [
-                IndexEntry(*entry, fingerprint=fingerprint(_payload(payload)))
-                for *entry, payload in connection.execute(_INDEX["scan"], page)
+                replace(_entry(key, *row), payload={})
+                for row in connection.execute(_INDEX["scan"], page)
             ]
 
         return await self._store.read(work)
@@ -356,16 +400,59 @@ def _next_changes(connection: sqlite3.Connection, count: int) -> range:
     return range(total - count + 1, total + 1)
 
 
+def _key(connection: sqlite3.Connection, keys: Keyring) -> DataKey | None:
+    """Return the key that the stored values are masked with."""
+    return keys.of(connection.execute(_MASK["read_key"]).fetchone()[0])
+
+
+def _mask(connection: sqlite3.Connection, keys: Keyring, store: str) -> bool:
+    try:
+        old = _key(connection, keys)
+    except KeyError:
+        if connection.execute(_MASK["has_rows"]).fetchone()[0]:
+            reason = "their filter values are encrypted with a key that the graph does not have"
+            raise EncryptionKeyError(store, reason) from None
+        old = None
+    else:
+        if old is keys.current:
+            return False
+    after: dict[str, Any] = {"memory_id": "", "generation": 0}
+    while page := connection.execute(_MASK["page"], {"limit": _PAGE, **after}).fetchall():
+        for memory_id, generation, payload in page:
+            plain = unmasked_payload(json.loads(payload), memory_id, old)
+            renewed = masked(plain, memory_id, keys.current)
+            row = {
+                "memory_id": memory_id,
+                "generation": generation,
+                "payload": _json(renewed),
+                "text_hash": renewed["text_hash"],
+            }
+            connection.execute(_MASK["put"], row)
+        after = {"memory_id": page[-1][0], "generation": page[-1][1]}
+    connection.execute(_MASK["set_key"], {"key": keys.fingerprint})
+    connection.execute(_INDEX["drop_shard"])
+    return True
+
+
+def _json(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
 def _put(
-    connection: sqlite3.Connection, documents: Sequence[EncodedDocument], generation: int | None
+    connection: sqlite3.Connection,
+    documents: Sequence[EncodedDocument],
+    generation: int | None,
+    keys: Keyring,
 ) -> int | None:
     in_use = _state(connection).generation
     generation = in_use if generation is None else generation
     if generation < in_use:
         return None
+    key = _key(connection, keys)
     replaced = 0
     changes = _next_changes(connection, len(documents))
     for document, change in zip(documents, changes, strict=True):
+        payload = masked(document.payload, document.memory_id, key)
         row = {
             "memory_id": document.memory_id,
             "generation": generation,
@@ -374,8 +461,8 @@ def _put(
             "dense": document.dense.astype("<f4").tobytes(),
             "lexical_indices": np.array(document.lexical.indices, "<u4").tobytes(),
             "lexical_values": np.array(document.lexical.values, "<f4").tobytes(),
-            "payload": json.dumps(document.payload, ensure_ascii=False, separators=(",", ":")),
-            "text_hash": document.payload["text_hash"],
+            "payload": _json(payload),
+            "text_hash": payload["text_hash"],
             "change": change,
         }
         replaced += connection.execute(_VECTOR["is_known"], row).fetchone() is not None
@@ -431,25 +518,36 @@ def _discard(connection: sqlite3.Connection, entries: Sequence[IndexEntry]) -> i
 
 def _restart(connection: sqlite3.Connection, *, clear: bool) -> None:
     connection.execute(_CHECK["restart"])
-    if clear:
+    is_unmasked = connection.execute(_MASK["restart"]).rowcount > 0
+    if clear or is_unmasked:
         connection.execute(_INDEX["remove_all"])
         connection.execute(_INDEX["remove_all_removals"])
 
 
-def _seen(
+def _seen(key: DataKey | None, *row: Any) -> SeenRow:
+    *fields, change = row
+    return SeenRow(_entry(key, *fields), _entry(None, *fields), change)
+
+
+def _entry(
+    key: DataKey | None,
     memory_id: str,
     org_id: str,
     user_id: str,
     text_hash: str,
     model_id: str | None,
     payload: str,
-    change: int,
-) -> SeenRow:
+) -> IndexEntry:
+    """Return a row without its masks; one that was changed keeps them, and differs from any."""
     seen = _payload(payload)
+    with suppress(VectorDBError):
+        seen = unmasked_payload(seen, memory_id, key)
     entry = IndexEntry(
         memory_id, org_id, user_id, text_hash, model_id or "", fingerprint(seen), payload=seen
     )
-    return SeenRow(entry, change)
+    with suppress(VectorDBError):
+        entry = unmasked(entry, key)
+    return entry
 
 
 def _payload(text: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from memora.core.filters import AnyOf, Condition
 from memora.core.hashing import exact_hash
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder
+from memora.encryption import Keyring
 from memora.errors import InvalidInputError
 from memora.schema.findings import Finding
 from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
+from memora.schema.times import parsed_time
 from memora.schema.validation import (
     PAGE,
     QUERIES,
@@ -67,6 +69,13 @@ class BaseVectorDB(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Release what this object opened; a second call does nothing."""
+
+    async def use_keys(self, keys: Keyring) -> None:  # noqa: B027 - most stores have no use for it
+        """Take the keys of the graph that this store follows, before `setup` or at any time later.
+
+        A store that keeps filter values in files of its own encrypts them with the last key. One
+        on a server ignores this.
+        """
 
     @abstractmethod
     async def stamp(self) -> IndexStamp | None:
@@ -312,14 +321,12 @@ class BaseVectorDB(ABC):
             VectorDBError: The store failed; repeating the call is safe.
         """
         scope = Scope(org_id, user_id, agent_id)
-        if len(memory_ids) != len(memories):
-            raise InvalidInputError("memories", f"{len(memory_ids)} texts", got=str(len(memories)))
-        if isinstance(obtained_at, str):
-            try:
-                obtained_at = datetime.fromisoformat(obtained_at)
-            except ValueError:
-                raise InvalidInputError("obtained_at", "an ISO 8601 time") from None
-        texts = [checked_text(text, f"memories[{i}]") for i, text in enumerate(memories)]
+        ids = checked_list(memory_ids, "memory_ids", "a list of ids")
+        given = checked_list(memories, "memories", "a list of texts")
+        if len(ids) != len(given):
+            raise InvalidInputError("memories", f"{len(ids)} texts", got=str(len(given)))
+        time = parsed_time(obtained_at, "obtained_at")
+        texts = [checked_text(text, f"memories[{i}]") for i, text in enumerate(given)]
         await self.upsert(
             [
                 IndexDocument(
@@ -332,9 +339,9 @@ class BaseVectorDB(ABC):
                     lexical_text=text,
                     text_hash=exact_hash(text),
                     memory_type="fact",
-                    obtained_at=obtained_at,
+                    obtained_at=time,
                 )
-                for memory_id, text in zip(memory_ids, texts, strict=True)
+                for memory_id, text in zip(ids, texts, strict=True)
             ]
         )
 

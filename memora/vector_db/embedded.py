@@ -9,13 +9,14 @@ from pathlib import Path
 
 from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
+from memora.encryption import Keyring
 from memora.errors import RebuildRunningError
 from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._generations import Generations, Staged
-from memora.vector_db.base import BaseVectorDB, PinnedStore
+from memora.vector_db.base import BaseVectorDB, PinnedStore, checked_memory_id
 from memora.vector_db.rebuild import Rebuild
 
 
@@ -52,6 +53,9 @@ class EmbeddedVectorDB(BaseVectorDB):
 
     async def close(self) -> None:
         await self._generations.close()
+
+    async def use_keys(self, keys: Keyring) -> None:
+        await self._generations.to_the_end(self._generations.use_keys(keys))
 
     async def stamp(self) -> IndexStamp | None:
         rows = self._generations.rows
@@ -100,7 +104,8 @@ class EmbeddedVectorDB(BaseVectorDB):
         self._generations.forget_texts()
 
     async def scan(self, *, after: str | None = None, limit: int = 1000) -> list[IndexEntry]:
-        return await self._generations.scan(after, limit)
+        start = None if after is None else checked_memory_id(after)
+        return await self._generations.scan(start, limit)
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
         return await self._generations.lookup(memory_ids)

@@ -45,6 +45,12 @@ async def embed_with_fastembed() -> None:
         await embedder.embed_queries(["hello"])
 
 
+async def encrypt() -> None:
+    from memora.graph_db import SQLiteGraph
+
+    SQLiteGraph(None, encryption_key="A" * 43)
+
+
 async def encode_with_fastembed() -> None:
     from memora.embeddings import FastEmbedSparseEncoder
 
@@ -55,6 +61,7 @@ USES: dict[str, tuple[str, str, Callable[[], Awaitable[None]]]] = {
     "anthropic": ("anthropic", "anthropic", lambda: ask("AnthropicBackendLLM", "key")),
     "fastembed dense": ("fastembed", "fastembed", embed_with_fastembed),
     "fastembed sparse": ("fastembed", "fastembed", encode_with_fastembed),
+    "cryptography": ("cryptography", "crypto", encrypt),
     "openai": ("openai", "all", lambda: ask("OpenAIBackendLLM", "key")),
     "groq": ("groq", "all", lambda: ask("GroqBackendLLM", "key")),
     "together": ("openai", "all", lambda: ask("TogetherBackendLLM", "key")),

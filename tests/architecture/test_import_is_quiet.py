@@ -14,7 +14,16 @@ from tests.architecture.source import ROOT, modules
 
 # Each costs tens or hundreds of milliseconds, or is an extra.
 SDKS = (
-    *("anthropic", "fastembed", "groq", "neo4j", "onnxruntime", "openai", "qdrant_client"),
+    *(
+        "anthropic",
+        "cryptography",
+        "fastembed",
+        "groq",
+        "neo4j",
+        "onnxruntime",
+        "openai",
+        "qdrant_client",
+    ),
     *("qdrant_edge", "safetensors", "tokenizers", "torch", "wordllama", "httpx", "requests"),
 )
 # What `import memora` itself may not load either.

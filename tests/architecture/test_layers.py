@@ -83,6 +83,7 @@ LAYERS = (
         ),
         ("errors",),
     ),
+    Layer("encryption", ("memora.encryption",), ("errors",)),
     Layer("config", ("memora.config",), ("errors",)),
     # Ports
     Layer("embeddings.base", ("memora.embeddings.base",), ("errors",)),
@@ -91,7 +92,7 @@ LAYERS = (
     Layer(
         "vector_db.base",
         ("memora.vector_db.base", "memora.vector_db.rebuild"),
-        (*_PURE, "embeddings.base"),
+        (*_PURE, "encryption", "embeddings.base"),
     ),
     Layer("graph_db.outbox", ("memora.graph_db.outbox",), ("errors", "schema", "vector_db.base")),
     Layer(
@@ -127,7 +128,7 @@ LAYERS = (
         "vector_db.embedded",
         # Its rows and its engine are in modules with an underscore.
         ("memora.vector_db.embedded", "memora.vector_db.embedded.*", "memora.vector_db._*"),
-        (*_VECTOR_ADAPTER, "sqlite", "queries"),
+        (*_VECTOR_ADAPTER, "sqlite", "queries", "encryption"),
     ),
     Layer(
         "graph_db.neo4j",
@@ -137,7 +138,10 @@ LAYERS = (
     Layer(
         "graph_db.sqlite",
         ("memora.graph_db.sqlite", "memora.graph_db.sqlite.*"),
-        (*_PURE, "graph_db.base", "vector_db.base", "queries", "sqlite", "logging"),
+        (
+            *(*_PURE, "graph_db.base", "vector_db.base", "queries", "sqlite", "encryption"),
+            "logging",
+        ),
     ),
     # Engine
     Layer("ops", ("memora.ops", "memora.ops.*"), (*_PURE, *PORTS)),
@@ -164,7 +168,10 @@ LAYERS = (
         "cli",
         ("memora.cli", "memora.cli.*", "memora.__main__"),
         # memora itself for the version only
-        ("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
+        (
+            *("errors", "schema", "config", "agent", "bootstrap", "importers", "server", "memora"),
+            "encryption",  # to make a new key
+        ),
     ),
     Layer("testing", ("memora.testing", "memora.testing.*"), (*_PURE, *PORTS)),
     # The names people import; each is looked up when it is used.
@@ -197,6 +204,7 @@ TYPES_ONLY = {
     ("memora.agent.main", "memora.config"),
     ("memora.sync", "memora.config"),
     ("memora.sync", "memora.core.filters"),
+    ("memora.sync", "memora.encryption"),
     ("memora.sync", "memora.ops.backup"),
     ("memora.sync", "memora.ops.doctor"),
     ("memora.sync", "memora.ops.export"),

@@ -9,7 +9,7 @@ from tests.architecture.test_queries import NO_TENANT, files
 # Tables and labels whose rows carry the id of their user.
 _SQL = re.compile(
     r"\b(?:FROM|JOIN|INTO|UPDATE)\s+"
-    r"(user|interaction|memory|memory_version|job|tombstone|idempotency)\b",
+    r"(?:main\.)?(user|interaction|memory|memory_version|job|tombstone|idempotency)\b",
     re.IGNORECASE,
 )
 _CYPHER = re.compile(r":(User|Interaction|Memory|Job|Tombstone|Idempotency)\b")
@@ -38,7 +38,6 @@ OF_ORGANIZATION = {
     "repair.place": "repairs one record that inspect found, by its own key",
     "repair.recount": "repairs one record that inspect found, by its own key",
     "repair.rename_jobs": "repairs one record that inspect found, by its own key",
-    "repair.transcript": "repairs one record that inspect found, by its own key",
     "repair.unlink": "repairs one record that inspect found, by its own key",
     "repair.user_times": "repairs one record that inspect found, by its own key",
     "repair.versions": "repairs one record that inspect found, by its own key",

@@ -13,6 +13,7 @@ from memora.agent.main import Memora as AsyncMemora
 from memora.cli.boundary import DEFECT, INVALID, NEGATIVE, NOT_FOUND, UNAVAILABLE, exit_code
 from memora.errors import (
     ConflictError,
+    EncryptionKeyError,
     ExtractionError,
     GraphDBConnectionError,
     InvalidInputError,
@@ -69,6 +70,7 @@ def memora(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (VectorDBError("qdrant", "down"), UNAVAILABLE),
         (StoreLockedError("/store", 7), UNAVAILABLE),
         (SchemaVersionError("/store", found="9", supported="1"), UNAVAILABLE),
+        (EncryptionKeyError("/store", "no key"), UNAVAILABLE),
         (MissingExtraError("anthropic", "anthropic"), UNAVAILABLE),
         (PermissionError(13, "denied"), UNAVAILABLE),
         (ZeroDivisionError(), DEFECT),

@@ -310,10 +310,11 @@ def test_b23_reindex_names_the_embedder_that_opens_the_store(
         "3 memories indexed",
         "from now on the store opens with MEMORA_EMBEDDER=wordllama",
     ]
-    refused = cli("doctor", "--path", str(cli.path))
+    refused = cli("memories", *cli.owner)
     assert refused.code == UNAVAILABLE
     for word in ("hashing/256", "wordllama", "memora reindex"):
         assert word in refused.err
+    assert cli("doctor", "--path", str(cli.path)).code == NEGATIVE
     monkeypatch.setenv("MEMORA_EMBEDDER", "wordllama")
     assert cli("doctor", "--path", str(cli.path)).code == 0
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "import_from": ("import", "{folder}/no-such.jsonl"),
     "backup": ("backup", "{folder}/backup"),
     "restore": ("restore", "{folder}/no-such"),
+    "rotate_key": ("rotate-key", "--decrypt"),
 }
 GRAPH_COMMANDS = {
     (BaseGraphDB, "get_all_user_memories"): ("memories",),

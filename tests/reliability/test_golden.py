@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from memora import Memora
-from memora._sqlite import SqliteStore
+from memora._sqlite import SqliteStore, _migrate, _migrations
 from memora.errors import SchemaVersionError
 from memora.graph_db.sqlite._base import APPLICATION_ID, PACKAGE
 from memora.vector_db import _rows
@@ -163,6 +163,17 @@ def contents(path: Path) -> tuple[str, ...]:
         return (*map(str, stamps), *database.iterdump())
 
 
+def stages(package: str, path: Path) -> list[tuple[str, ...]]:
+    """Migrate, and return the contents before, between and after the migrations."""
+    found = [contents(path)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for number, script in sorted(_migrations(package).items()):
+            if number > version(path):
+                _migrate(database, number, script)
+                found.append(contents(path))
+    return found
+
+
 def crash_at(statement: int, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run work in a child that dies before its n-th statement; return the child's exit code."""
     with warnings.catch_warnings():
@@ -202,13 +213,14 @@ def _die_at(statement: int) -> None:
 def interrupted_everywhere(kind: Kind, package: str, make: Callable[[], Path]) -> int:
     """Crash an opening before each of its statements, then open again; return how many.
 
-    After the crash the database is of the old version or of the new one, nothing between, and
-    the next opening finishes what is left.
+    After the crash the database is as it was before one of the migrations or after the last,
+    nothing between, and the next opening finishes what is left.
     """
     whole = make()
-    before = contents(whole)
     asyncio.run(opened_and_closed(open_store(kind, whole, package)))
     after = contents(whole)
+    allowed = stages(package, make())
+    assert allowed[-1] == after
     statement = 0
     while True:
         statement += 1
@@ -217,7 +229,7 @@ def interrupted_everywhere(kind: Kind, package: str, make: Callable[[], Path]) -
             statement, lambda path=path: opened_and_closed(open_store(kind, path, package))
         )
         assert code in {0, KILLED}
-        assert contents(path) in (before, after), f"statement {statement}"
+        assert contents(path) in allowed, f"statement {statement}"
         asyncio.run(opened_and_closed(open_store(kind, path, package)))
         assert contents(path) == after, f"statement {statement}"
         if code == 0:

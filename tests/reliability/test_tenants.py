@@ -85,6 +85,7 @@ EXEMPT = {
     "graph.load_records": "operator: import",
     "graph.replace_with": "operator: restore",
     "vectors.replace_with": "operator: restore",
+    "vectors.use_keys": "operator: takes the keys of the graph",
     "vectors.begin_rebuild": "operator: reindex",
     "vectors.rebuilding": "operator: reindex",
     "graph.known_memories": "operator: doctor, over all tenants",

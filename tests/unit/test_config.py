@@ -23,6 +23,7 @@ SECRET = "s3cret-value"
 def test_defaults_are_the_documented_ones():
     assert Settings().model_dump() == {
         "path": None,
+        "encryption_key": None,
         "graph_url": None,
         "graph_username": "neo4j",
         "graph_password": None,

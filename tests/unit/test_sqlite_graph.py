@@ -418,6 +418,9 @@ WALKS = {
     "outbox.sql: claim",
     "outbox.sql: release_all",
     "jobs.sql: release_all",
+    "keys.sql: exists",
+    "keys.sql: is_empty",
+    "keys.sql: list",
 }
 
 
@@ -425,7 +428,8 @@ async def test_every_query_uses_an_index(graph: SQLiteGraph) -> None:
     folder = Path(organization.__file__).parent / "queries"
     wrong = []
     for file in sorted(folder.glob("*.sql")):
-        if file.name == "inspect.sql":
+        # The doctor, and the views that are tested with what reads them.
+        if file.name in {"inspect.sql", "sealed.sql", "unsealed.sql"}:
             continue
         queries = _queries.load("memora.graph_db.sqlite", f"queries/{file.name}")
         for name, query in queries.items():

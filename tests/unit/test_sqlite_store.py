@@ -612,10 +612,32 @@ async def test_an_old_sqlite_is_told_once_per_process(package, monkeypatch, capl
     assert len([record for record in caplog.records if "WAL-reset" in record.message]) == 1
 
 
+async def test_an_interrupted_begin_leaves_no_transaction_open(store):
+    """It fails after it has begun: what comes next must not find itself inside."""
+    calls = calls_left = 0
+
+    def interrupt() -> bool:
+        nonlocal calls_left
+        calls_left -= 1
+        return calls_left == 0
+
+    await store.write(lambda connection: connection.set_progress_handler(interrupt, 1))
+    for calls in range(1, 60):
+        calls_left = calls
+        try:
+            await store.write(lambda connection: None)
+        except GraphDBConnectionError:
+            calls_left = 0
+            assert await store.write(lambda connection: connection.in_transaction)
+        else:
+            break
+    assert 5 < calls < 59
+
+
 async def test_a_transaction_that_could_not_be_ended_is_ended_by_the_next_call(store):
     """After a rollback that failed, the connections go on, and nothing of it is kept."""
     await store.write(insert("kept"))
-    for connection in (store._connection, store._reader._connection):
+    for connection in (store._connection, store._reader.connection):
         executor = store._executor if connection is store._connection else store._reader.executor
         executor.submit(connection.execute, "BEGIN").result()
     executor = store._executor

@@ -65,3 +65,12 @@ def test_threads_share_a_stemmer() -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda _: [stemmer.stem(word) for word in forms], range(200))
         assert all(answer == expected for answer in answers)
+
+
+def test_what_is_too_long_for_a_word_costs_nothing() -> None:
+    """Snowball would take minutes, and a cache of such words would hold gigabytes."""
+    stemmer = Stemmer()
+    endless = "y" * 2**20
+    assert stemmer.stem(endless) is endless
+    assert stemmer._cached.cache_info().currsize == 0
+    assert stemmer.stem("a" * 92 + "barking") == "a" * 92 + "bark"

@@ -9,11 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
 
+from pydantic import SecretStr
+
 from memora import _queries
 from memora._sqlite import SqliteStore
 from memora.core.clock import Clock
 from memora.core.ids import Ids
+from memora.encryption import optional_key
 from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.sqlite._seal import Sealer
 from memora.graph_db.sqlite.records import Row, dumps, micros
 from memora.schema.write_plan import OutboxOp
 from memora.vector_db.base import BaseVectorDB
@@ -38,20 +42,28 @@ class SQLiteBase(BaseGraphDB, ABC):
         *,
         clock: Clock | None = None,
         ids: Ids | None = None,
+        encryption_key: str | SecretStr | None = None,
     ) -> None:
         super().__init__(associated_vector_db, clock=clock, ids=ids)
+        self._sealer = Sealer(f"sqlite store {path}", optional_key(encryption_key))
         self._store = SqliteStore(
             None if path is None else Path(path),
             application_id=APPLICATION_ID,
             migrations=PACKAGE,
             prepare=_release_leases,
+            guard=self._sealer,
         )
 
     async def setup(self) -> None:
         await self._store.open()
+        await self._pass_keys_on()
 
     async def close(self) -> None:
         await self._store.close()
+
+    async def _pass_keys_on(self) -> None:
+        if self._vector_db is not None:
+            await self._vector_db.use_keys(self._sealer.ring)
 
 
 def _release_leases(connection: sqlite3.Connection) -> None:

@@ -9,6 +9,8 @@ from memora import _queries
 from memora.errors import AgentNotFoundError, OrganizationNotFoundError, UserNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, one, rows, values
+from memora.graph_db.sqlite._seal import AGENT, sealed
+from memora.graph_db.sqlite.records import Row
 from memora.schema.models import Agent
 
 _ORGANIZATION_EXISTS = _queries.load(PACKAGE, "queries/organization.sql")["exists"]
@@ -34,15 +36,14 @@ class AgentPart(SQLiteBase):
                 connection, _FIND_USER, org_id=agent.org_id, user_id=agent.user_id
             ):
                 raise UserNotFoundError(agent.user_id)
-            change(
-                connection,
-                _INSERT,
-                org_id=agent.org_id,
-                agent_id=agent.agent_id,
-                agent_label=agent.agent_label,
-                user_id=agent.user_id,
-                created_at=records.micros(agent.created_at),
-            )
+            fields = {
+                "org_id": agent.org_id,
+                "agent_id": agent.agent_id,
+                "agent_label": agent.agent_label,
+                "user_id": agent.user_id,
+                "created_at": records.micros(agent.created_at),
+            }
+            change(connection, _INSERT, **sealed(connection, AGENT, fields))
             stored = rows(
                 connection, _FIND_EVEN_DELETED, org_id=agent.org_id, agent_id=agent.agent_id
             )
@@ -51,11 +52,13 @@ class AgentPart(SQLiteBase):
         return await self._store.write(work)
 
     async def rename_agent(self, org_id: str, agent_id: str, label: str) -> Agent:
-        row = await self._store.write(
-            lambda connection: one(
-                connection, _RENAME, org_id=org_id, agent_id=agent_id, agent_label=label
-            )
-        )
+        fields = {"org_id": org_id, "agent_id": agent_id, "agent_label": label}
+
+        def work(connection: sqlite3.Connection) -> Row | None:
+            change(connection, _RENAME, **sealed(connection, AGENT, fields))
+            return one(connection, _FIND, org_id=org_id, agent_id=agent_id)
+
+        row = await self._store.write(work)
         if row is None:
             raise AgentNotFoundError(agent_id)
         return records.agent(row)

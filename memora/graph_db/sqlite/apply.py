@@ -17,6 +17,15 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
+from memora.graph_db.sqlite._seal import (
+    IDEMPOTENCY,
+    INTERACTION,
+    JOB,
+    MEMORY,
+    MESSAGE,
+    marks,
+    sealed,
+)
 from memora.graph_db.sqlite.records import Row, dumps, micros, optional_micros
 from memora.schema.jobs import ExtractionJob
 from memora.schema.scope import Scope
@@ -134,15 +143,14 @@ def _replay(
 
 
 def _remember(connection: sqlite3.Connection, plan: WritePlan, record: IdempotencyRecord) -> None:
-    change(
-        connection,
-        _INSERT_IDEMPOTENCY,
+    fields = {
         **_owner(plan.scope),
-        key=record.key,
-        body_hash=record.body_hash,
-        result=dumps(record.result),
-        now=micros(plan.now),
-    )
+        "key": record.key,
+        "body_hash": record.body_hash,
+        "result": dumps(record.result),
+        "now": micros(plan.now),
+    }
+    change(connection, _INSERT_IDEMPOTENCY, **sealed(connection, IDEMPOTENCY, fields))
 
 
 def _check_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -> None:
@@ -157,7 +165,8 @@ def _put_job(connection: sqlite3.Connection, scope: Scope, job: ExtractionJob) -
     owned = values(
         connection, _INTERACTION_EXISTS, **_owner(scope), interaction_id=job.interaction_id
     )
-    if not owned or change(connection, _PUT_JOB, **records.job_fields(job)) != 1:
+    fields = sealed(connection, JOB, records.job_fields(job))
+    if not owned or change(connection, _PUT_JOB, **fields) != 1:
         raise InteractionNotFoundError(job.interaction_id)
 
 
@@ -182,7 +191,8 @@ def _write_interaction(
     if any(stored[name] != value for name, value in updated.items()):
         if write.expected_revision is not None:
             updated["updated_at"] = max(micros(plan.now), stored["updated_at"] + 1)
-        change(connection, _UPDATE_INTERACTION, **{**stored, **updated})
+        fields = sealed(connection, INTERACTION, {**stored, **updated})
+        change(connection, _UPDATE_INTERACTION, **fields)
     return WriteReceipt(
         revision=updated["revision"],
         created_at=records.moment(stored["created_at"]),
@@ -203,16 +213,17 @@ def _guarded_state(
         if stored is not None:
             actual = stored["revision"] if own else None
             raise ConflictError("interaction", write.interaction_id, expected=None, actual=actual)
-        change(
-            connection,
-            _INSERT_INTERACTION,
+        fields = {
             **key,
-            agent_id=write.agent_id,
-            at=micros(write.at),
-            now=micros(plan.now),
-            import_id=write.import_id,
-            process_id=write.process_id,
-        )
+            "agent_id": write.agent_id,
+            "metadata": dumps({}),
+            "at": micros(write.at),
+            "now": micros(plan.now),
+            "content_hash": EMPTY_HASH,
+            "import_id": write.import_id,
+            "process_id": write.process_id,
+        }
+        change(connection, _INSERT_INTERACTION, **sealed(connection, INTERACTION, fields))
         stored = one(connection, _INTERACTION_STATE, **key)
     if stored is None or not stored["own"]:
         raise InteractionNotFoundError(write.interaction_id)
@@ -259,19 +270,19 @@ def _edit_messages(
 ) -> str:
     """Cut and append; return the prefix hash of the last message."""
     edit = write.edit
-    key = {"org_id": plan.scope.org_id, "interaction_id": write.interaction_id}
+    key = {**_owner(plan.scope), "interaction_id": write.interaction_id}
     if edit.keep < count:
         change(connection, _CUT_SOURCES, **key, keep=edit.keep)
         change(connection, _CUT_MESSAGES, **key, keep=edit.keep)
         change(
             connection,
             _LOWER_JOBS,
-            **_owner(plan.scope),
-            interaction_id=write.interaction_id,
+            **key,
             keep=edit.keep,
             now=micros(plan.now),
         )
-    connection.executemany(_INSERT_MESSAGE, _message_rows(key, edit))
+    messages = (sealed(connection, MESSAGE, row) for row in _message_rows(key, edit))
+    connection.executemany(_INSERT_MESSAGE, messages)
     if edit.append:
         return edit.append[-1].prefix_hash
     found = values(connection, _LAST_HASH, **key, count=edit.keep)
@@ -337,11 +348,13 @@ def _check_equal(connection: sqlite3.Connection, scope: Scope, memory: MemoryWri
     """Check that nobody stored the same statement since the plan looked for it."""
     if memory.equal is None:
         return
+    owner = (scope.org_id, scope.user_id)
+    hashes = marks(connection, MEMORY, "content_hash", owner, [memory.content_hash])
     found = values(
         connection,
         _EQUAL_CURRENT,
         **_owner(scope),
-        content_hash=memory.content_hash,
+        content_hashes=records.id_list(hashes),
         agent_id=memory.equal.agent_id,
     )
     equal = found[0] if found else None
@@ -366,7 +379,8 @@ def _write_memory(
             superseded_at=optional_micros(memory.predecessor_superseded_at),
         )
         changed.append(memory.predecessor_id)
-    change(connection, _INSERT_MEMORY, **_memory_fields(plan, memory))
+    fields = sealed(connection, MEMORY, _memory_fields(plan, memory))
+    change(connection, _INSERT_MEMORY, **fields)
     _link_sources(connection, scope, memory.memory_id, memory.sources)
     return changed
 

@@ -26,6 +26,7 @@ class InspectPart(SQLiteBase):
 
     async def open_as_is(self) -> None:
         await self._store.open(as_is=True)
+        await self._pass_keys_on()
 
     async def inspect(self) -> list[Finding]:
         findings = [

@@ -11,6 +11,7 @@ from memora.graph_db.sqlite.jobs import JobPart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
+from memora.graph_db.sqlite.rekey import RekeyPart
 from memora.graph_db.sqlite.repair import RepairPart
 from memora.graph_db.sqlite.transfer import TransferPart
 from memora.graph_db.sqlite.user import UserPart
@@ -29,6 +30,7 @@ class SQLiteGraph(
     OutboxPart,
     ErasurePart,
     InspectPart,
+    RekeyPart,
     WithdrawPart,
     TransferPart,
     RepairPart,
@@ -40,6 +42,7 @@ class SQLiteGraph(
         associated_vector_db: Vector store that follows this graph.
         clock: Source of store times.
         ids: Source of new ids.
+        encryption_key: Encrypts stored text: 32 bytes in base64, see `memora.encryption.new_key`.
 
     Example:
         ```python

@@ -10,6 +10,8 @@ from memora import _queries
 from memora.errors import ConflictError, JobNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, one, rows
+from memora.graph_db.sqlite._seal import JOB, sealed
+from memora.graph_db.sqlite.records import Row
 from memora.schema.jobs import ExtractionJob, JobStatus
 
 _SQL = _queries.load(PACKAGE, "queries/jobs.sql")
@@ -25,7 +27,7 @@ class JobPart(SQLiteBase):
 
     async def save_job(self, job: ExtractionJob) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            if change(connection, _SAVE, **records.job_fields(job)):
+            if change(connection, _SAVE, **sealed(connection, JOB, records.job_fields(job))):
                 return
             found = one(connection, _FIND, org_id=job.org_id, job_id=job.job_id)
             if found is None or found["user_id"] != job.user_id:
@@ -37,18 +39,18 @@ class JobPart(SQLiteBase):
     async def claim_job(
         self, org_id: str, job_id: str, *, now: datetime, lease_until: datetime
     ) -> ExtractionJob | None:
-        row = await self._store.write(
-            lambda connection: one(
-                connection,
-                _CLAIM,
-                org_id=org_id,
-                job_id=job_id,
-                now=records.micros(now),
-                lease_until=records.micros(lease_until),
-                lease_end=records.micros(lease_until + (lease_until - now)),
-            ),
-            durable=False,
-        )
+        times = {
+            "now": records.micros(now),
+            "lease_until": records.micros(lease_until),
+            "lease_end": records.micros(lease_until + (lease_until - now)),
+        }
+
+        def work(connection: sqlite3.Connection) -> Row | None:
+            if not change(connection, _CLAIM, org_id=org_id, job_id=job_id, **times):
+                return None
+            return one(connection, _FIND, org_id=org_id, job_id=job_id)
+
+        row = await self._store.write(work, durable=False)
         return None if row is None else records.job(row)
 
     async def find_job(self, org_id: str, job_id: str) -> ExtractionJob | None:

@@ -15,6 +15,7 @@ from memora.core.hashing import tombstone
 from memora.graph_db.base import MemoryListing
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
+from memora.graph_db.sqlite._seal import MEMORY, marks
 from memora.graph_db.sqlite.records import Row
 from memora.schema.index import IndexDocument
 from memora.schema.models import Memory, MessageBlock
@@ -130,16 +131,18 @@ class MemoryPart(SQLiteBase):
     async def find_current_by_hash(
         self, scope: Scope, content_hashes: Collection[str]
     ) -> dict[str, Memory]:
-        hashes = records.id_list(dict.fromkeys(content_hashes))
+        wanted = dict.fromkeys(content_hashes)
 
         def work(connection: sqlite3.Connection) -> dict[str, Memory]:
+            owner = (scope.org_id, scope.user_id)
+            hashes = marks(connection, MEMORY, "content_hash", owner, wanted)
             found = rows(
                 connection,
                 _CURRENT_BY_HASH,
                 org_id=scope.org_id,
                 user_id=scope.user_id,
                 agent_id=scope.agent_id,
-                content_hashes=hashes,
+                content_hashes=records.id_list(hashes),
             )
             memories = _memories(connection, scope.org_id, found)
             return {memory.content_hash: memory for memory in memories.values()}

@@ -11,6 +11,8 @@ from memora import _queries
 from memora.errors import OrganizationNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
+from memora.graph_db.sqlite._seal import ORGANIZATION, sealed
+from memora.graph_db.sqlite.records import Row
 from memora.graph_db.sqlite.user import erase_user
 from memora.schema.models import Organization
 from memora.schema.scope import Scope
@@ -35,22 +37,25 @@ class OrganizationPart(SQLiteBase):
 
     async def put_organization(self, organization: Organization) -> Organization:
         def work(connection: sqlite3.Connection) -> Organization:
-            change(
-                connection,
-                _INSERT,
-                org_id=organization.org_id,
-                org_name=organization.org_name,
-                created_at=records.micros(organization.created_at),
-            )
+            fields = {
+                "org_id": organization.org_id,
+                "org_name": organization.org_name,
+                "created_at": records.micros(organization.created_at),
+            }
+            change(connection, _INSERT, **sealed(connection, ORGANIZATION, fields))
             stored = rows(connection, _FIND, org_id=organization.org_id)
             return records.organization(stored[0])
 
         return await self._store.write(work)
 
     async def rename_organization(self, org_id: str, name: str) -> Organization:
-        row = await self._store.write(
-            lambda connection: one(connection, _RENAME, org_id=org_id, org_name=name)
-        )
+        fields = {"org_id": org_id, "org_name": name}
+
+        def work(connection: sqlite3.Connection) -> Row | None:
+            change(connection, _RENAME, **sealed(connection, ORGANIZATION, fields))
+            return one(connection, _FIND, org_id=org_id)
+
+        row = await self._store.write(work)
         if row is None:
             raise OrganizationNotFoundError(org_id)
         return records.organization(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,12 +10,15 @@ from datetime import datetime
 from memora import _queries
 from memora.core.ids import new_lease
 from memora.graph_db.sqlite import records
-from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows
+from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
+from memora.graph_db.sqlite._seal import OUTBOX, sealed
+from memora.graph_db.sqlite.records import Row
 from memora.schema.scope import Scope
 from memora.schema.write_plan import LONGEST_PAUSE, OutboxEntry, OutboxOp, OutboxStatus
 
 _SQL = _queries.load(PACKAGE, "queries/outbox.sql")
 _CLAIM = _SQL["claim"]
+_CLAIMED = _SQL["claimed"]
 _ACK = _SQL["ack"]
 _FAIL = _SQL["fail"]
 _RETRY = _SQL["retry"]
@@ -33,20 +37,20 @@ class OutboxPart(SQLiteBase):
         self, *, now: datetime, lease_until: datetime, limit: int
     ) -> list[OutboxEntry]:
         token = new_lease()
-        claimed = await self._store.write(
-            lambda connection: rows(
-                connection,
-                _CLAIM,
-                lease=token,
-                lease_until=records.micros(lease_until),
-                lease_end=records.micros(lease_until + (lease_until - now)),
-                pause_end=records.micros(now + 2 * LONGEST_PAUSE),
-                now=records.micros(now),
-                limit=limit,
-            ),
-            durable=False,
-        )
-        claimed.sort(key=lambda row: row["seq"])
+        asked = {
+            "lease": token,
+            "lease_until": records.micros(lease_until),
+            "lease_end": records.micros(lease_until + (lease_until - now)),
+            "pause_end": records.micros(now + 2 * LONGEST_PAUSE),
+            "now": records.micros(now),
+            "limit": limit,
+        }
+
+        def work(connection: sqlite3.Connection) -> list[Row]:
+            seqs = values(connection, _CLAIM, **asked)
+            return rows(connection, _CLAIMED, seqs=json.dumps(seqs)) if seqs else []
+
+        claimed = await self._store.write(work, durable=False)
         return [records.outbox_entry(row, lease=token) for row in claimed]
 
     async def ack_outbox(self, entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
@@ -70,15 +74,16 @@ class OutboxPart(SQLiteBase):
 
         def work(connection: sqlite3.Connection) -> None:
             for entry in entries:
-                change(
-                    connection,
-                    _FAIL,
-                    seq=entry.seq,
-                    lease=entry.lease,
-                    error=error,
-                    not_before=due,
-                    dead=dead,
-                )
+                fields = {
+                    "org_id": entry.org_id,
+                    "user_id": entry.user_id,
+                    "seq": entry.seq,
+                    "lease": entry.lease,
+                    "error": error,
+                    "not_before": due,
+                    "dead": dead,
+                }
+                change(connection, _FAIL, **sealed(connection, OUTBOX, fields))
 
         await self._store.write(work, durable=False)
 

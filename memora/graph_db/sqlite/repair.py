@@ -11,6 +11,7 @@ from memora import _queries
 from memora.core import repair
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
+from memora.graph_db.sqlite._seal import AGENT, INTERACTION, sealed
 from memora.schema.findings import Finding, FindingKind
 from memora.schema.write_plan import OutboxOp
 
@@ -89,14 +90,13 @@ def _place_of(row: records.Row) -> dict[str, Any]:
 
 
 def _agent(connection: sqlite3.Connection, finding: Finding, now: datetime) -> None:
-    change(
-        connection,
-        _PUT_AGENT_BACK,
-        org_id=finding.org_id,
-        agent_id=finding.record_id,
-        label=repair.LOST_AGENT_LABEL,
-        now=records.micros(now),
-    )
+    fields = {
+        "org_id": finding.org_id,
+        "agent_id": finding.record_id,
+        "agent_label": repair.LOST_AGENT_LABEL,
+        "now": records.micros(now),
+    }
+    change(connection, _PUT_AGENT_BACK, **sealed(connection, AGENT, fields))
 
 
 def _sources(connection: sqlite3.Connection, finding: Finding, _now: datetime) -> None:
@@ -109,7 +109,8 @@ def _external_id(connection: sqlite3.Connection, finding: Finding, _now: datetim
     if row is not None:
         metadata = {**records.loads(row["metadata"])}
         metadata[repair.FORMER_EXTERNAL_ID] = row["external_id"]
-        change(connection, _DROP_EXTERNAL_ID, **key, metadata=records.dumps(metadata))
+        fields = {**key, "user_id": row["user_id"], "metadata": records.dumps(metadata)}
+        change(connection, _DROP_EXTERNAL_ID, **sealed(connection, INTERACTION, fields))
 
 
 def _times(connection: sqlite3.Connection, finding: Finding, now: datetime) -> None:
@@ -146,9 +147,15 @@ def _tombstone(connection: sqlite3.Connection, finding: Finding, now: datetime) 
 def _transcript(connection: sqlite3.Connection, finding: Finding, _now: datetime) -> None:
     key = {"org_id": finding.org_id, "interaction_id": finding.record_id}
     row = one(connection, _TRANSCRIPT, **key)
-    fixed = None if row is None else repair.recounted(repair.Transcript(**row))
+    if row is None:
+        return
+    fields = {**row}
+    user_id = fields.pop("user_id")
+    fixed = repair.recounted(repair.Transcript(**fields))
     if fixed is not None:
-        change(connection, _RECOUNT, **key, message_count=fixed[0], content_hash=fixed[1])
+        new = {"message_count": fixed[0], "content_hash": fixed[1]}
+        row = sealed(connection, INTERACTION, {**key, "user_id": user_id, **new})
+        change(connection, _RECOUNT, **row)
 
 
 _REPAIRS: dict[FindingKind, _Repair] = {

@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 
 from memora import _queries
 from memora.errors import ConflictError
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _seal, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite.records import Row, dumps
 from memora.schema.transfer import (
@@ -43,6 +43,17 @@ _LOAD: dict[str, LiteralString] = {
     "tombstone": _SQL["load_tombstone"],
     "idempotency_key": _SQL["load_idempotency_key"],
     "job": _SQL["load_job"],
+}
+
+_SEALED: Mapping[str, _seal.SealedTable] = {
+    "organization": _seal.ORGANIZATION,
+    "user": _seal.USER,
+    "agent": _seal.AGENT,
+    "interaction": _seal.INTERACTION,
+    "message": _seal.MESSAGE,
+    "memory": _seal.MEMORY,
+    "idempotency_key": _seal.IDEMPOTENCY,
+    "job": _seal.JOB,
 }
 
 # What a column cannot hold as it is, and how it is stored.
@@ -76,6 +87,7 @@ class TransferPart(SQLiteBase):
 
     async def replace_with(self, file: Path) -> bool:
         await self._store.replace(file)
+        await self._pass_keys_on()
         return True
 
 
@@ -183,7 +195,7 @@ def _streamed(
 def _load(connection: sqlite3.Connection, given: Sequence[TransferRecord], now: datetime) -> None:
     for record in given:
         try:
-            loaded = change(connection, _LOAD[record.kind], **_fields(record))
+            loaded = change(connection, _LOAD[record.kind], **_fields(connection, record))
             if isinstance(record, MemoryRecord):
                 loaded = _load_sources(connection, record)
         except sqlite3.IntegrityError:
@@ -208,9 +220,11 @@ def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:
     )
 
 
-def _fields(record: TransferRecord) -> dict[str, Any]:
+def _fields(connection: sqlite3.Connection, record: TransferRecord) -> dict[str, Any]:
     """Return the parameters of the statement that inserts a record."""
-    return {name: _stored(value) for name, value in record if name not in {"kind", "sources"}}
+    fields = {name: _stored(value) for name, value in record if name not in {"kind", "sources"}}
+    table = _SEALED.get(record.kind)
+    return fields if table is None else _seal.sealed(connection, table, fields)
 
 
 def _stored(value: object) -> object:

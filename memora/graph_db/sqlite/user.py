@@ -10,6 +10,8 @@ from memora import _queries
 from memora.errors import OrganizationNotFoundError, UserNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
+from memora.graph_db.sqlite._seal import USER, sealed
+from memora.graph_db.sqlite.records import Row
 from memora.schema.models import User
 from memora.schema.scope import Scope
 from memora.schema.write_plan import DeleteCounts, OutboxOp
@@ -42,26 +44,27 @@ class UserPart(SQLiteBase):
         def work(connection: sqlite3.Connection) -> User:
             if not values(connection, _ORGANIZATION_EXISTS, org_id=user.org_id):
                 raise OrganizationNotFoundError(user.org_id)
-            change(
-                connection,
-                _INSERT,
-                org_id=user.org_id,
-                user_id=user.user_id,
-                user_name=user.user_name,
-                created_at=records.micros(user.created_at),
-                salt=salt,
-            )
+            fields = {
+                "org_id": user.org_id,
+                "user_id": user.user_id,
+                "user_name": user.user_name,
+                "created_at": records.micros(user.created_at),
+                "salt": salt,
+            }
+            change(connection, _INSERT, **sealed(connection, USER, fields))
             stored = rows(connection, _FIND, org_id=user.org_id, user_id=user.user_id)
             return records.user(stored[0])
 
         return await self._store.write(work)
 
     async def rename_user(self, scope: Scope, name: str) -> User:
-        row = await self._store.write(
-            lambda connection: one(
-                connection, _RENAME, org_id=scope.org_id, user_id=scope.user_id, user_name=name
-            )
-        )
+        owner = {"org_id": scope.org_id, "user_id": scope.user_id}
+
+        def work(connection: sqlite3.Connection) -> Row | None:
+            change(connection, _RENAME, **sealed(connection, USER, {**owner, "user_name": name}))
+            return one(connection, _FIND, **owner)
+
+        row = await self._store.write(work)
         if row is None:
             raise UserNotFoundError(scope.user_id)
         return records.user(row)

@@ -14,6 +14,7 @@ from memora.core import withdrawal
 from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
+from memora.graph_db.sqlite._seal import JOB, sealed
 from memora.graph_db.sqlite.records import Row
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -103,7 +104,7 @@ class _Task:
         ]
         if not self.dry_run:
             for job in jobs:
-                change(connection, _SAVE_JOB, **records.job_fields(job))
+                change(connection, _SAVE_JOB, **sealed(connection, JOB, records.job_fields(job)))
         return [job.job_id for job in jobs]
 
 

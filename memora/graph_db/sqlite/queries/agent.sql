@@ -1,6 +1,6 @@
 -- name: insert
 -- A deleted one comes back under its new label; whom an agent serves never changes.
-INSERT INTO agent (org_id, agent_id, agent_label, user_id, created_at)
+INSERT INTO main.agent (org_id, agent_id, agent_label, user_id, created_at)
 VALUES (:org_id, :agent_id, :agent_label, :user_id, :created_at)
 ON CONFLICT (org_id, agent_id) DO UPDATE
 SET agent_label = excluded.agent_label, created_at = excluded.created_at, deleted_at = NULL
@@ -15,9 +15,8 @@ SELECT org_id, agent_id, agent_label, user_id, created_at FROM agent
 WHERE org_id = :org_id AND agent_id = :agent_id AND deleted_at IS NULL;
 
 -- name: rename
-UPDATE agent SET agent_label = :agent_label
-WHERE org_id = :org_id AND agent_id = :agent_id AND deleted_at IS NULL
-RETURNING org_id, agent_id, agent_label, user_id, created_at;
+UPDATE main.agent SET agent_label = :agent_label
+WHERE org_id = :org_id AND agent_id = :agent_id AND deleted_at IS NULL;
 
 -- name: page
 SELECT org_id, agent_id, agent_label, user_id, created_at FROM agent
@@ -30,5 +29,5 @@ WHERE org_id = :org_id AND user_id = :user_id AND deleted_at IS NULL
 ORDER BY created_at, agent_id LIMIT :limit OFFSET :skip;
 
 -- name: mark_deleted
-UPDATE agent SET deleted_at = :now
+UPDATE main.agent SET deleted_at = :now
 WHERE org_id = :org_id AND agent_id = :agent_id AND deleted_at IS NULL;

@@ -28,26 +28,26 @@ WHERE org_id = :org_id AND user_id = :user_id AND external_id = :external_id;
 
 -- name: insert_interaction
 -- Empty; its messages follow as they do for one that was there.
-INSERT INTO interaction (
+INSERT INTO main.interaction (
   org_id, interaction_id, user_id, agent_id, metadata, participants, created_at, updated_at,
   last_activity_at, revision, message_count, content_hash, import_id, process_id
 )
 VALUES (
-  :org_id, :interaction_id, :user_id, :agent_id, '{}', '[]', :at, :now,
-  :at, 0, 0, '', :import_id, :process_id
+  :org_id, :interaction_id, :user_id, :agent_id, :metadata, '[]', :at, :now,
+  :at, 0, 0, :content_hash, :import_id, :process_id
 );
 
 -- name: cut_sources
-DELETE FROM memory_source
+DELETE FROM main.memory_source
 WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;
 
 -- name: cut_messages
-DELETE FROM message
+DELETE FROM main.message
 WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;
 
 -- name: lower_jobs
 -- Unfinished jobs end where the transcript was cut; one with nothing left is done.
-UPDATE job
+UPDATE main.job
 SET end_position = max(start_position, :keep),
   status = CASE WHEN start_position >= :keep THEN 'done' ELSE status END,
   lease_until = CASE WHEN start_position >= :keep THEN NULL ELSE lease_until END,
@@ -59,7 +59,7 @@ WHERE org_id = :org_id
   AND end_position > :keep;
 
 -- name: insert_message
-INSERT INTO message (
+INSERT INTO main.message (
   org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
 )
 VALUES (
@@ -72,7 +72,7 @@ SELECT prefix_hash FROM message
 WHERE org_id = :org_id AND interaction_id = :interaction_id AND position = :count - 1;
 
 -- name: update_interaction
-UPDATE interaction
+UPDATE main.interaction
 SET external_id = :external_id, title = :title, metadata = :metadata,
   participants = :participants, updated_at = :updated_at, last_activity_at = :last_activity_at,
   revision = :revision, message_count = :message_count, content_hash = :content_hash
@@ -102,22 +102,25 @@ SELECT 1 FROM memory WHERE org_id = :org_id AND chain_id = :chain_id LIMIT 1;
 
 -- name: equal_current
 -- The newest current memory of this text, as `current_by_hash` in memory.sql answers it. Few have
--- it: the `+` keeps SQLite from going through the user's memories by their time.
-SELECT memory_id FROM memory
-WHERE org_id = :org_id
-  AND user_id = :user_id
-  AND content_hash = :content_hash
-  AND superseded_at IS NULL
-  AND (:agent_id IS NULL OR agent_id = :agent_id)
-ORDER BY +obtained_at DESC, memory_id DESC LIMIT 1;
+-- it: the `+` keeps SQLite from going through the user's memories by their time. What is wanted is
+-- asked of the table itself, as it is stored there.
+SELECT found.memory_id
+FROM json_each(:content_hashes) AS wanted
+CROSS JOIN main.memory AS found
+  ON found.org_id = :org_id
+  AND found.user_id = :user_id
+  AND found.content_hash = wanted.value
+  AND found.superseded_at IS NULL
+WHERE :agent_id IS NULL OR found.agent_id = :agent_id
+ORDER BY +found.obtained_at DESC, found.memory_id DESC LIMIT 1;
 
 -- name: supersede
-UPDATE memory
+UPDATE main.memory
 SET successor_id = :successor_id, superseded_at = coalesce(:superseded_at, superseded_at)
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: insert_memory
-INSERT INTO memory (
+INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, expires_at, source_role, confidence,
   content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text
@@ -131,7 +134,7 @@ VALUES (
 
 -- name: link_source
 -- Only where the message is still the one that was meant.
-INSERT INTO memory_source (org_id, memory_id, interaction_id, position)
+INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
 SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
 FROM interaction
 JOIN message USING (org_id, interaction_id)
@@ -145,14 +148,14 @@ WHERE interaction.org_id = :org_id
 ON CONFLICT DO NOTHING;
 
 -- name: end_head
-UPDATE memory SET superseded_at = :ended_at
+UPDATE main.memory SET superseded_at = :ended_at
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND memory_id = :memory_id
   AND superseded_at IS NULL;
 
 -- name: put_job
-INSERT INTO job (
+INSERT INTO main.job (
   org_id, job_id, user_id, interaction_id, agent_id, start_position, end_position, status, params,
   outputs, attempts, error, lease_until, created_at, updated_at
 )
@@ -168,5 +171,5 @@ SET start_position = excluded.start_position, end_position = excluded.end_positi
 WHERE user_id = excluded.user_id;
 
 -- name: insert_idempotency
-INSERT INTO idempotency (org_id, user_id, key, body_hash, result, created_at)
+INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
 VALUES (:org_id, :user_id, :key, :body_hash, :result, :now);

@@ -48,7 +48,7 @@ LIMIT :limit;
 
 -- name: delete_sources
 -- Links from memories that stay.
-DELETE FROM memory_source
+DELETE FROM main.memory_source
 WHERE org_id = :org_id
   AND interaction_id IN (
     SELECT value FROM json_each(:interaction_ids)
@@ -57,7 +57,7 @@ WHERE org_id = :org_id
   );
 
 -- name: delete_messages
-DELETE FROM message
+DELETE FROM main.message
 WHERE org_id = :org_id
   AND interaction_id IN (
     SELECT value FROM json_each(:interaction_ids)
@@ -66,13 +66,13 @@ WHERE org_id = :org_id
   );
 
 -- name: delete_jobs
-DELETE FROM job
+DELETE FROM main.job
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));
 
 -- name: delete
-DELETE FROM interaction
+DELETE FROM main.interaction
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));

@@ -1,6 +1,6 @@
 -- name: save
 -- Not what somebody else started since.
-UPDATE job
+UPDATE main.job
 SET start_position = :start, end_position = :end, status = :status, params = :params,
   outputs = :outputs, attempts = :attempts, error = :error, lease_until = :lease_until,
   updated_at = :updated_at
@@ -11,7 +11,7 @@ WHERE org_id = :org_id
 
 -- name: claim
 -- A lease that lies behind :lease_end is of a clock that has been set back since.
-UPDATE job
+UPDATE main.job
 SET status = 'running', attempts = attempts + 1, lease_until = :lease_until,
   updated_at = max(:now, updated_at + 1)
 WHERE org_id = :org_id
@@ -22,8 +22,7 @@ WHERE org_id = :org_id
     OR lease_until IS NULL
     OR lease_until <= :now
     OR lease_until > :lease_end
-  )
-RETURNING *;
+  );
 
 -- name: find
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
@@ -42,4 +41,4 @@ WHERE org_id = :org_id
 ORDER BY created_at, job_id LIMIT :limit OFFSET :skip;
 
 -- name: release_all
-UPDATE job SET status = 'pending', lease_until = NULL WHERE status = 'running';
+UPDATE main.job SET status = 'pending', lease_until = NULL WHERE status = 'running';

@@ -97,14 +97,17 @@ WHERE org_id = :org_id
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit;
 
 -- name: current_by_hash
--- Oldest first, so that the newest of equal statements is the one that is kept in a mapping.
+-- Oldest first, so that the newest of equal statements is the one that is kept in a mapping. What
+-- is wanted is asked of the table itself, as it is stored there.
 SELECT version.*
 FROM json_each(:content_hashes) AS wanted
+CROSS JOIN main.memory AS found
+  ON found.org_id = :org_id
+  AND found.user_id = :user_id
+  AND found.content_hash = wanted.value
+  AND found.superseded_at IS NULL
 CROSS JOIN memory_version AS version
-  ON version.org_id = :org_id
-  AND version.user_id = :user_id
-  AND version.content_hash = wanted.value
-  AND version.superseded_at IS NULL
+  ON version.org_id = :org_id AND version.memory_id = found.memory_id
 WHERE :agent_id IS NULL OR version.agent_id = :agent_id
 ORDER BY version.obtained_at, version.memory_id;
 
@@ -125,17 +128,17 @@ SELECT memory_id FROM memory WHERE org_id = :org_id AND user_id = :user_id LIMIT
 
 -- name: chain_links
 -- All links of the chains that these memories are in, oldest version first.
-SELECT chain_id, memory_id, successor_id FROM memory
+SELECT chain_id, memory_id, successor_id FROM memory_version
 WHERE org_id = :org_id
   AND +user_id = :user_id
   AND chain_id IN (
     SELECT chain_id FROM memory
     WHERE org_id = :org_id AND memory_id IN (SELECT value FROM json_each(:memory_ids))
   )
-ORDER BY chain_id, obtained_at, rowid;
+ORDER BY chain_id, obtained_at, inserted;
 
 -- name: relink
-UPDATE memory SET successor_id = :successor_id
+UPDATE main.memory SET successor_id = :successor_id
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: source_hashes
@@ -152,11 +155,11 @@ WHERE memory.org_id = :org_id
   AND memory.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: insert_tombstone
-INSERT INTO tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark)
+INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark)
 ON CONFLICT DO NOTHING;
 
 -- name: delete_sources
-DELETE FROM memory_source
+DELETE FROM main.memory_source
 WHERE org_id = :org_id
   AND memory_id IN (
     SELECT value FROM json_each(:memory_ids)
@@ -165,7 +168,7 @@ WHERE org_id = :org_id
   );
 
 -- name: delete
-DELETE FROM memory
+DELETE FROM main.memory
 WHERE org_id = :org_id
   AND +user_id = :user_id
   AND memory_id IN (SELECT value FROM json_each(:memory_ids));

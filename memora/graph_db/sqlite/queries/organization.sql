@@ -3,7 +3,7 @@ SELECT 1 FROM organization WHERE org_id = :org_id;
 
 -- name: insert
 -- Keeps what is there.
-INSERT INTO organization (org_id, org_name, created_at)
+INSERT INTO main.organization (org_id, org_name, created_at)
 VALUES (:org_id, :org_name, :created_at)
 ON CONFLICT DO NOTHING;
 
@@ -11,8 +11,7 @@ ON CONFLICT DO NOTHING;
 SELECT org_id, org_name, created_at FROM organization WHERE org_id = :org_id;
 
 -- name: rename
-UPDATE organization SET org_name = :org_name WHERE org_id = :org_id
-RETURNING org_id, org_name, created_at;
+UPDATE main.organization SET org_name = :org_name WHERE org_id = :org_id;
 
 -- name: page
 SELECT org_id, org_name, created_at FROM organization
@@ -22,11 +21,11 @@ ORDER BY created_at, org_id LIMIT :limit OFFSET :skip;
 SELECT user_id FROM user WHERE org_id = :org_id LIMIT :limit;
 
 -- name: delete_agents
-DELETE FROM agent WHERE org_id = :org_id;
+DELETE FROM main.agent WHERE org_id = :org_id;
 
 -- name: delete
-DELETE FROM organization WHERE org_id = :org_id;
+DELETE FROM main.organization WHERE org_id = :org_id;
 
 -- name: delete_outbox
 -- What was still to do for its vectors is part of dropping them all; but see the user's.
-DELETE FROM outbox WHERE org_id = :org_id AND (lease IS NULL OR lease_until <= :now);
+DELETE FROM main.outbox WHERE org_id = :org_id AND (lease IS NULL OR lease_until <= :now);

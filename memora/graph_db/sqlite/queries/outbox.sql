@@ -1,12 +1,12 @@
 -- name: enqueue
-INSERT INTO outbox (op, org_id, user_id, memory_ids, enqueued_at, not_before)
+INSERT INTO main.outbox (op, org_id, user_id, memory_ids, enqueued_at, not_before)
 VALUES (:op, :org_id, :user_id, :memory_ids, :now, :now);
 
 -- name: claim
--- Leases what is due; what lies behind :pause_end or :lease_end is of a clock that has been set
--- back since. `drop_organization` has the empty user, so "the same user or the empty one"
--- finds every drop that an entry has to wait for.
-UPDATE outbox SET lease = :lease, lease_until = :lease_until
+-- Leases what is due, and `claimed` reads it; what lies behind :pause_end or :lease_end is of a
+-- clock that has been set back since. `drop_organization` has the empty user, so "the same user or
+-- the empty one" finds every drop that an entry has to wait for.
+UPDATE main.outbox SET lease = :lease, lease_until = :lease_until
 WHERE seq IN (
   SELECT entry.seq FROM outbox AS entry
   WHERE entry.dead = 0
@@ -41,20 +41,24 @@ WHERE seq IN (
     )
   ORDER BY entry.seq LIMIT :limit
 )
-RETURNING *;
+RETURNING seq;
+
+-- name: claimed
+SELECT outbox.* FROM json_each(:seqs) AS wanted CROSS JOIN outbox ON outbox.seq = wanted.value
+ORDER BY outbox.seq;
 
 -- name: ack
-DELETE FROM outbox WHERE seq = :seq AND lease = :lease;
+DELETE FROM main.outbox WHERE seq = :seq AND lease = :lease;
 
 -- name: fail
-UPDATE outbox
+UPDATE main.outbox
 SET attempts = attempts + 1, error = :error, not_before = :not_before, dead = :dead,
   lease = NULL, lease_until = NULL
 WHERE seq = :seq AND lease = :lease;
 
 -- name: retry
 -- Gives dead entries all their tries again.
-UPDATE outbox SET not_before = :now, attempts = CASE WHEN dead THEN 0 ELSE attempts END, dead = 0
+UPDATE main.outbox SET not_before = :now, attempts = CASE WHEN dead THEN 0 ELSE attempts END, dead = 0
 WHERE dead = 1 OR (not_before > :now AND (lease IS NULL OR lease_until <= :now));
 
 -- name: page
@@ -68,4 +72,4 @@ SELECT
 FROM outbox;
 
 -- name: release_all
-UPDATE outbox SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL;
+UPDATE main.outbox SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL;

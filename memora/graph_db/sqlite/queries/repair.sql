@@ -14,26 +14,26 @@ WHERE memory.org_id = :org_id AND memory.memory_id = :record_id;
 
 -- name: versions
 -- All versions of a chain, oldest first, in the order in which reads have them.
-SELECT user_id, memory_id, successor_id, obtained_at, superseded_at FROM memory
+SELECT user_id, memory_id, successor_id, obtained_at, superseded_at FROM memory_version
 WHERE org_id = :org_id AND chain_id = :chain_id
-ORDER BY obtained_at, rowid;
+ORDER BY obtained_at, inserted;
 
 -- name: unlink
-UPDATE memory SET successor_id = NULL WHERE org_id = :org_id AND memory_id = :memory_id;
+UPDATE main.memory SET successor_id = NULL WHERE org_id = :org_id AND memory_id = :memory_id;
 
 -- name: place
-UPDATE memory
+UPDATE main.memory
 SET chain_id = :chain_id, successor_id = :successor_id, superseded_at = :superseded_at
 WHERE org_id = :org_id AND memory_id = :memory_id;
 
 -- name: put_agent_back
 -- As a deleted one: what it wrote can be read, and nobody writes as it.
-INSERT INTO agent (org_id, agent_id, agent_label, user_id, created_at, deleted_at)
-SELECT org_id, :agent_id, :label, NULL, :now, :now FROM organization WHERE org_id = :org_id
+INSERT INTO main.agent (org_id, agent_id, agent_label, user_id, created_at, deleted_at)
+SELECT org_id, :agent_id, :agent_label, NULL, :now, :now FROM organization WHERE org_id = :org_id
 ON CONFLICT DO NOTHING;
 
 -- name: drop_stray_sources
-DELETE FROM memory_source
+DELETE FROM main.memory_source
 WHERE org_id = :org_id AND memory_id = :memory_id
   AND NOT EXISTS (
     SELECT 1 FROM memory
@@ -49,7 +49,7 @@ WHERE org_id = :org_id AND memory_id = :memory_id
 
 -- name: second_external_id
 -- The interaction, if an older one of the user has its external id.
-SELECT external_id, metadata FROM interaction AS own
+SELECT user_id, external_id, metadata FROM interaction AS own
 WHERE org_id = :org_id AND interaction_id = :interaction_id AND external_id IS NOT NULL
   AND EXISTS (
     SELECT 1 FROM interaction AS older
@@ -60,11 +60,11 @@ WHERE org_id = :org_id AND interaction_id = :interaction_id AND external_id IS N
   );
 
 -- name: drop_external_id
-UPDATE interaction SET external_id = NULL, metadata = :metadata
+UPDATE main.interaction SET external_id = NULL, metadata = :metadata
 WHERE org_id = :org_id AND interaction_id = :interaction_id;
 
 -- name: memory_times
-UPDATE memory
+UPDATE main.memory
 SET obtained_at = min(max(obtained_at, :first), :last),
   recorded_at = CASE
     WHEN recorded_at > :ahead THEN :now ELSE max(recorded_at, :first) END,
@@ -74,14 +74,14 @@ SET obtained_at = min(max(obtained_at, :first), :last),
 WHERE org_id = :org_id AND memory_id = :record_id;
 
 -- name: interaction_times
-UPDATE interaction
+UPDATE main.interaction
 SET created_at = min(max(created_at, :first), :last),
   updated_at = CASE WHEN updated_at > :ahead THEN :now ELSE max(updated_at, :first) END,
   last_activity_at = min(max(last_activity_at, created_at, :first), :last)
 WHERE org_id = :org_id AND interaction_id = :record_id;
 
 -- name: job_times
-UPDATE job
+UPDATE main.job
 SET created_at = CASE WHEN created_at > :ahead THEN :now ELSE max(created_at, :first) END,
   updated_at = CASE
     WHEN updated_at > :ahead OR created_at > :ahead THEN :now
@@ -89,29 +89,29 @@ SET created_at = CASE WHEN created_at > :ahead THEN :now ELSE max(created_at, :f
 WHERE org_id = :org_id AND job_id = :record_id;
 
 -- name: organization_times
-UPDATE organization
+UPDATE main.organization
 SET created_at = CASE WHEN created_at > :ahead THEN :now ELSE max(created_at, :first) END
 WHERE org_id = :org_id AND org_id = :record_id;
 
 -- name: user_times
-UPDATE user
+UPDATE main.user
 SET created_at = CASE WHEN created_at > :ahead THEN :now ELSE max(created_at, :first) END
 WHERE org_id = :org_id AND user_id = :record_id;
 
 -- name: agent_times
-UPDATE agent
+UPDATE main.agent
 SET created_at = CASE WHEN created_at > :ahead THEN :now ELSE max(created_at, :first) END
 WHERE org_id = :org_id AND agent_id = :record_id;
 
 -- name: free_entry
 -- Given up, waiting or leased for implausibly long: due now, with all its tries.
-UPDATE outbox
+UPDATE main.outbox
 SET dead = 0, attempts = 0, not_before = :now, lease = NULL, lease_until = NULL,
   enqueued_at = min(enqueued_at, :ahead)
 WHERE org_id = :org_id AND seq = :seq AND (dead = 1 OR not_before > :wait OR lease_until > :wait);
 
 -- name: free_job
-UPDATE job SET lease_until = NULL, status = CASE WHEN status = 'running' THEN 'pending' ELSE status END
+UPDATE main.job SET lease_until = NULL, status = CASE WHEN status = 'running' THEN 'pending' ELSE status END
 WHERE org_id = :org_id AND job_id = :job_id AND lease_until > :wait;
 
 -- name: current_with_sources
@@ -128,7 +128,7 @@ WHERE memory.org_id = :org_id AND memory.memory_id = :memory_id AND memory.super
 
 -- name: transcript
 -- What an interaction says of its messages, and what is there.
-SELECT interaction.message_count, interaction.content_hash, count(message.position) AS found,
+SELECT interaction.user_id, interaction.message_count, interaction.content_hash, count(message.position) AS found,
   coalesce(max(message.position) + 1, 0) = count(message.position) AS whole,
   coalesce((
     SELECT last.prefix_hash FROM message AS last
@@ -142,5 +142,5 @@ WHERE interaction.org_id = :org_id AND interaction.interaction_id = :interaction
 GROUP BY interaction.org_id, interaction.interaction_id;
 
 -- name: recount
-UPDATE interaction SET message_count = :message_count, content_hash = :content_hash
+UPDATE main.interaction SET message_count = :message_count, content_hash = :content_hash
 WHERE org_id = :org_id AND interaction_id = :interaction_id;

@@ -53,18 +53,18 @@ SELECT job_id FROM job WHERE org_id = :org_id AND user_id = :user_id ORDER BY jo
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
 
 -- name: load_organization
-INSERT INTO organization (org_id, org_name, created_at) VALUES (:org_id, :org_name, :created_at);
+INSERT INTO main.organization (org_id, org_name, created_at) VALUES (:org_id, :org_name, :created_at);
 
 -- name: load_user
-INSERT INTO user (org_id, user_id, user_name, created_at, salt)
+INSERT INTO main.user (org_id, user_id, user_name, created_at, salt)
 VALUES (:org_id, :user_id, :user_name, :created_at, :salt);
 
 -- name: load_agent
-INSERT INTO agent (org_id, agent_id, agent_label, user_id, created_at, deleted_at)
+INSERT INTO main.agent (org_id, agent_id, agent_label, user_id, created_at, deleted_at)
 VALUES (:org_id, :agent_id, :agent_label, :user_id, :created_at, :deleted_at);
 
 -- name: load_interaction
-INSERT INTO interaction (
+INSERT INTO main.interaction (
   org_id, interaction_id, user_id, agent_id, external_id, title, metadata, active, participants,
   created_at, updated_at, last_activity_at, revision, message_count, content_hash, import_id,
   process_id
@@ -77,7 +77,7 @@ VALUES (
 
 -- name: load_message
 -- No row: the interaction is not there for this user.
-INSERT INTO message (
+INSERT INTO main.message (
   org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
 )
 SELECT org_id, interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data
@@ -85,7 +85,7 @@ FROM interaction
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
 -- name: load_memory
-INSERT INTO memory (
+INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, archived, expires_at, source_role,
   confidence, access_count, last_accessed_at, content_hash, external_id, import_id, process_id,
@@ -100,7 +100,7 @@ VALUES (
 
 -- name: load_source
 -- No row: the message is not there for this user.
-INSERT INTO memory_source (org_id, memory_id, interaction_id, position)
+INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
 SELECT interaction.org_id, :memory_id, message.interaction_id, message.position
 FROM interaction
 JOIN message USING (org_id, interaction_id)
@@ -110,14 +110,14 @@ WHERE interaction.org_id = :org_id
   AND message.position = :position;
 
 -- name: load_tombstone
-INSERT INTO tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark);
+INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark);
 
 -- name: load_idempotency_key
-INSERT INTO idempotency (org_id, user_id, key, body_hash, result, created_at)
+INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
 VALUES (:org_id, :user_id, :key, :body_hash, :result, :created_at);
 
 -- name: load_job
-INSERT INTO job (
+INSERT INTO main.job (
   org_id, job_id, user_id, interaction_id, agent_id, start_position, end_position, status, params,
   outputs, attempts, error, lease_until, created_at, updated_at
 )

@@ -67,9 +67,9 @@ SELECT
   m.memory_id, m.chain_id, m.obtained_at, m.superseded_at, m.successor_id, m.source_role,
   m.content_hash, m.interaction_id, m.agent_id, m.import_id, m.process_id, m.author
 FROM json_each(:chain_ids) AS wanted
-CROSS JOIN memory AS m
+CROSS JOIN memory_version AS m
   ON m.org_id = :org_id AND m.chain_id = wanted.value AND +m.user_id = :user_id
-ORDER BY m.chain_id, m.obtained_at, m.rowid;
+ORDER BY m.chain_id, m.obtained_at, m.inserted;
 
 -- name: source_messages
 -- Messages that these versions came from, with what their interactions say.
@@ -95,16 +95,16 @@ WHERE org_id = :org_id AND user_id = :user_id AND status <> 'done'
 ORDER BY created_at, job_id;
 
 -- name: change_place
-UPDATE memory SET successor_id = :successor_id, superseded_at = :superseded_at
+UPDATE main.memory SET successor_id = :successor_id, superseded_at = :superseded_at
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: change_trust
-UPDATE memory SET source_role = :source_role
+UPDATE main.memory SET source_role = :source_role
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: unlink
 -- The memory was found in the scope before.
-DELETE FROM memory_source
+DELETE FROM main.memory_source
 WHERE org_id = :org_id
   AND memory_id = :memory_id
   AND interaction_id = :interaction_id
