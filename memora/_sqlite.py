@@ -283,13 +283,17 @@ class SqliteStore:
                 self._owes_checkpoint = False
                 await self.checkpoint()
 
-    async def replace(self, path: Path) -> None:
+    async def replace(self, path: Path, check: Work[None] | None = None) -> None:
         """Become the database in the file, in one transaction; one of an older schema is migrated.
+
+        Args:
+            path: The file.
+            check: Raises where this database must not be replaced; no write comes between.
 
         Raises:
             SchemaVersionError: It is newer than this memora, or no such store at all.
         """
-        await _settled(self._submit(lambda: self._replace(path)))
+        await _settled(self._submit(lambda: self._replace(path, check)))
 
     async def defects(self) -> list[_sqlite_schema.Defect]:
         """Return what the migrations make and the database does not have."""
@@ -504,12 +508,14 @@ class SqliteStore:
                 self._guard.attach_to_copy(connection)
             return connection
 
-    def _replace(self, path: Path) -> None:
+    def _replace(self, path: Path, check: Work[None] | None) -> None:
         with self._errors_translated(), closing(self._connect_to_copy(path)) as source:
             version = self._check_version(source)
             if self._guard is not None:
                 self._guard.check(source, version)
             connection = self._opened()
+            if check is not None:
+                check(connection)
             connection.execute("PRAGMA synchronous = FULL")
             source.backup(connection)
             if self._guard is not None:

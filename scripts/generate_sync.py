@@ -56,6 +56,7 @@ LEFT_OUT = {
     ("GraphDB", "with_vector_db"),
     ("GraphDB", "without_drains"),
     ("GraphDB", "pin_with_vectors"),
+    ("GraphDB", "with_one_key"),
     ("VectorDB", "begin_rebuild"),
     ("VectorDB", "rebuilding"),
     ("VectorDB", "is_unverified"),

@@ -66,12 +66,12 @@ def script(call: Call) -> Answer:
 
 @asynccontextmanager
 async def embedded(
-    folder: Path, dimensions: int = 32, *, key: str | None = None
+    folder: Path, dimensions: int = 32, *, key: str | None = None, start: datetime = START
 ) -> AsyncIterator[Memora]:
     """An engine on SQLite and Qdrant Edge, with a scripted model."""
     graph = SQLiteGraph(
         folder / "graph.sqlite3",
-        clock=FrozenClock(START, step=timedelta(milliseconds=1)),
+        clock=FrozenClock(start, step=timedelta(milliseconds=1)),
         ids=SequentialIds(),
         encryption_key=key,
     )

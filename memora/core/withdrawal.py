@@ -106,8 +106,8 @@ class ChainWithdrawal:
 def decide(chain: Sequence[StoredVersion], selector: SourceSelector) -> ChainWithdrawal:
     """Decide what a chain loses when a source is taken back.
 
-    A version goes when it was obtained from the source and no message of another one states it.
-    One that others state too, or that was made by hand, stays and loses the links.
+    A version goes when it was obtained from the source, or stated by it, and no message of another
+    one states it. One that others state too, or that was made by hand, stays and loses the links.
 
     Args:
         chain: All versions, from the oldest to the newest.
@@ -120,7 +120,11 @@ def decide(chain: Sequence[StoredVersion], selector: SourceSelector) -> ChainWit
         lost = tuple(source for source in version.sources if _is_of(source, version, selector))
         kept = [source for source in version.sources if source not in lost]
         obtained = is_obtained_from(version, selector)
-        if obtained and not kept:
+        # Whoever repeats a planted statement elsewhere must not keep it alive: what messages said
+        # goes with the last of them, also where it was obtained from one that went before.
+        by_messages = version.interaction_id is not None and version.source_role != "api"
+        stated = bool(lost) and by_messages and version.author is None
+        if (obtained or stated) and not kept:
             removed.append(version.memory_id)
         elif lost:
             role = _trust(kept) if obtained else version.source_role

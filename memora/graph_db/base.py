@@ -167,16 +167,21 @@ class BaseGraphDB(ABC):
             yield
 
     @asynccontextmanager
+    async def with_one_key(self) -> AsyncGenerator[None]:
+        """Keep the encryption key as it is for the length of the block; here there is none."""
+        yield
+
+    @asynccontextmanager
     async def pin_with_vectors(self) -> AsyncGenerator[tuple[PinnedStore, PinnedStore] | None]:
         """Hold one state of this store and its vector store, for a native copy; writes go on.
 
         Vectors first, and no drain between the two: what the graph's state calls acknowledged is
-        in the vectors' state, and everything later waits in the graph's outbox. None: one of the
-        two lies on a server.
+        in the vectors' state, and everything later waits in the graph's outbox. Both are sealed
+        with the same key: a change of it is waited for. None: one of the two lies on a server.
         """
         async with AsyncExitStack() as stack:
             vectors = None
-            async with self._drains.lock:
+            async with self.with_one_key(), self._drains.lock:
                 if self._vector_db is not None:
                     vectors = await stack.enter_async_context(self._vector_db.pin())
                 graph = await stack.enter_async_context(self.pin())

@@ -137,6 +137,8 @@ async def _replace(graph: BaseGraphDB, vector: BaseVectorDB, directory: Path) ->
         await graph.replace_with(directory / GRAPH)
     except MemoraError:
         await vector.clear()
+        # Of what somebody saved meanwhile.
+        await reindex(graph, vector)
         raise
     return 0 if is_taken else await reindex(graph, vector)
 

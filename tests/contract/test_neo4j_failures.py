@@ -189,7 +189,7 @@ class TestNeo4jFailures(Neo4jFixtures, TenantFixtures):
     ) -> None:
         await tenant.store("one")
         graph, org_id = tenant.graph, tenant.org_id
-        broken = behind(BoltProxy(driver, abort_at=2))
+        broken = behind(BoltProxy(driver, abort_at=3))
         with pytest.raises(ConnectionError):
             await broken.erase_organization(org_id, tenant.clock.now())
         assert await graph.find_organization(org_id) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,8 @@ async def play(memora: Memora, org_id: str) -> list[Any]:
     await note(graph.delete_user(org_id, "jake"))
     await note(graph.get_all_user_memories(org_id, "jake"))
     await note(memora.recall_memories_for_message(org_id, "ann", "sky"))
-    await note(graph.delete_organization(org_id))
+    counts = await graph.delete_organization(org_id)
+    await note(replace(counts, outbox_entries=0))
     await note(graph.get_organization(org_id))
     findings = [f for f in (await memora.doctor()).findings if f.record_id.startswith(org_id)]
     assert findings == []

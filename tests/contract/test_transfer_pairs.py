@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from memora import Memora
 from memora.schema.backup import BackupKind
 from tests.neo4j_server.process import Neo4jServer
-from tests.transfer_kit import embedded, every_field, furnish, on_servers
+from tests.transfer_kit import DAY, embedded, every_field, furnish, on_servers
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.timeout(120)]
 
@@ -31,6 +32,11 @@ async def servers(neo4j_server: Neo4jServer) -> AsyncIterator[Opened]:
     await forget()
     yield lambda: on_servers(neo4j_server)
     await forget()
+
+
+def later() -> datetime:
+    """Return a time after what the servers' engine, on the real clock, wrote."""
+    return datetime.now(UTC) + DAY
 
 
 async def fill(memora: Memora, folder: Path) -> None:
@@ -67,7 +73,7 @@ async def test_from_the_embedded_pair_to_servers_and_back(servers: Opened, tmp_p
             assert (report.resumed, report.drained.failed) == (0, 0)
         assert await exported(memora, tmp_path) == before
         await check_vectors(memora)
-    async with embedded(tmp_path / "b") as memora:
+    async with embedded(tmp_path / "b", start=later()) as memora:
         for org_id in ORGANIZATIONS:
             await memora.import_from(tmp_path / org_id)
         assert await exported(memora, tmp_path) == before
@@ -79,7 +85,7 @@ async def test_from_servers_to_the_embedded_pair(servers: Opened, tmp_path: Path
     async with servers() as memora:
         await fill(memora, tmp_path)
         before = await exported(memora, tmp_path)
-    async with embedded(tmp_path / "a") as memora:
+    async with embedded(tmp_path / "a", start=later()) as memora:
         for org_id in ORGANIZATIONS:
             await memora.import_from(tmp_path / org_id)
         assert await exported(memora, tmp_path) == before
@@ -93,7 +99,7 @@ async def test_a_backup_of_servers_is_restored_into_the_embedded_pair(
         await fill(memora, tmp_path)
         assert (await memora.backup(tmp_path / "backup")).kind is BackupKind.EXPORT
         before = await exported(memora, tmp_path)
-    async with embedded(tmp_path / "a") as memora:
+    async with embedded(tmp_path / "a", start=later()) as memora:
         report = await memora.restore(tmp_path / "backup")
         assert report.diagnosis.clean, report.diagnosis.findings
         assert await exported(memora, tmp_path) == before

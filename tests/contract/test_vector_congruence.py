@@ -83,7 +83,9 @@ def org_id() -> str:
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
+async def stack(tmp_path: Path) -> AsyncIterator[AsyncExitStack]:
+    """What is closed before the folder of the test is deleted."""
+    del tmp_path
     async with AsyncExitStack() as stack:
         yield stack
 

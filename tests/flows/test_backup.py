@@ -504,3 +504,22 @@ def test_a_backup_may_be_copied_as_files(backup: Path, tmp_path: Path) -> None:
             assert (await memora.doctor()).clean
 
     asyncio.run(look())
+
+
+async def test_what_is_saved_during_a_restore_is_never_replaced(
+    source: Memora, target: Memora, tmp_path: Path
+) -> None:
+    await source.backup(tmp_path / "backup")
+    replace = target.vector_db.replace_with
+
+    async def saved_meanwhile(file: Path) -> bool:
+        taken = await replace(file)
+        await target.for_user("bob", org_id="late").save([{"role": "user", "content": "Bob is late."}])
+        return taken
+
+    target.vector_db.replace_with = saved_meanwhile
+    with pytest.raises(ConflictError, match="late"):
+        await target.restore(tmp_path / "backup")
+    (memory,) = await target.for_user("bob", org_id="late").memories()
+    assert "Bob is late." in memory.memory
+    assert (await target.doctor()).clean

@@ -199,3 +199,17 @@ async def test_bad_input_is_refused_before_anything_is_written(world: World) -> 
     with pytest.raises(InvalidInputError):
         await world.memora.rollback_source(*owner, interaction_id=evil, dry_run=1)  # type: ignore[arg-type]
     assert await world.current() == ["I live on the moon."]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+async def test_b78_a_statement_goes_with_the_last_source_that_repeats_it(
+    world: World, order: tuple[int, ...]
+) -> None:
+    talks = [await world.save("My account is 42.", external_id=f"talk-{n}") for n in range(3)]
+    for number in order:
+        assert await world.current() == ["My account is 42."]
+        await world.memora.rollback_source(
+            world.org_id, world.user_id, interaction_id=talks[number]
+        )
+    assert await world.current() == []
+    assert (await world.memora.doctor()).clean

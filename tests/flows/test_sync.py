@@ -48,6 +48,7 @@ NOT_MIRRORED = {
     "is_unverified",
     "mark_verified",
     "pin_with_vectors",
+    "with_one_key",
     "dump_records",
     "load_records",
     "pin",

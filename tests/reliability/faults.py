@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from unittest import mock
 
+from memora import _sqlite
 from memora.errors import LLMConnectionError, VectorDBConnectionError, VectorDBError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite.interface import SQLiteGraph
@@ -91,7 +92,7 @@ def die(_name: str) -> None:
 # SQLite: one boundary before every statement, and one after every commit
 
 
-class _Connection(sqlite3.Connection):
+class _Connection(_sqlite.Connection):
     injector: Injector
     file: str
 
@@ -138,7 +139,7 @@ def watched_sqlite(injector: Injector) -> Iterator[None]:
     connect = sqlite3.connect
 
     def watched(target: str | Path, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(target, *arguments, **options, factory=_Connection)
+        connection = connect(target, *arguments, **{**options, "factory": _Connection})
         assert isinstance(connection, _Connection)
         connection.injector = injector
         connection.file = Path(str(target).partition("?")[0]).stem

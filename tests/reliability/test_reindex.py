@@ -269,16 +269,18 @@ async def test_b23_two_processes_on_neo4j_and_qdrant_never_mix_models(
         await user.save([{"role": "user", "content": text(number)} for number in range(40)])
         elsewhere = second.for_user("jake", org_id=org)
         saves = 0
+        moved = False
 
         class Interrupted(HashingEmbedder):
             async def _embed_batch(self, texts: list[str], kind: Kind) -> Any:
                 nonlocal saves
-                if saves < 8:
+                if saves < 8 and not moved:
                     saves += 1
                     await elsewhere.save([{"role": "user", "content": text(1000 + saves)}])
                 return await super()._embed_batch(texts, kind)
 
         await first.reindex(embedder=Interrupted(LENGTHS[1], batch_size=8))
+        moved = True
         with pytest.raises(SchemaVersionError):
             await elsewhere.recall("story")
         await elsewhere.save([{"role": "user", "content": text(5000)}])

@@ -158,7 +158,7 @@ CASES: dict[str, tuple[str, StoredVersion]] = {
         version(interaction_id="good", sources=(message("good"), message("evil"))),
     ),
     "obtained elsewhere, said only there any more": (
-        "unlinked",
+        "removed",
         version(interaction_id="good", sources=(message("evil"),)),
     ),
     "without a conversation, repeated there": ("unlinked", version(sources=(message("evil"),))),

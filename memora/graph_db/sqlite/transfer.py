@@ -86,9 +86,21 @@ class TransferPart(SQLiteBase):
             yield snapshot
 
     async def replace_with(self, file: Path) -> bool:
-        await self._store.replace(file)
+        await self._store.replace(file, _check_empty)
         await self._pass_keys_on()
         return True
+
+    @asynccontextmanager
+    async def with_one_key(self) -> AsyncGenerator[None]:
+        async with self._sealer.changing:
+            yield
+
+
+def _check_empty(connection: sqlite3.Connection) -> None:
+    for org_id in values(connection, _SQL["organizations"]):
+        raise ConflictError(
+            "organization", org_id, expected="an empty store", actual="this one in it"
+        )
 
 
 # Out
