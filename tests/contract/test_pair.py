@@ -186,7 +186,7 @@ async def play(memora: Memora, org_id: str) -> list[Any]:
     await note(graph.get_all_user_memories(org_id, "jake"))
     await note(memora.recall_memories_for_message(org_id, "ann", "sky"))
     counts = await graph.delete_organization(org_id)
-    await note(replace(counts, outbox_entries=0))
+    seen.append(plain(replace(counts, outbox_entries=0)))
     await note(graph.get_organization(org_id))
     findings = [f for f in (await memora.doctor()).findings if f.record_id.startswith(org_id)]
     assert findings == []

@@ -514,7 +514,9 @@ async def test_what_is_saved_during_a_restore_is_never_replaced(
 
     async def saved_meanwhile(file: Path) -> bool:
         taken = await replace(file)
-        await target.for_user("bob", org_id="late").save([{"role": "user", "content": "Bob is late."}])
+        await target.for_user("bob", org_id="late").save(
+            [{"role": "user", "content": "Bob is late."}]
+        )
         return taken
 
     target.vector_db.replace_with = saved_meanwhile
