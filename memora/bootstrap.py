@@ -87,13 +87,13 @@ def _directory(settings: Settings) -> Path:
 
 
 def _embedded_graph(settings: Settings, encryption_key: str | SecretStr | None) -> BaseGraphDB:
-    from memora.graph_db.sqlite.interface import SQLiteGraph  # noqa: PLC0415
+    from memora.graph_db.sqlite.interface import SQLiteGraph  # noqa: PLC0415 - only if used
 
     return SQLiteGraph(_directory(settings) / GRAPH_FILE, encryption_key=encryption_key)
 
 
 def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
-    from memora.vector_db.embedded import EmbeddedVectorDB  # noqa: PLC0415
+    from memora.vector_db.embedded import EmbeddedVectorDB  # noqa: PLC0415 - only if used
 
     return EmbeddedVectorDB(_directory(settings) / "vectors", embedder=chosen)
 
@@ -102,7 +102,7 @@ def _neo4j(settings: Settings) -> BaseGraphDB:
     if settings.encryption_key is not None:
         allowed = "not set with graph_url: encryption at rest is the server's own business"
         raise InvalidInputError("encryption_key", allowed)
-    from memora.graph_db.neo4j.interface import Neo4jGraphInterface  # noqa: PLC0415
+    from memora.graph_db.neo4j.interface import Neo4jGraphInterface  # noqa: PLC0415 - only if used
 
     return Neo4jGraphInterface(
         settings.graph_url or "",
@@ -113,9 +113,9 @@ def _neo4j(settings: Settings) -> BaseGraphDB:
 
 
 def _qdrant(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
-    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415
+    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415 - only if used
 
-    from memora.vector_db.qdrant import COLLECTION, QdrantDB  # noqa: PLC0415
+    from memora.vector_db.qdrant import COLLECTION, QdrantDB  # noqa: PLC0415 - only if used
 
     # The server's version is checked by `setup`, with an error instead of a warning.
     client = AsyncQdrantClient(
@@ -151,26 +151,26 @@ def model(settings: Settings, spec: ModelSpec | None) -> BaseBackendLLM | None:
         return _openai_compatible(settings, spec)
     key = _secret(provider_key(spec.provider)) or ""
     if spec.provider == "openai":
-        from memora.llm_backends import OpenAIBackendLLM  # noqa: PLC0415
+        from memora.llm_backends import OpenAIBackendLLM  # noqa: PLC0415 - only if used
 
         return OpenAIBackendLLM(key, model=spec.model, timeout=timeout)
     if spec.provider == "groq":
-        from memora.llm_backends import GroqBackendLLM  # noqa: PLC0415
+        from memora.llm_backends import GroqBackendLLM  # noqa: PLC0415 - only if used
 
         return GroqBackendLLM(key, spec.model, timeout=timeout)
     if spec.provider == "together":
-        from memora.llm_backends import TogetherBackendLLM  # noqa: PLC0415
+        from memora.llm_backends import TogetherBackendLLM  # noqa: PLC0415 - only if used
 
         return TogetherBackendLLM(key, spec.model, timeout=timeout)
     if spec.provider == "anthropic":
-        from memora.llm_backends import AnthropicBackendLLM  # noqa: PLC0415
+        from memora.llm_backends import AnthropicBackendLLM  # noqa: PLC0415 - only if used
 
         return AnthropicBackendLLM(key, spec.model, timeout=timeout)
     return _azure(spec, key, timeout)
 
 
 def _azure(spec: ModelSpec, key: str, timeout: float) -> BaseBackendLLM:
-    from memora.llm_backends.azure_openai_backend_llm import (  # noqa: PLC0415
+    from memora.llm_backends.azure_openai_backend_llm import (  # noqa: PLC0415 - only if used
         AZURE_API_VERSION,
         AzureOpenAIBackendLLM,
     )
@@ -186,7 +186,7 @@ def _azure(spec: ModelSpec, key: str, timeout: float) -> BaseBackendLLM:
 
 
 def _openai_compatible(settings: Settings, spec: ModelSpec) -> BaseBackendLLM:
-    from memora.llm_backends import OpenAICompatibleBackendLLM  # noqa: PLC0415
+    from memora.llm_backends import OpenAICompatibleBackendLLM  # noqa: PLC0415 - only if used
 
     urls = {"openrouter": _OPENROUTER_URL, "ollama": settings.llm_base_url or _OLLAMA_URL}
     key = provider_key(spec.provider) if spec.provider == "openrouter" else settings.llm_api_key
@@ -216,24 +216,24 @@ def embedder(settings: Settings, spec: ModelSpec) -> BaseEmbedder:
     """
     batch, cache = settings.embedding_batch_size, settings.embedding_cache_size
     if spec.provider == "wordllama":
-        from memora.embeddings import StaticEmbedder  # noqa: PLC0415
+        from memora.embeddings import StaticEmbedder  # noqa: PLC0415 - only if used
 
         return StaticEmbedder(batch_size=batch, cache_size=cache)
     if spec.provider == "hashing":
-        from memora.embeddings import HashingEmbedder  # noqa: PLC0415
+        from memora.embeddings import HashingEmbedder  # noqa: PLC0415 - only if used
 
         return HashingEmbedder(
             settings.embedder_dimensions or 256, batch_size=batch, cache_size=cache
         )
     if spec.provider == "fastembed":
-        from memora.embeddings.fastembed import DENSE_MODEL, FastEmbedEmbedder  # noqa: PLC0415
+        from memora.embeddings.fastembed import DENSE_MODEL, FastEmbedEmbedder  # noqa: PLC0415 - lazy
 
         return FastEmbedEmbedder(spec.model or DENSE_MODEL, batch_size=batch, cache_size=cache)
     return _endpoint_embedder(settings, spec, batch, cache)
 
 
 def _endpoint_embedder(settings: Settings, spec: ModelSpec, batch: int, cache: int) -> BaseEmbedder:
-    from memora.embeddings import OpenAICompatibleEmbedder  # noqa: PLC0415
+    from memora.embeddings import OpenAICompatibleEmbedder  # noqa: PLC0415 - only if used
 
     urls = {
         "openai": _OPENAI_URL,
