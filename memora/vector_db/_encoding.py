@@ -190,15 +190,37 @@ def _words(stamp: IndexStamp) -> str:
     return f"vectors of {stamp.model_id} ({stamp.dimensions} dimensions, {stamp.recipe})"
 
 
+def best(points: Sequence[ScoredPoint], limit: int) -> list[tuple[str, float]]:
+    """Return ids and scores of the best of an engine's hits, ties by id.
+
+    Args:
+        points: In the order of the engine's scores, best first.
+        limit: At most that many.
+    """
+    end = min(limit, len(points))
+    while 0 < end < len(points) and _score(points[end]) == _score(points[limit - 1]):
+        end += 1
+    ranked = sorted((-_score(point), str(point.id)) for point in points[:end])
+    return [(memory_id, -negative) for negative, memory_id in ranked[:limit]]
+
+
 def answers(
-    queries: Sequence[EncodedQuery], lists: Iterable[Iterable[ScoredPoint]], limit: int
+    queries: Sequence[EncodedQuery],
+    lists: Iterable[Sequence[tuple[str, float]]],
+    owners: Mapping[str, Mapping[str, Any]],
 ) -> list[QueryHits]:
-    """Put the lists that were asked for (dense before lexical) back to their queries."""
+    """Put the best of the lists that were asked for (dense before lexical) back to their queries.
+
+    Args:
+        queries: What was asked.
+        lists: As `best` returns them.
+        owners: The payloads of the hits by id.
+    """
     found = iter(lists)
     return [
         QueryHits(
-            dense=_best(next(found), limit) if query.dense else (),
-            lexical=_best(next(found), limit) if query.lexical else (),
+            dense=_hits(next(found), owners) if query.dense else (),
+            lexical=_hits(next(found), owners) if query.lexical else (),
         )
         for query in queries
     ]
@@ -214,14 +236,11 @@ def _score(point: ScoredPoint) -> float:
     return round(point.score, _DIGITS)
 
 
-def _best(points: Iterable[ScoredPoint], limit: int) -> tuple[Hit, ...]:
-    """Return the best hits, ties by id."""
-    ranked = sorted((-_score(point), str(point.id), point) for point in points)
+def _hits(
+    ranked: Sequence[tuple[str, float]], owners: Mapping[str, Mapping[str, Any]]
+) -> tuple[Hit, ...]:
     return tuple(
-        _hit(memory_id, -negative, point.payload or {})
-        for negative, memory_id, point in ranked[:limit]
+        Hit(memory_id, owner["org_id"], owner["user_id"], owner.get("agent_id"), score)
+        for memory_id, score in ranked
+        for owner in (owners[memory_id],)
     )
-
-
-def _hit(memory_id: str, score: float, owner: Mapping[str, Any]) -> Hit:
-    return Hit(memory_id, owner["org_id"], owner["user_id"], owner.get("agent_id"), score)

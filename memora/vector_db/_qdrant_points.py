@@ -22,6 +22,7 @@ from memora.vector_db._encoding import (
     EncodedQuery,
     Encoder,
     answers,
+    best,
     ends_in_tie,
 )
 from memora.vector_db._lazy import LazyModule
@@ -85,7 +86,8 @@ class Points:
             answered = await self._ask([more[i] for i in tied])
             for i, points in zip(tied, answered, strict=True):
                 found[i] = points
-        return answers(queries, found, limit)
+        owners = {str(point.id): point.payload or {} for points in found for point in points}
+        return answers(queries, [best(points, limit) for points in found], owners)
 
     async def _ask(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
         if not requests:
