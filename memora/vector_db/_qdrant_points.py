@@ -21,6 +21,8 @@ from memora.vector_db._encoding import (
     EncodedDocument,
     EncodedQuery,
     Encoder,
+    Owned,
+    ScoredPoint,
     answers,
     best,
     ends_in_tie,
@@ -86,8 +88,14 @@ class Points:
             answered = await self._ask([more[i] for i in tied])
             for i, points in zip(tied, answered, strict=True):
                 found[i] = points
-        owners = {str(point.id): point.payload or {} for points in found for point in points}
-        return answers(queries, [best(points, limit) for points in found], owners)
+        ranked = [best(points, limit, _key) for points in found]
+        owned = {
+            key: Owned.of(key, point.payload or {})
+            for points in found
+            for point in points
+            for key in (_key(point),)
+        }
+        return answers(queries, ranked, owned)
 
     async def _ask(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
         if not requests:
@@ -170,6 +178,10 @@ def _point(document: EncodedDocument) -> models.PointStruct:
         vector={DENSE: document.dense.tolist(), LEXICAL: _sparse(document.lexical)},
         payload=document.payload,
     )
+
+
+def _key(point: ScoredPoint) -> str:
+    return str(point.id)
 
 
 def _match(field: str, *values: str) -> models.FieldCondition:

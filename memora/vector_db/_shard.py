@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +24,8 @@ from memora.vector_db._encoding import (
     MANY_TIES,
     TIES,
     EncodedQuery,
+    Owned,
+    ScoredPoint,
     answers,
     best,
     ends_in_tie,
@@ -47,6 +49,8 @@ _MIN_ENGINE = (0, 9)
 # points by one condition from its index, and checks every other one on each of them, which takes
 # four times as long.
 _FEW = 100
+# Owners of so many hits are kept, which takes some megabytes.
+_KNOWN = 20_000
 
 # What the payload of a point looks like; a shard of another layout is filled again.
 _LAYOUT = 2
@@ -92,6 +96,7 @@ class Shard:
 
     def __init__(self, shard: edge.EdgeShard, change: int) -> None:
         self._shard = shard
+        self._known: dict[int, Owned] = {}
         self.change = change
         self.flushed = change
         self.waiting = 0
@@ -133,6 +138,7 @@ class Shard:
 
     def delete(self, memory_ids: Sequence[str]) -> None:
         """Delete points; those that are not there change nothing."""
+        self._forget(memory_ids)
         with translated():
             self._shard.update(edge.UpdateOperation.delete_points(list(memory_ids)))
         self.waiting += len(memory_ids)
@@ -140,11 +146,16 @@ class Shard:
     def apply(self, points: Sequence[StoredPoint], upto: int) -> None:
         """Insert or replace points; the shard then is at change `upto`."""
         if points:
+            self._forget(point.memory_id for point in points)
             with translated():
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
         self.change = upto
         self.waiting += len(points)
         self.applied += len(points)
+
+    def _forget(self, memory_ids: Iterable[str]) -> None:
+        for memory_id in memory_ids:
+            self._known.pop(UUID(memory_id).int, None)
 
     def search(
         self,
@@ -165,43 +176,43 @@ class Shard:
             again = self._ask(scope, [more[i] for i in tied], excluded)
             for i, points in zip(tied, again, strict=True):
                 found[i] = points
-        ranked = [best(points, limit) for points in found]
-        # Payloads cost more than the search does: only those of the answers are read.
-        ids = dict.fromkeys(memory_id for hits in ranked for memory_id, _score in hits)
-        return answers(queries, ranked, self.payloads(list(ids), HIT_FIELDS))
+        ranked = [best(points, limit, _key) for points in found]
+        return answers(queries, ranked, self._owned(ranked))
+
+    def _owned(self, ranked: Sequence[Sequence[tuple[int, float]]]) -> dict[int, Owned]:
+        """Return whose these hits are: reading that costs more than the search does."""
+        if len(self._known) > _KNOWN:
+            self._known.clear()
+        keys = {key for hits in ranked for key, _score in hits}
+        new = [str(UUID(int=key)) for key in keys if key not in self._known]
+        for memory_id, payload in self.payloads(new, HIT_FIELDS).items() if new else ():
+            self._known[UUID(memory_id).int] = Owned.of(memory_id, payload)
+        return self._known
 
     def _without_ranges(
         self, scope: SearchScope, conditions: tuple[Condition, ...]
     ) -> tuple[tuple[Condition, ...], frozenset[UUID]]:
         """Return conditions, and the ids that they leave in beside those that were given.
 
-        Every point has every number field, so that a range excludes what the opposite one holds.
+        Every point has every number field, so that a range excludes what the opposite ones hold.
         """
-        kept: list[Condition] = []
+        ranges = [condition for condition in conditions if isinstance(condition, Range)]
+        opposites = [opposite for condition in ranges for opposite in _opposites(condition)]
         excluded: set[UUID] = set()
-        with translated():
-            for condition in conditions:
-                few = self._excluded(scope, condition) if isinstance(condition, Range) else None
-                if few is None:
-                    kept.append(condition)
-                else:
-                    excluded |= few
-        return tuple(kept), frozenset(excluded)
-
-    def _excluded(self, scope: SearchScope, condition: Range) -> set[UUID] | None:
-        """Return the ids that a range excludes of the tenant; None: they are too many."""
-        ids: set[UUID] = set()
-        for opposite in _opposites(condition):
-            others = edge.Filter(must=[_owner(scope), _condition(opposite, scope.org_id)])
-            # An estimate, which takes microseconds.
-            if self._shard.count(edge.CountRequest(exact=False, filter=others)) > _FEW:
-                return None
-            request = edge.ScrollRequest(limit=_FEW + 1, filter=others, with_payload=False)
-            found, _next = self._shard.scroll(request)
-            ids |= {record.id for record in found if isinstance(record.id, UUID)}
+        if opposites:
+            anyone = (_condition(opposite, scope.org_id) for opposite in opposites)
+            others = edge.Filter(must=[_owner(scope)], should=[*anyone])
+            with translated():
+                # An estimate, which takes microseconds.
+                if self._shard.count(edge.CountRequest(exact=False, filter=others)) > _FEW:
+                    return conditions, frozenset()
+                request = edge.ScrollRequest(limit=_FEW + 1, filter=others, with_payload=False)
+                found, _next = self._shard.scroll(request)
             if len(found) > _FEW:
-                return None
-        return ids
+                return conditions, frozenset()
+            excluded = {record.id for record in found if isinstance(record.id, UUID)}
+        kept = tuple(condition for condition in conditions if not isinstance(condition, Range))
+        return kept, frozenset(excluded)
 
     def _ask(
         self,
@@ -355,6 +366,10 @@ def _opposites(condition: Range) -> list[Range]:
         None if condition.lte is None else Range(field, gt=condition.lte),
     )
     return [opposite for opposite in opposites if opposite is not None]
+
+
+def _key(point: ScoredPoint) -> int:
+    return point.id.int
 
 
 @dataclass(frozen=True, slots=True)
