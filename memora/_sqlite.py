@@ -1,7 +1,8 @@
 """One SQLite file, owned by one process; under both embedded stores.
 
 One thread writes, on the only connection that can; another one reads, so that a read does not
-wait for the disk flush of somebody's write. Writes that wait at the same moment share one commit,
+wait for the disk flush of somebody's write. Reads that wait at the same moment share one state of
+the database. Writes that wait at the same moment share one commit,
 each in its own savepoint, so that the flush is paid once for all.
 """
 
@@ -22,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
+from memora._sqlite_reads import Reads
 from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
     GraphDBConnectionError,
@@ -220,8 +222,8 @@ class SqliteStore:
         """
         executor, reader = self._check_usable(), self._reader
         if reader is not None:
-            executor = reader.executor
-        return await asyncio.wrap_future(executor.submit(self._read, work, reader))
+            return await reader.reads.run(lambda: self._read(work, reader))
+        return await asyncio.wrap_future(executor.submit(self._read, work, None))
 
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run `work` in a transaction, and return when it is committed.
@@ -632,6 +634,7 @@ class _Reader:
         self._path = path
         self._guard = guard
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
+        self.reads = Reads(self.executor, self._state)
 
     def __enter__(self) -> _Reader:
         self.connection = self.executor.submit(self._connect).result()
@@ -642,11 +645,17 @@ class _Reader:
         self.executor.shutdown()
 
     def run(self, work: Work[T]) -> T:
-        """Run `work` on one snapshot."""
+        """Run `work` on the state that is held, or on the present one if none is."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN")
+        return work(self.connection)
+
+    @contextmanager
+    def _state(self) -> Generator[None]:
+        """Hold one state; it is that of the first look."""
         _end_transaction(self.connection)
-        self.connection.execute("BEGIN")
         try:
-            return work(self.connection)
+            yield
         finally:
             _end_transaction(self.connection)
 
