@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from memora.config import ModelSpec, Settings, azure_access, default_path, provider_key
-from memora.embeddings.base import BaseEmbedder
+from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import InvalidInputError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
@@ -38,9 +38,10 @@ def embedded(
     embedder: BaseEmbedder | str | None,
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
     encryption_key: str | SecretStr | None = None,
+    language: str = "en",
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
-    settings = Settings(path=None if path is None else Path(path))
+    settings = Settings(path=None if path is None else Path(path), language=language)
     return cls(
         _embedded_vectors(settings, _given_embedder(settings, embedder)),
         _embedded_graph(settings, encryption_key),
@@ -95,7 +96,15 @@ def _embedded_graph(settings: Settings, encryption_key: str | SecretStr | None) 
 def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
     from memora.vector_db.embedded import EmbeddedVectorDB  # noqa: PLC0415 - only if used
 
-    return EmbeddedVectorDB(_directory(settings) / "vectors", embedder=chosen)
+    return EmbeddedVectorDB(
+        _directory(settings) / "vectors", embedder=chosen, lexical=_lexical(settings)
+    )
+
+
+def _lexical(settings: Settings) -> SparseEncoder:
+    from memora.embeddings import LexicalEncoder  # noqa: PLC0415 - only if used
+
+    return LexicalEncoder(settings.language)
 
 
 def _neo4j(settings: Settings) -> BaseGraphDB:
@@ -125,6 +134,7 @@ def _qdrant(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
         client,
         settings.vector_collection or COLLECTION,
         embedder=chosen,
+        lexical=_lexical(settings),
         owns_client=True,
     )
 

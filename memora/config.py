@@ -179,6 +179,8 @@ class Settings(BaseSettings):
         embedder_base_url: As `llm_base_url`, for the embedder.
         embedder_api_key: As `llm_api_key`, for the embedder.
         embedder_dimensions: Length of the vectors where the model leaves a choice.
+        language: ISO 639-1 code of the language most texts are in, for stemming and stop words; a
+            text that is plainly in another one has that one's as well.
         embedding_cache_size: Vectors kept for texts that come again; 0 keeps none.
         similarity_threshold: Similarity from which two statements are compared when saving.
         min_similarity: Similarity below which recall drops a memory; None drops none.
@@ -219,6 +221,7 @@ class Settings(BaseSettings):
     embedder_base_url: _HttpUrl | None = None
     embedder_api_key: SecretStr | None = None
     embedder_dimensions: _Count | None = None
+    language: Annotated[str, StringConstraints(pattern="^[a-z]{2}$")] = "en"
     embedding_batch_size: _Count = 100
     embedding_cache_size: Annotated[int, Field(ge=0)] = 4096
     similarity_threshold: _Share = 0.8

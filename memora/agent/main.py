@@ -98,6 +98,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         embedder: BaseEmbedder | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        language: str = "en",
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -109,6 +110,8 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            language: ISO 639-1 code of the language most texts are in; a text that is plainly in
+                another one is found as well.
         """
         from memora import bootstrap  # noqa: PLC0415 - the one allowed upward call
 
@@ -120,6 +123,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             embedder,
             enable_logging,
             encryption_key,
+            language,
         )
 
     @classmethod

@@ -40,6 +40,7 @@ def test_defaults_are_the_documented_ones():
         "embedder_base_url": None,
         "embedder_api_key": None,
         "embedder_dimensions": None,
+        "language": "en",
         "embedding_batch_size": 100,
         "embedding_cache_size": 4096,
         "similarity_threshold": 0.8,
