@@ -15,7 +15,13 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -462,7 +468,9 @@ class SqliteStore:
                     self._file = Path(target), _identity(Path(target))
                 stack.callback(self._checkpoint_at_end, connection)
                 if self._path is not None:
-                    self._reader = stack.enter_context(_Reader(Path(target), self._guard))
+                    self._reader = stack.enter_context(
+                        _Reader(Path(target), self._guard, self._errors_translated)
+                    )
                 self._connection = connection
                 self._resources = stack.pop_all()
         elif not self._is_ready:
@@ -630,9 +638,15 @@ class _Reader:
     It neither writes nor checkpoints, so the file still has one connection that does.
     """
 
-    def __init__(self, path: Path, guard: Guard | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        guard: Guard | None,
+        errors_translated: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._path = path
         self._guard = guard
+        self._errors_translated = errors_translated
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
         self.reads = Reads(self.executor, self._state)
 
@@ -653,11 +667,12 @@ class _Reader:
     @contextmanager
     def _state(self) -> Generator[None]:
         """Hold one state; it is that of the first look."""
-        _end_transaction(self.connection)
-        try:
-            yield
-        finally:
+        with self._errors_translated():
             _end_transaction(self.connection)
+            try:
+                yield
+            finally:
+                _end_transaction(self.connection)
 
     def attach_guard(self) -> None:
         """Have the guard attach itself once more."""

@@ -45,10 +45,11 @@ _TOGETHER = 20_000
 # Earlier ones lose after a crash what was not flushed.
 _MIN_ENGINE = (0, 9)
 
-# So many points that a range excludes are taken out of the answers instead: the engine finds
-# points by one condition from its index, and checks every other one on each of them, which takes
-# four times as long.
+# So many points that a range excludes, or this share of the tenant's, are taken out of the answers
+# instead: the engine finds points by one condition from its index, and checks every other one on
+# each of them, which takes four times as long.
 _FEW = 100
+_FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
 _KNOWN = 20_000
 
@@ -203,12 +204,12 @@ class Shard:
             anyone = (_condition(opposite, scope.org_id) for opposite in opposites)
             others = edge.Filter(must=[_owner(scope)], should=[*anyone])
             with translated():
-                # An estimate, which takes microseconds.
-                if self._shard.count(edge.CountRequest(exact=False, filter=others)) > _FEW:
+                few = max(_FEW, int(self._estimate(edge.Filter(must=[_owner(scope)])) * _FEW_SHARE))
+                if self._estimate(others) > few:
                     return conditions, frozenset()
-                request = edge.ScrollRequest(limit=_FEW + 1, filter=others, with_payload=False)
+                request = edge.ScrollRequest(limit=few + 1, filter=others, with_payload=False)
                 found, _next = self._shard.scroll(request)
-            if len(found) > _FEW:
+            if len(found) > few:
                 return conditions, frozenset()
             excluded = {record.id for record in found if isinstance(record.id, UUID)}
         kept = tuple(condition for condition in conditions if not isinstance(condition, Range))
@@ -277,12 +278,14 @@ class Shard:
             self._shard.close()
 
     def _is_large(self, scope: SearchScope) -> bool:
-        # Estimates, which take microseconds; the total first, because it needs no filter.
-        if self._shard.count(edge.CountRequest(exact=False)) <= _TOGETHER:
+        # The total first, because it needs no filter.
+        if self._estimate(None) <= _TOGETHER:
             return False
-        tenant = edge.Filter(must=[_owner(scope)])
-        count = self._shard.count(edge.CountRequest(exact=False, filter=tenant))
-        return count > _TOGETHER
+        return self._estimate(edge.Filter(must=[_owner(scope)])) > _TOGETHER
+
+    def _estimate(self, selected: edge.Filter | None) -> int:
+        """Count about, in microseconds."""
+        return self._shard.count(edge.CountRequest(exact=False, filter=selected))
 
 
 def _config(dimensions: int) -> edge.EdgeConfig:
