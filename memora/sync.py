@@ -2334,7 +2334,7 @@ class Memora:
             on_progress: Called with the number of records written so far.
 
         Raises:
-            InvalidInputError: A line is malformed, or not in its place.
+            InvalidInputError: A line is malformed, not in its place, or contradicts itself.
             SchemaVersionError: The file is of a newer memora.
             ConflictError: An organization of the file exists and did not come from it.
             TransferError: The file cannot be read.
