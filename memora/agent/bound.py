@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import RollbackReceipt
 
 if TYPE_CHECKING:
@@ -32,21 +34,27 @@ class BoundMemora:
         self._creating = asyncio.Lock()
 
     async def ensure(self) -> None:
-        """Create what is missing of organization, user and agent, if the handle may; once."""
+        """Create what is missing of organization, user and agent, if the handle may; once.
+
+        A handle of before an erasure may not: who passes a conversation whole each time would
+        bring back with one more turn all that was erased.
+        """
         if not self._missing:
             return
         async with self._creating:
             graph, scope = self._memora.graph, self.scope
-            if await graph.find_organization(scope.org_id) is None:
-                await graph.create_organization(scope.org_id, org_id=scope.org_id)
-            if await graph.find_user(scope) is None:
-                await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
-            if (
-                scope.agent_id is not None
-                and await graph.find_agent(scope.org_id, scope.agent_id) is None
-            ):
-                await graph.create_agent(scope.org_id, scope.agent_id, agent_id=scope.agent_id)
+            org_id, user_id, agent_id = scope.org_id, scope.user_id, scope.agent_id
+            if await self._lacks(graph.find_organization(org_id)):
+                await graph.create_organization(org_id, org_id=org_id)
+            if await self._lacks(graph.find_user(scope)):
+                await graph.create_user(org_id, user_id, user_id=user_id)
+            if agent_id is not None and await self._lacks(graph.find_agent(org_id, agent_id)):
+                await graph.create_agent(org_id, agent_id, agent_id=agent_id)
             self._missing = False
+
+    async def _lacks(self, found: Awaitable[object | None]) -> bool:
+        # In this order: an erasure may come while it is looked for.
+        return await found is None and self._missing
 
     async def save(
         self,
@@ -350,3 +358,27 @@ class BoundMemora:
         return await self._memora.graph.get_interaction(
             self.scope.org_id, self.scope.user_id, interaction_id
         )
+
+
+class Handles:
+    """The handles in use that may create their user, until it is erased.
+
+    Handles are also made in the threads of synchronous callers.
+    """
+
+    def __init__(self) -> None:
+        self._handles: WeakSet[BoundMemora] = WeakSet()
+        self._adding = threading.Lock()
+
+    def add(self, handle: BoundMemora) -> None:
+        """Know one more, as long as somebody has it."""
+        with self._adding:
+            self._handles.add(handle)
+
+    def forbid_creating(self, scope: SearchScope) -> None:
+        """Keep all handles on these users from creating them again."""
+        with self._adding:
+            handles = list(self._handles)
+        for handle in handles:
+            if scope.admits(handle.scope.org_id, handle.scope.user_id, None):
+                handle._missing = False

@@ -410,7 +410,9 @@ async def test_every_text_that_contradicts_its_hash_is_refused(
             unknown += 1
             continue
         record[field] += " otherwise"
-        data = b"".join((*lines[:number], json.dumps(record).encode() + b"\n", *lines[number + 1:]))
+        data = b"".join(
+            (*lines[:number], json.dumps(record).encode() + b"\n", *lines[number + 1 :])
+        )
         (tmp_path / "bad.jsonl").write_bytes(data)
         with pytest.raises(InvalidInputError, match=rf"bad\.jsonl, line {number + 1}: \w+_hash: "):
             await target.import_from(tmp_path / "bad.jsonl")

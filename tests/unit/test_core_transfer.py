@@ -197,7 +197,8 @@ A, B, C = sorted("abc", key=memory_id)
         ((*START, TALK[0], message(0), message(1, prefix_hash="x")), "line 6: prefix_hash: must"),
         ((*START, TALK[0], message(0), message(1, before=({"role": "tool"},))),
          "line 6: prefix_hash: must be the hash of the message and those before it"),
-        *(((*START, TALK[0], other, message(1)), "line 5: prefix_hash: must be") for other in OTHERS),
+        *(((*START, TALK[0], other, message(1)), "line 5: prefix_hash: must")
+          for other in OTHERS),
         ((*START, TALK[0], message(0, data={"content": [{"text": "hallo"}]}), message(1)),
          "line 5: content: must be the text of data.content"),
         ((*START, memory("m", content_hash="x")), "line 4: content_hash: must be the hash of text"),
