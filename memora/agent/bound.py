@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -20,6 +21,40 @@ if TYPE_CHECKING:
     from memora.agent.main import Memora
 
 
+@dataclass(eq=False)
+class Creation:
+    """Whether a handle may create what is missing of its scope."""
+
+    scope: Scope
+    allowed: bool
+
+
+class Creations:
+    """Those of all handles in use, which an erasure takes the permission from.
+
+    Handles are also made in the threads of synchronous callers.
+    """
+
+    def __init__(self) -> None:
+        self._creations: WeakSet[Creation] = WeakSet()
+        self._adding = threading.Lock()
+
+    def add(self, scope: Scope, *, allowed: bool) -> Creation:
+        """Return one more, known as long as somebody has it."""
+        creation = Creation(scope, allowed)
+        with self._adding:
+            self._creations.add(creation)
+        return creation
+
+    def forbid(self, erased: SearchScope) -> None:
+        """Keep the handles that are there from creating these users again."""
+        with self._adding:
+            known = list(self._creations)
+        for creation in known:
+            if erased.admits(creation.scope.org_id, creation.scope.user_id, None):
+                creation.allowed = False
+
+
 class BoundMemora:
     """What `Memora.for_user` returns; each method is the one of `Memora` with that name.
 
@@ -27,10 +62,10 @@ class BoundMemora:
         scope: Organization, user and agent of every call.
     """
 
-    def __init__(self, memora: Memora, scope: Scope, *, create: bool) -> None:
+    def __init__(self, memora: Memora, creation: Creation) -> None:
         self._memora = memora
-        self.scope = scope
-        self._missing = create
+        self.scope = creation.scope
+        self._creation = creation
         self._creating = asyncio.Lock()
 
     async def ensure(self) -> None:
@@ -39,7 +74,7 @@ class BoundMemora:
         A handle of before an erasure may not: who passes a conversation whole each time would
         bring back with one more turn all that was erased.
         """
-        if not self._missing:
+        if not self._creation.allowed:
             return
         async with self._creating:
             graph, scope = self._memora.graph, self.scope
@@ -50,11 +85,11 @@ class BoundMemora:
                 await graph.create_user(org_id, user_id, user_id=user_id)
             if agent_id is not None and await self._lacks(graph.find_agent(org_id, agent_id)):
                 await graph.create_agent(org_id, agent_id, agent_id=agent_id)
-            self._missing = False
+            self._creation.allowed = False
 
     async def _lacks(self, found: Awaitable[object | None]) -> bool:
         # In this order: an erasure may come while it is looked for.
-        return await found is None and self._missing
+        return await found is None and self._creation.allowed
 
     async def save(
         self,
@@ -358,27 +393,3 @@ class BoundMemora:
         return await self._memora.graph.get_interaction(
             self.scope.org_id, self.scope.user_id, interaction_id
         )
-
-
-class Handles:
-    """The handles in use that may create their user, until it is erased.
-
-    Handles are also made in the threads of synchronous callers.
-    """
-
-    def __init__(self) -> None:
-        self._handles: WeakSet[BoundMemora] = WeakSet()
-        self._adding = threading.Lock()
-
-    def add(self, handle: BoundMemora) -> None:
-        """Know one more, as long as somebody has it."""
-        with self._adding:
-            self._handles.add(handle)
-
-    def forbid_creating(self, scope: SearchScope) -> None:
-        """Keep all handles on these users from creating them again."""
-        with self._adding:
-            handles = list(self._handles)
-        for handle in handles:
-            if scope.admits(handle.scope.org_id, handle.scope.user_id, None):
-                handle._missing = False

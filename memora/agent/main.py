@@ -23,7 +23,7 @@ from memora.agent import (
     search_queries,
     sources,
 )
-from memora.agent.bound import BoundMemora, Handles
+from memora.agent.bound import BoundMemora, Creations
 from memora.agent.inputs import Defaults, Transcripts, save_request, search_of
 from memora.agent.ports import Ports
 from memora.errors import InvalidInputError, MemoraError
@@ -119,7 +119,7 @@ class Memora:
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
-        self._handles = Handles()
+        self._creations = Creations()
         self._embedder_named = embedder_named
 
     @classmethod
@@ -236,9 +236,8 @@ class Memora:
             create: Create what is missing of the three on first use; the id serves as its name.
                 Nobody whom this engine erased after the handle was made: that takes a new one.
         """
-        handle = BoundMemora(self, Scope(org_id, user_id, agent_id), create=create)
-        self._handles.add(handle)
-        return handle
+        scope = Scope(org_id, user_id, agent_id)
+        return BoundMemora(self, self._creations.add(scope, allowed=create))
 
     async def save_or_update_interaction_and_memories(
         self,
@@ -878,7 +877,7 @@ class Memora:
         return await self._erase(OrganizationScope(org_id))
 
     async def _erase(self, scope: SearchScope) -> ErasureReceipt:
-        self._handles.forbid_creating(scope)
+        self._creations.forbid(scope)
         receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
         self._transcripts.forget(scope)
         return receipt
