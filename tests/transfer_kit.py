@@ -281,7 +281,7 @@ def every_field() -> bytes:
         message(1, before=said[:1], **said[1]),
         memory("old", **first, superseded_by=new, superseded_at=LATER),
         memory("new", chain_id=old, obtained_at=LATER, agent_id="shared"),
-        line("tombstone", org_id="full", user_id="u", mark="mark"),
+        line("tombstone", org_id="full", user_id="u", mark="mark", purged_at=LATER),
         line(
             "idempotency_key", org_id="full", user_id="u", key="k", body_hash="h",
             result={"r": ["x"]}, created_at=LATER,
