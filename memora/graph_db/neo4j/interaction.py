@@ -110,7 +110,7 @@ async def _erase(
     found = await transaction.rows(_Q["obtained_in"], **tenant, interaction_ids=picked)
     memories = [row["memory_id"] for row in found]
     if memories:
-        await purge(transaction, tenant, memories, None)
+        await purge(transaction, tenant, memories, None, now)
     [row] = await transaction.rows(_Q["erase_interactions"], **tenant, interaction_ids=picked)
     if memories:
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=memories, now=now)
