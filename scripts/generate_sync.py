@@ -10,6 +10,7 @@ counts for --check, not its formatting.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ caller's thread has a loop of its own or not. Written by scripts/generate_sync.p
 
 from __future__ import annotations
 '''
+
+IMPORTED = re.compile(r"from (?P<module>memora\.[\w.]+) import (?P<name>\w+)$")
 
 # {name}, {source}, {docstring}: of the twin.
 WRAPPER = '''
@@ -182,17 +185,29 @@ class Generator:
             self._for_types.add(f"from {twin.module} import {twin.source} as _{twin.source}")
         docstring = twin.docstring or blocking(str(ast.get_docstring(cls, clean=False)))
         parts = [self._head(twin, source, cls, docstring)]
-        methods = {node.name: node for node in public_functions(cls)}
+        methods = dict(self._methods(source, cls))
         if "setup" in methods:
             parts.append(ENTER)
         if twin.name == "BoundMemora":
             parts.append(self._scope(source))
         parts += [
-            self._method(twin, source, node)
-            for name, node in methods.items()
+            self._method(twin, *found)
+            for name, found in methods.items()
             if (twin.name, name) not in LEFT_OUT
         ]
         return "".join(parts)
+
+    def _methods(
+        self, source: Source, cls: ast.ClassDef
+    ) -> Iterator[tuple[str, tuple[Source, Function]]]:
+        """Own public methods and those of base classes from modules of memora, by name."""
+        for node in public_functions(cls):
+            yield node.name, (source, node)
+        for base in cls.bases:
+            imported = IMPORTED.match(source.imports.get(ast.unparse(base), ""))
+            if imported is not None:
+                module = Source.read(imported["module"])
+                yield from self._methods(module, module.cls(imported["name"]))
 
     def _head(self, twin: Twin, source: Source, cls: ast.ClassDef, docstring: str) -> str:
         if twin.name != "Memora":

@@ -13,6 +13,7 @@ from memora.agent.recall import Search
 from memora.agent.save import SaveRequest
 from memora.core.messages import KnownTranscript, Transcript
 from memora.errors import InvalidInputError
+from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.times import checked_time
@@ -34,15 +35,25 @@ _RETRIES = 20
 _REVISION = 2**53
 
 
+# As many as each list of a search has.
+RERANK_CANDIDATES = 50
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a recall uses when the call does not say."""
+    """What a recall uses when the call does not say.
+
+    Attributes:
+        rerank_candidates: How many found memories a reranker reads.
+    """
 
     limit: int = 12
     min_similarity: float | None = None
+    rerank_candidates: int = RERANK_CANDIDATES
 
     def __post_init__(self) -> None:
         checked_int(self.limit, "recall_limit", 1, PAGE)
+        checked_int(self.rerank_candidates, "rerank_candidates", 1, PAGE)
         if self.min_similarity is not None:
             checked_share(self.min_similarity, "min_similarity")
 
@@ -189,3 +200,31 @@ class Transcripts:
         self._known.move_to_end(key)
         if len(self._known) > self._SIZE:
             self._known.popitem(last=False)
+
+
+def checked_memories(value: object, field: str) -> list[Memory]:
+    """Return the value when it is a list of memories."""
+    given = checked_list(value, field, "a list of memories")
+    found = [item for item in given if isinstance(item, Memory)]
+    if len(found) < len(given):
+        raise InvalidInputError(field, "a list of memories")
+    return found
+
+
+def optional_int(value: int | None, field: str, high: int) -> int | None:
+    """Return a number from 1 to `high`, or None."""
+    return None if value is None else checked_int(value, field, 1, high)
+
+
+def optional_name(value: str | None, field: str) -> str | None:
+    """Return a name, or None."""
+    return None if value is None else checked_name(value, field)
+
+
+def seconds(deadline_ms: int | None) -> float | None:
+    """Return a deadline given in milliseconds (1 to an hour) in seconds, or None."""
+    return (
+        None
+        if deadline_ms is None
+        else checked_int(deadline_ms, "deadline_ms", 1, 3_600_000) / 1000
+    )

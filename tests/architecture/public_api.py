@@ -77,14 +77,22 @@ def _class(cls: type) -> Iterator[str]:
     for name, kind in sorted(getattr(cls, "__annotations__", {}).items()):
         if not name.startswith("_"):
             yield f"  {name}: {kind}"
-    for name, value in sorted(vars(cls).items()):
+    # What a class has from parts that have no page of their own is its own for users.
+    parts = [
+        base
+        for base in cls.__mro__
+        if base is cls
+        or (base.__module__.startswith("memora.") and base.__module__ not in PUBLIC_MODULES)
+    ]
+    members = {name: value for part in reversed(parts) for name, value in vars(part).items()}
+    for name, value in sorted(members.items()):
         if name.startswith("_") and name != "__init__":
             continue
         if isinstance(value, property):
             yield f"  {name} (property)"
         elif isinstance(value, staticmethod | classmethod):
             yield f"  {type(value).__name__} {_function(name, value.__func__)}"
-        elif inspect.isfunction(value) and value.__module__ == cls.__module__:
+        elif inspect.isfunction(value) and value.__module__ in {p.__module__ for p in parts}:
             yield f"  {_function(name, value)}"
         elif issubclass(cls, Enum) and isinstance(value, cls):
             yield f"  {name} = {value!s}"

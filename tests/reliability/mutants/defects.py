@@ -19,6 +19,7 @@ from memora import Memora
 from memora.agent import compare, extract, jobs, main, recall, save
 from memora.agent.extract import Conversation
 from memora.agent.ports import Ports
+from memora.agent.verbs import recalling
 from memora.core import indexing, placeholders, planning
 from memora.embeddings.base import LocalEmbedder
 from memora.errors import ConflictError, ExtractionError, InvalidInputError, NotFoundError
@@ -101,7 +102,7 @@ def unknown_scope_searches_everything() -> None:
         except InvalidInputError:
             return OrganizationScope(org_id)
 
-    main.search_scope = lenient
+    recalling.search_scope = lenient
     base.search_scope = lenient
 
 
