@@ -21,6 +21,10 @@ from memora.schema.recall import MemoryFilters, RankedId, RecallResult
 from memora.schema.scope import MemorySearchScope, OrganizationScope, Scope, SearchScope
 from memora.text.tokens import words
 
+# Hits that are resolved beside those that are wanted: some are of the same statement, or no longer
+# match. When they were more, another window follows.
+_SPARE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -152,7 +156,7 @@ async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> 
     ranked = ranking.fuse(hits)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
-    window = 2 * search.limit + len(search.exclude)
+    window = search.limit + len(search.exclude) + max(_SPARE, search.limit // 4)
     memories: list[Memory] = []
     for start in range(0, len(ranked), window):
         part = ranked[start : start + window]
