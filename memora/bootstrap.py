@@ -78,6 +78,7 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         model(settings, settings.extraction_model),
         recall_limit=settings.recall_limit,
         min_similarity=settings.min_similarity,
+        ranking=settings.ranking,
         embedder_named=partial(_given_embedder, settings),
     )
 

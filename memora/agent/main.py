@@ -26,6 +26,7 @@ from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
 from memora.schema.direct import SavePreview
+from memora.schema.ranking import RankingConfig
 from memora.schema.scope import (
     Scope,
 )
@@ -49,6 +50,8 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -78,13 +81,14 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         if enable_logging:
             enable_console()
         graph = graph_db.with_vector_db(vector_db)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
-        self._defaults = Defaults(recall_limit, min_similarity)
+        self._defaults = Defaults(recall_limit, min_similarity, RankingConfig.parse(ranking))
         self._transcripts = Transcripts()
         self._embedder_named = embedder_named
 
