@@ -10,6 +10,7 @@ from typing import Any
 
 from memora.agent import search_queries
 from memora.agent.ports import Ports, check_owner
+from memora.agent.rerank import rerank
 from memora.core import duplicates, ranking, voices
 from memora.core import filters as filtering
 from memora.core.chunking import estimated_tokens
@@ -64,6 +65,7 @@ class RecallRequest:
         across_agents: Whether memories of other agents may answer.
         now: Conversation time of the message.
         deadline: Seconds until the model stages are skipped.
+        rerank_candidates: How many found memories the reranker reads, where there is one.
     """
 
     scope: Scope
@@ -75,6 +77,7 @@ class RecallRequest:
     always: tuple[str, ...] = field(default=(), repr=False)
     token_budget: int | None = None
     deadline: float | None = None
+    rerank_candidates: int = 1
 
 
 async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
@@ -94,12 +97,17 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
     queries = await search_queries.for_message(
         ports.search_model, request.message, preceding, request.now, request.deadline
     )
-    search = replace(request.search, queries=queries, message=request.message, now=request.now)
-    found = await find(ports, search)
-    left = None if request.deadline is None else request.deadline - (loop.time() - started)
-    if request.use_filter_model and ports.search_model is not None and (left is None or left > 0):
+    found = await find(ports, _search(ports, request, queries))
+
+    def left() -> float | None:
+        return None if request.deadline is None else request.deadline - (loop.time() - started)
+
+    if ports.reranker is not None and _is_time(left()):
+        found = await rerank(ports.reranker, request.message, found, left())
+    found = found[: request.search.limit]
+    if request.use_filter_model and ports.search_model is not None and _is_time(left()):
         found = await search_queries.select(
-            ports.search_model, request.message, queries, found, request.now, left
+            ports.search_model, request.message, queries, found, request.now, left()
         )
     first = await _always(ports, request)
     shown = {memory.memory_id for memory in first}
@@ -108,6 +116,18 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
         ordered, request.search.limit, request.token_budget, estimated_tokens
     )
     return RecallResult(tuple(kept), queries)
+
+
+def _search(ports: Ports, request: RecallRequest, queries: tuple[str, ...]) -> Search:
+    """Return what to search for; more than asked for where a reranker chooses from it."""
+    search = replace(request.search, queries=queries, message=request.message, now=request.now)
+    if ports.reranker is None:
+        return search
+    return replace(search, limit=max(search.limit, request.rerank_candidates))
+
+
+def _is_time(left: float | None) -> bool:
+    return left is None or left > 0
 
 
 async def find(ports: Ports, search: Search) -> list[Memory]:
