@@ -26,8 +26,9 @@ from memora.schema.span import TimeSpan
 from memora.text import times
 from memora.text.tokens import words
 
-# Hits that are resolved together, at least: one look at the graph is cheaper than two.
-_WINDOW = 50
+# Hits that are resolved beside those that are wanted: some are of the same statement, or no longer
+# match. When they were more, another window follows.
+_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +205,10 @@ async def _resolved(
     ranked = ranking.fuse(hits, config)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
-    # Diversity chooses from twice as many.
+    # Diversity, and what is known of the memories themselves, choose from twice as many.
     wanted = 2 * search.limit if config.diversity else search.limit
-    window = max(_WINDOW, 2 * search.limit) + len(search.exclude)
+    window = wanted + len(search.exclude) + max(_SPARE, search.limit // 4)
+    window *= 2 if preferences.most else 1
     memories: list[Memory] = []
     found: list[Memory] = []
     for start in range(0, len(ranked), window):
