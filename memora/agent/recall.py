@@ -202,7 +202,7 @@ async def _resolved(
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
-    ranked = ranking.fuse(hits, config)
+    ranked = ranking.fuse(hits, config, explain=search.explain)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
     # Diversity, and what is known of the memories themselves, choose from twice as many.
