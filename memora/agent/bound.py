@@ -13,6 +13,7 @@ from weakref import WeakSet
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import RollbackReceipt
@@ -200,6 +201,7 @@ class BoundMemora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first."""
         await self.ensure()
@@ -221,6 +223,7 @@ class BoundMemora:
             token_budget=token_budget,
             deadline_ms=deadline_ms,
             explain=explain,
+            ranking=ranking,
         )
 
     async def search_memories_as_one(
@@ -234,6 +237,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first."""
         await self.ensure()
@@ -249,6 +253,7 @@ class BoundMemora:
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
 
     async def search_memories_as_batch(
@@ -262,6 +267,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each."""
         await self.ensure()
@@ -277,6 +283,7 @@ class BoundMemora:
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
 
     async def build_context(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from memora.agent.save import SaveRequest
 from memora.core.messages import KnownTranscript, Transcript
 from memora.errors import InvalidInputError
 from memora.schema.models import Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.times import checked_time
@@ -34,8 +35,6 @@ from memora.schema.validation import (
 _RETRIES = 20
 _REVISION = 2**53
 
-
-# As many as each list of a search has.
 RERANK_CANDIDATES = 50
 
 
@@ -49,6 +48,7 @@ class Defaults:
 
     limit: int = 12
     min_similarity: float | None = None
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     rerank_candidates: int = RERANK_CANDIDATES
 
     def __post_init__(self) -> None:
@@ -69,6 +69,7 @@ def search_of(
     as_of: datetime | None,
     min_similarity: float | None,
     explain: bool,
+    ranking: RankingConfig | Mapping[str, Any] | None = None,
 ) -> Search:
     """Build a search from public arguments.
 
@@ -87,6 +88,7 @@ def search_of(
         as_of=None if as_of is None else checked_time(as_of, "as_of"),
         min_similarity=None if floor is None else checked_share(floor, "min_similarity"),
         explain=checked_bool(explain, "explain"),
+        config=RankingConfig.parse(ranking, defaults.ranking),
     )
 
 

@@ -27,6 +27,7 @@ from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
 from memora.rerankers.base import BaseReranker
 from memora.schema.direct import SavePreview
+from memora.schema.ranking import RankingConfig
 from memora.schema.scope import (
     Scope,
 )
@@ -50,6 +51,8 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
         reranker: Reads what a recall found once more, together with the message; None: the search
             has the last word.
         rerank_candidates: How many found memories it reads, 1 to 1000.
@@ -82,6 +85,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
         reranker: BaseReranker | None = None,
         rerank_candidates: int = RERANK_CANDIDATES,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
@@ -90,7 +94,9 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             enable_console()
         graph = graph_db.with_vector_db(vector_db)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model, reranker)
-        self._defaults = Defaults(recall_limit, min_similarity, rerank_candidates)
+        self._defaults = Defaults(
+            recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
+        )
         self._transcripts = Transcripts()
         self._creations = Creations()
         self._embedder_named = embedder_named
