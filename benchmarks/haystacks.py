@@ -100,7 +100,5 @@ async def measure(
                 continue
             memories, spent = await ask(memora, haystack, question, ranking)
             times.append(spent)
-            scores.append(
-                score(haystack.conversation, question, haystack.turns(memories))
-            )
+            scores.append(score(haystack.conversation, question, haystack.turns(memories)))
     return scores, times
