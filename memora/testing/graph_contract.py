@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
+from memora.testing.graph_clauses.entities import EntityClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
@@ -33,6 +34,7 @@ class GraphContract(
     ChainClauses,
     PlanClauses,
     EqualClauses,
+    EntityClauses,
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,
