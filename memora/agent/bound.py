@@ -11,6 +11,7 @@ from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.entities import Entity, EntityMemories
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope
 from memora.schema.sources import RollbackReceipt
@@ -158,6 +159,7 @@ class BoundMemora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first."""
         await self.ensure()
@@ -179,6 +181,7 @@ class BoundMemora:
             token_budget=token_budget,
             deadline_ms=deadline_ms,
             explain=explain,
+            ranking=ranking,
         )
 
     async def search_memories_as_one(
@@ -192,6 +195,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first."""
         await self.ensure()
@@ -207,6 +211,7 @@ class BoundMemora:
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
 
     async def search_memories_as_batch(
@@ -220,6 +225,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each."""
         await self.ensure()
@@ -235,6 +241,7 @@ class BoundMemora:
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
 
     async def build_context(

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memora.core.ranking import Weights, above_floor, fuse, restore_order, within_budget
+from memora.core.ranking import above_floor, fuse, restore_order, within_budget
 from memora.schema.index import Hit, QueryHits
 from memora.schema.models import Memory
+from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
 from tests.unit.kit import DAY, T0, memory, quick
 
@@ -36,9 +37,11 @@ batches = st.lists(queries, max_size=4)
 
 
 @settings(quick, max_examples=200)
-@given(batches, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
-def test_i14_every_memory_comes_once_in_one_order(found: list[QueryHits], dense: float) -> None:
-    ranked = fuse(found, Weights(dense=dense))
+@given(batches, st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from(Fusion))
+def test_i14_every_memory_comes_once_in_one_order(
+    found: list[QueryHits], dense: float, fusion: Fusion
+) -> None:
+    ranked = fuse(found, RankingConfig(dense_weight=dense, fusion=fusion))
     ids = {h.memory_id for batch in found for h in (*batch.dense, *batch.lexical)}
     assert sorted(r.memory_id for r in ranked) == sorted(ids)
     assert ranked == sorted(ranked, key=lambda r: (-r.score, r.memory_id))
@@ -93,7 +96,7 @@ def test_explained_parts_add_up(found: QueryHits) -> None:
 
 
 def order(*found: QueryHits, dense: float = 0.5) -> list[str]:
-    return [r.memory_id for r in fuse(found, Weights(dense=dense))]
+    return [r.memory_id for r in fuse(found, RankingConfig(dense_weight=dense))]
 
 
 def test_nothing_found_is_nothing() -> None:
