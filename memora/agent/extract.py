@@ -125,8 +125,8 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
 def _known_names(conversation: Conversation, roles: Collection[str]) -> set[str]:
     """Return the speakers' names, and those that stand inside sentences of the new messages."""
     speakers = {item.message.name for item in conversation.new if item.message.name}
-    heard = (_heard(item.message) for item in conversation.new if item.message.role in roles)
-    return speakers | seen_inside(heard)
+    heard = [_heard(item.message) for item in conversation.new if item.message.role in roles]
+    return speakers | seen_inside(heard) if len(heard) > 1 else speakers
 
 
 async def extract(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from memora.agent import search_queries
+from memora.agent import hops, search_queries
 from memora.agent.ports import Ports, check_owner
 from memora.agent.rerank import rerank
 from memora.core import duplicates, ranking, voices
@@ -136,7 +136,7 @@ async def find(ports: Ports, search: Search) -> list[Memory]:
     asked = search.queries if search.message is None else (search.message,)
     preferences = _preferences(ports, search, asked, speakers)
     hits = await _hits(ports, search, [preferences.voices] * len(search.queries))
-    return await _resolved(ports, search, hits, preferences)
+    return await _resolved(ports, search, hits, preferences, asked)
 
 
 async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
@@ -144,9 +144,11 @@ async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
     speakers = await _speakers(ports, search)
     preferences = [_preferences(ports, search, (query,), speakers) for query in search.queries]
     hits = await _hits(ports, search, [each.voices for each in preferences])
-    answers = zip(hits, preferences, strict=True)
+    answers = zip(hits, preferences, search.queries, strict=True)
     return list(
-        await asyncio.gather(*(_resolved(ports, search, [hit], each) for hit, each in answers))
+        await asyncio.gather(
+            *(_resolved(ports, search, [hit], each, (query,)) for hit, each, query in answers)
+        )
     )
 
 
@@ -197,13 +199,23 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
 
 
 async def _resolved(
-    ports: Ports, search: Search, hits: Sequence[QueryHits], preferences: Preferences
+    ports: Ports,
+    search: Search,
+    hits: Sequence[QueryHits],
+    preferences: Preferences,
+    asked: Sequence[str],
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
     ranked = ranking.fuse(hits, config)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
+    if config.entity_weight and isinstance(search.scope, Scope) and search.as_of is None:
+        reached = await hops.follow(ports, search.scope, asked, ranked, config.entity_hops)
+        new = [memory_id for memory_id in reached if memory_id not in owners]
+        owners |= dict.fromkeys(new, search.scope.user_id)
+        ranked += [RankedId(memory_id, 0.0, None, {}) for memory_id in sorted(new)]
+        preferences = replace(preferences, reached=reached)
     # Diversity chooses from twice as many.
     wanted = 2 * search.limit if config.diversity else search.limit
     window = max(_WINDOW, 2 * search.limit) + len(search.exclude)

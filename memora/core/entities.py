@@ -29,14 +29,14 @@ _TYPE_CHARS = 60
 # A word in which one letter may differ has at least so many.
 _LETTERS = 4
 
-HOPS = 2
-# Hits that hops start from, entities that they follow, memories that each entity leads to.
+# Hits that a hop starts from, entities that it follows, memories that each of them leads to.
 HOP_SEEDS = 8
 HOP_ENTITIES = 12
 HOP_FANOUT = 20
 # A name that more memories have says nothing about what belongs together.
-HUB_SHARE = 0.2
-HUB_MENTIONS = 200
+HUB_MENTIONS = 50
+# What a memory two hops away is worth, next to one that is one hop away.
+SECOND_HOP = 0.5
 
 
 def normalised_name(name: str) -> str:
@@ -45,8 +45,10 @@ def normalised_name(name: str) -> str:
     That is case, accents, punctuation, spacing and a possessive ending. A placeholder stays as it
     is; the sign before a handle, and those of `C++` and `C#`, do too.
     """
-    if _SPAN.fullmatch(name):
+    if name.startswith("[[") and _SPAN.fullmatch(name):
         return name
+    if name.isascii() and name.replace(" ", "").isalnum():
+        return " ".join(name.lower().split())
     text = _POSSESSIVE.sub("", unicodedata.normalize("NFKD", name.strip()).casefold())
     text = _ACCENT.sub("", unicodedata.normalize("NFKD", text))
     text = " ".join(_SPACED.sub(" ", _DROPPED.sub("", text)).split())
@@ -65,7 +67,11 @@ def name_id(salt: str, name: str) -> str:
         salt: The user's own, so that nobody finds out a name by trying.
         name: As stored.
     """
-    return derived_memory_id("entity", salt, normalised_name(name))
+    return _id(salt, normalised_name(name))
+
+
+def _id(salt: str, normalised: str) -> str:
+    return derived_memory_id("entity", salt, normalised)
 
 
 def block(name: str) -> str | None:
@@ -73,9 +79,12 @@ def block(name: str) -> str | None:
 
     Only names of several words are ever joined by likeness: Martin and Martina are two people.
     """
-    text = normalised_name(name)
-    words = text.split(" ")
-    if len(words) < 2 or text.startswith(("@", "[[")):
+    return _block(normalised_name(name))
+
+
+def _block(normalised: str) -> str | None:
+    words = normalised.split(" ")
+    if len(words) < 2 or normalised.startswith(("@", "[[")):
         return None
     return "".join(word[0] for word in words)
 
@@ -148,8 +157,10 @@ def links(salt: str, entities: Iterable[str], relations: Sequence[Relation]) -> 
     names: dict[str, Name] = {}
 
     def add(stored: str) -> str:
-        known = name_id(salt, stored)
-        names.setdefault(known, Name(known, stored, block(stored)))
+        normalised = normalised_name(stored)
+        known = _id(salt, normalised)
+        if known not in names:
+            names[known] = Name(known, stored, _block(normalised))
         return known
 
     for entity in entities:
@@ -193,42 +204,39 @@ def regrouped(groups: Mapping[str, str], apart: Collection[str]) -> dict[str, st
 # Hops
 
 
-def followed(
-    mentions: Iterable[EntityMention], seeds: Mapping[str, float], total: int
-) -> dict[str, float]:
-    """Return the entities that are worth following from the hits, with their weight, best first.
+def followed(mentions: Iterable[EntityMention], seeds: Mapping[str, float]) -> dict[str, float]:
+    """Return the entities that are worth following from some memories, with their weight.
 
-    An entity has the score of its best hit, times how rare it is; what every fifth memory
-    mentions is not followed.
+    An entity has the score of its best memory, times how rare it is. What many memories mention
+    is not followed.
 
     Args:
-        mentions: Of the hits.
-        seeds: Score of each hit, 0 to 1.
-        total: Number of the user's memories, about.
+        mentions: Of these memories.
+        seeds: Score of each of them, 0 to 1.
     """
     weights: dict[str, float] = {}
-    limit = min(HUB_MENTIONS, max(HUB_SHARE * total, _LETTERS))
     for mention in mentions:
-        if mention.memories < 2 or mention.memories > limit:
+        if not 1 < mention.memories <= HUB_MENTIONS:
             continue
-        rarity = 1 / (1 + math.log(mention.memories))
-        weight = seeds.get(mention.memory_id, 0.0) * rarity
+        weight = seeds.get(mention.memory_id, 0.0) / (1 + math.log(mention.memories))
         weights[mention.entity_id] = max(weight, weights.get(mention.entity_id, 0.0))
     best = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     return dict(best[:HOP_ENTITIES])
 
 
-def reached(
-    mentions: Iterable[EntityMention], weights: Mapping[str, float], known: Collection[str]
-) -> dict[str, float]:
-    """Return the memories that the entities lead to with their weight, without the known ones.
+def strongest(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the memories that a further hop starts from."""
+    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ordered[:HOP_SEEDS])
+
+
+def reached(mentions: Iterable[EntityMention], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the memories that entities lead to with their weight, 0 to 1.
 
     A memory that several entities lead to is worth more than one that a single one does.
     """
     found: dict[str, float] = {}
     for mention in mentions:
-        if mention.memory_id in known:
-            continue
         weight = weights.get(mention.entity_id, 0.0)
         before = found.get(mention.memory_id, 0.0)
         found[mention.memory_id] = before + weight - before * weight

@@ -52,27 +52,27 @@ _HONOURS = frozenset(_HONOURS_TEXT.split())
 
 _STARTERS_TEXT = """
     a about absolutely according actually after again ago all almost already also although
-    always am amazing an and another any anybody anyone anything anyway are as ask at awesome
-    back be because been before being besides best better big both but by bye call came can
+    always am amazing an and another any anybody anyone anything anyway are as ask at aw awesome
+    aww back be because been before being besides best better big both but by bye call came can
     cannot check cheers chill come congrats congratulations cool could dear definitely did do
     does doing done don down during each either else enjoy even ever every everybody everyone
     everything exactly excellent excited fair fantastic feel feeling few finally find fine first
     for forget from fun funny gee get give glad go going gonna good gosh got great guess had
-    haha happy hardly has have having he hello help hence her here hers hey hi him his hope
-    hopefully how however i if imagine in indeed instead interesting into is it its joke just
-    keep know last lately later least less let life like little long look looks lots love lovely
-    luckily made mainly make many may maybe me mean meanwhile met might mine miss more most
-    mostly much must my myself near nearly never new next nice no nobody none nope nor not
-    nothing now of off often oh ok okay on once one only oops or other others otherwise our ours
-    out over own perfect perhaps please plus pretty probably read really recently remember right
-    sadly said same saw say see seems seriously she should since so some somebody someone
-    something sometimes somewhere soon sorry sounds speaking spent start still stop such super
-    sure take talk tell thank thanks that the their theirs them then there therefore these they
-    thing things think this those though thought through thus till to today together told
-    tomorrow tonight too totally tried true trust try turns two under unfortunately until up us
-    used usually very visited wait wanna want was watch we welcome well went were what whatever
-    when whenever where whether which while who whoever whose why will wish with within without
-    wonderful work would wow yeah yep yes yesterday yet you your yours yup
+    haha happy hardly has have having he hello help hence her here hers hey hi him his hmm
+    hooray hope hopefully how however i if imagine in indeed instead interesting into is it its
+    joke just keep know last lately later least less let life like little long look looks lots
+    love lovely luckily made mainly make many may maybe me mean meanwhile met might mine miss
+    more most mostly much must my myself near nearly never new next nice no nobody none nope nor
+    not nothing now of off often oh ok okay on once one only oops or other others otherwise our
+    ours out over own perfect perhaps please plus phew pretty probably read really recently
+    remember right sadly said same saw say see seems seriously she should since so some somebody
+    someone something sometimes somewhere soon sorry sounds speaking spent start still stop such
+    super sure take talk tell thank thanks that the their theirs them then there therefore these
+    they thing things think this those thothought throthus till to today together told tomorrow
+    tonight too totally tried true trust try turns two under unfortunately ugh until up us used
+    usually very visited wait wanna want was watch we welcome well went were what whatever when
+    whenever where whether which while who whoever whoa whose why will wish with within without
+    wonderful woohoo work would wow yay yeah yep yes yesterday yet you your yours yikes yup
 """
 _STARTERS = frozenset(_STARTERS_TEXT.split())
 _DATES_TEXT = """
@@ -242,7 +242,8 @@ def _name(run: list[_Word], inside: Collection[str], *, nouns: bool) -> list[_Wo
         return []
     first = words[0]
     if len(words) > 1:
-        return words
+        is_shouted = all(word.text.isupper() for word in words)
+        return [] if is_shouted and any(word.lower in _STARTERS for word in words) else words
     bare = _POSSESSIVE.sub("", first.lower)
     if bare in _NO_NAMES or bare in _STARTERS or len(bare) < 2:
         return []

@@ -156,7 +156,13 @@ def _all_users(connection: sqlite3.Connection, org_id: str) -> Iterator[Transfer
             for job in rows(connection, _SQL["job"], org_id=org_id, job_id=job_id):
                 yield JobRecord.of(records.job(job))
         for name in _streamed(connection, _SQL["entities"], **owner):
-            yield EntityRecord.model_construct(**{**name, "decided": bool(name["decided"])})
+            yield EntityRecord.model_construct(
+                org_id=org_id,
+                user_id=row["user_id"],
+                name_id=name["name_id"],
+                entity_id=name["entity_id"],
+                decided=bool(name["decided"]),
+            )
 
 
 def _agents(

@@ -54,7 +54,7 @@ SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
 
 -- name: entities
 -- Names whose entity does not follow from the name.
-SELECT org_id, user_id, name_id, entity_id, decided FROM main.entity
+SELECT name_id, entity_id, decided FROM main.entity
 WHERE org_id = :org_id AND user_id = :user_id AND (decided OR entity_id <> name_id)
 ORDER BY name_id;
 
