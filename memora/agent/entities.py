@@ -76,7 +76,7 @@ async def split_entity(ports: Ports, scope: Scope, entity: str, names: Sequence[
     salt = await graph.read_salt(scope)
     stored = [await _stored(ports, scope, name) for name in names]
     apart = {entities.name_id(salt, name) for name in stored}
-    if not apart <= groups.keys() or apart == groups.keys():
+    if not apart or not apart < groups.keys():
         raise InvalidInputError("names", "some of the entity's names, not all")
     moves = entities.regrouped(groups, apart)
     await graph.move_entity_names(scope, moves)

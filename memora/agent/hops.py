@@ -39,8 +39,11 @@ async def follow(
         if not weights:
             break
         wide = await graph.memories_mentioning(scope, list(weights), now, each=entities.HOP_FANOUT)
-        reached = entities.reached(wide, weights)
-        gained = {key: worth * weight for key, weight in reached.items() if key not in found}
+        gained = {
+            memory_id: worth * weight
+            for memory_id, weight in entities.reached(wide, weights).items()
+            if worth * weight > found.get(memory_id, 0.0)
+        }
         found |= gained
         seeds, named = entities.strongest(gained), {}
         worth *= entities.SECOND_HOP

@@ -35,7 +35,9 @@ _TITLE = re.compile(
     '|(?<![\\w"])"([^"\n]{2,80})"(?![\\w"])'
 )
 # Addresses are no names, nor is what stands in them.
-_ADDRESS = re.compile(r"\S+@\S+\.\S+|\b(?:https?://|www\.)\S+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+|\b(?:https?://|www\.)\S+", re.IGNORECASE
+)
 # A word with its apostrophes, hyphens and signs of products (C++, AT&T, iPhone 15).
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\-&.][^\W_]+)*(?:\+\+|#)?")
 _POSSESSIVE = re.compile(r"['\u2019]s$|['\u2019]$", re.IGNORECASE)
@@ -138,12 +140,20 @@ def _titles(text: str) -> Iterator[tuple[int, str]]:
         if not words or len(words) > _MAX_TITLE_WORDS:
             continue
         is_bracketed = match.group()[0] in "\u300a\u300e"
-        capitals = sum(word[0].isupper() for word in words)
-        minor = sum(word in _INNER or word in _STARTERS for word in words[1:])
-        is_title = words[0][0].isupper() and capitals + minor == len(words)
-        is_word = len(words) == 1 and words[0].lower() in _STARTERS
-        if is_bracketed or (is_title and not is_word):
+        if is_bracketed or _is_title(words):
             yield match.start(number), title
+
+
+def _is_title(words: list[str]) -> bool:
+    """Tell whether all words but small ones are capitalised, and one of them is no small one."""
+    capitals = [word for word in words if word[0].isupper()]
+    small = sum(word in _INNER or word in _STARTERS for word in words[1:])
+    return (
+        words[0][0].isupper()
+        and len(capitals) + small == len(words)
+        and len(capitals) * 2 >= len(words)
+        and any(word.lower() not in _STARTERS | _NO_NAMES for word in capitals)
+    )
 
 
 class _Word:
@@ -257,7 +267,9 @@ def _is_no_part(word: _Word, inside: Collection[str]) -> bool:
     lower = word.lower
     if lower in _HONOURS or lower in _DATES or lower in _NO_NAMES or word.text.isdigit():
         return True
-    is_common = lower in _STARTERS or (word.begins and lower.endswith("ing"))
+    is_common = lower in _STARTERS or (
+        word.begins and (lower in _NOUN_LANGUAGE or lower.endswith("ing"))
+    )
     return is_common and (word.begins or lower not in inside)
 
 
