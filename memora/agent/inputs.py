@@ -35,8 +35,6 @@ from memora.schema.validation import (
 _RETRIES = 20
 _REVISION = 2**53
 
-
-# As many as each list of a search has.
 RERANK_CANDIDATES = 50
 
 
@@ -71,7 +69,7 @@ def search_of(
     as_of: datetime | None,
     min_similarity: float | None,
     explain: bool,
-    ranking: RankingConfig | Mapping[str, Any] | None,
+    ranking: RankingConfig | Mapping[str, Any] | None = None,
 ) -> Search:
     """Build a search from public arguments.
 

@@ -26,8 +26,9 @@ from memora.schema.span import TimeSpan
 from memora.text import times
 from memora.text.tokens import words
 
-# Hits that are resolved together, at least: one look at the graph is cheaper than two.
-_WINDOW = 50
+# Hits that are resolved beside those that are wanted: some are of the same statement, or no longer
+# match. When they were more, another window follows.
+_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,18 +208,18 @@ async def _resolved(
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
-    ranked = ranking.fuse(hits, config)
+    ranked = ranking.fuse(hits, config, explain=search.explain)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
     if config.entity_weight and isinstance(search.scope, Scope) and search.as_of is None:
         reached = await hops.follow(ports, search.scope, asked, ranked, config.entity_hops)
-        new = [memory_id for memory_id in reached if memory_id not in owners]
-        owners |= dict.fromkeys(new, search.scope.user_id)
-        ranked += [RankedId(memory_id, 0.0, None, {}) for memory_id in sorted(new)]
+        owners = dict.fromkeys(reached, search.scope.user_id) | owners
+        ranked = ranking.with_reached(ranked, reached)
         preferences = replace(preferences, reached=reached)
-    # Diversity chooses from twice as many.
+    # Diversity, and what is known of the memories themselves, choose from twice as many.
     wanted = 2 * search.limit if config.diversity else search.limit
-    window = max(_WINDOW, 2 * search.limit) + len(search.exclude)
+    window = wanted + len(search.exclude) + max(_SPARE, search.limit // 4)
+    window *= 2 if preferences.most else 1
     memories: list[Memory] = []
     found: list[Memory] = []
     for start in range(0, len(ranked), window):

@@ -36,18 +36,21 @@ _DAY = timedelta(days=1)
 _USED_HALF = 5.0
 
 
-def fuse(batches: Sequence[QueryHits], config: RankingConfig | None = None) -> list[RankedId]:
+def fuse(
+    batches: Sequence[QueryHits], config: RankingConfig | None = None, *, explain: bool = True
+) -> list[RankedId]:
     """Return each memory once, best evidence first, ties by id.
 
     Args:
         batches: One answer per query.
         config: How the lists become one.
+        explain: Also tell what the scores are made of.
     """
     config = config or RankingConfig()
     best: dict[str, RankedId] = {}
     strengths = _strengths(batches)
     for batch, strength in zip(batches, strengths, strict=True):
-        for ranked in _fuse_query(batch, config, strength):
+        for ranked in _fuse_query(batch, config, strength, explain=explain):
             known = best.get(ranked.memory_id)
             if known is None:
                 best[ranked.memory_id] = ranked
@@ -80,26 +83,28 @@ def _relative(values: Sequence[float]) -> list[float]:
 
 
 def _fuse_query(
-    batch: QueryHits, config: RankingConfig, strength: tuple[float, float]
+    batch: QueryHits, config: RankingConfig, strength: tuple[float, float], *, explain: bool
 ) -> list[RankedId]:
     scaled = _SCALED[config.fusion]
     dense, lexical = scaled(batch.dense), scaled(batch.lexical)
     raw = {hit.memory_id: hit.score for hit in batch.dense}
-    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
+    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical} if explain else {}
     # When one leg has no answer at all (no word in common), the other one decides alone.
     share = 1.0 if not lexical else 0.0 if not dense else config.dense_weight
+    dense_share, lexical_share = share * strength[0], (1 - share) * strength[1]
     ranked: list[RankedId] = []
-    for memory_id in dict.fromkeys([*dense, *lexical]):
-        parts = {
-            "dense": share * strength[0] * dense.get(memory_id, 0.0),
-            "lexical": (1 - share) * strength[1] * lexical.get(memory_id, 0.0),
-        }
-        if memory_id in raw:
-            parts["dense_raw"] = raw[memory_id]
-        if memory_id in raw_lexical:
-            parts["lexical_raw"] = raw_lexical[memory_id]
-        score = parts["dense"] + parts["lexical"]
-        ranked.append(RankedId(memory_id, score, raw.get(memory_id), parts))
+    for memory_id in dense | lexical:
+        of_dense = dense_share * dense.get(memory_id, 0.0)
+        of_lexical = lexical_share * lexical.get(memory_id, 0.0)
+        similarity = raw.get(memory_id)
+        parts: dict[str, float] = {}
+        if explain:
+            parts = {"dense": of_dense, "lexical": of_lexical}
+            if similarity is not None:
+                parts["dense_raw"] = similarity
+            if memory_id in raw_lexical:
+                parts["lexical_raw"] = raw_lexical[memory_id]
+        ranked.append(RankedId(memory_id, of_dense + of_lexical, similarity, parts))
     return ranked
 
 
@@ -205,6 +210,15 @@ def _apart(moment: datetime, span: TimeSpan) -> float:
         return 0.0
     distance = span.start - moment if moment < span.start else moment - span.end
     return distance / max(span.end - span.start, _DAY)
+
+
+def with_reached(ranked: Sequence[RankedId], reached: Collection[str]) -> list[RankedId]:
+    """Return the hits, and after them what was not found but names lead to."""
+    found = {hit.memory_id for hit in ranked}
+    return [
+        *ranked,
+        *(RankedId(each, 0.0, None, {}) for each in sorted(reached) if each not in found),
+    ]
 
 
 def restore_order(

@@ -118,4 +118,9 @@ def _name_words(name: str) -> frozenset[str]:
 def _is_name(word: str, folded: str, text: str) -> bool:
     if folded in _ALSO_WORDS:
         return word[0].isupper() and not text.startswith(word)
-    return word[0].isupper() or not word[0].islower() or text == text.lower()
+    return not word[0].islower() or _is_small(text)
+
+
+def _is_small(text: str) -> bool:
+    """Tell whether nothing but beginnings and "I" is written with capitals, as in a hurry."""
+    return not any(word[0].isupper() for word in _WORD.findall(text)[1:] if word != "I")

@@ -83,6 +83,7 @@ LAYERS = (
         "sqlite",
         (
             "memora._sqlite",
+            "memora._sqlite_reads",
             "memora._sqlite_schema",
             "memora._sqlite_snapshot",
             "memora._process_lock",
