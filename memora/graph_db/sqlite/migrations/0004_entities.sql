@@ -52,4 +52,4 @@ CREATE TABLE relation (
 CREATE INDEX relation_by_subject ON relation (org_id, user_id, subject_id);
 CREATE INDEX relation_by_object ON relation (org_id, user_id, object_id);
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
