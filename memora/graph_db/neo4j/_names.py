@@ -26,7 +26,12 @@ class Naming:
 
 
 async def link(
-    transaction: Transaction, tenant: dict[str, Any], salt: str, memories: Sequence[Naming]
+    transaction: Transaction,
+    tenant: dict[str, Any],
+    salt: str,
+    memories: Sequence[Naming],
+    *,
+    joins: bool = True,
 ) -> None:
     """Link memories to what they name; again linking one changes nothing.
 
@@ -34,7 +39,8 @@ async def link(
         transaction: The transaction.
         tenant: `org_id` and `user_id`.
         salt: The user's.
-        memories: Stored in this transaction.
+        memories: Stored ones.
+        joins: Whether a new name that is a misspelling joins the entity that it belongs to.
     """
     made = [
         (memory.memory_id, entities.links(salt, memory.entities, memory.relations))
@@ -44,7 +50,7 @@ async def link(
     names = {name.name_id: name for _, links in made for name in links.names}
     if not names:
         return
-    joined = await _joined(transaction, tenant, list(names.values()))
+    joined = await _joined(transaction, tenant, list(names.values())) if joins else {}
     await transaction.rows(
         _Q["link"],
         **tenant,

@@ -198,7 +198,8 @@ async def _name(transaction: Transaction, scope: Scope, memories: Sequence[Memor
     salt = await lock_user(transaction, scope)
     named = [_names.Naming(each.memory_id, each.entities, _relations(each)) for each in memories]
     tenant = {"org_id": scope.org_id, "user_id": scope.user_id}
-    await _names.link(transaction, tenant, salt or "", named)
+    # Which names are one is in the file, whatever the order of its memories.
+    await _names.link(transaction, tenant, salt or "", named, joins=False)
 
 
 def _relations(record: MemoryRecord) -> list[Relation]:

@@ -42,9 +42,22 @@ class Naming:
 
 
 def link(
-    connection: sqlite3.Connection, scope: Scope, salt: str, memories: Sequence[Naming]
+    connection: sqlite3.Connection,
+    scope: Scope,
+    salt: str,
+    memories: Sequence[Naming],
+    *,
+    joins: bool = True,
 ) -> None:
-    """Link memories to what they name; again linking one changes nothing."""
+    """Link memories to what they name; again linking one changes nothing.
+
+    Args:
+        connection: In a transaction.
+        scope: Owner.
+        salt: The user's.
+        memories: Stored ones.
+        joins: Whether a new name that is a misspelling joins the entity that it belongs to.
+    """
     owner = {"org_id": scope.org_id, "user_id": scope.user_id}
     made = [
         (memory.memory_id, entities.links(salt, memory.entities, memory.relations))
@@ -57,7 +70,7 @@ def link(
     known = set(values(connection, _KNOWN, **owner, name_ids=records.id_list(names)))
     for name in names.values():
         if name.name_id not in known:
-            _insert(connection, scope, name)
+            _insert(connection, scope, name, joins=joins)
     connection.executemany(
         _MENTION,
         [
@@ -82,10 +95,12 @@ def link(
     )
 
 
-def _insert(connection: sqlite3.Connection, scope: Scope, name: entities.Name) -> None:
+def _insert(
+    connection: sqlite3.Connection, scope: Scope, name: entities.Name, *, joins: bool
+) -> None:
     owner = (scope.org_id, scope.user_id)
     entity_id = None
-    if name.block is not None:
+    if joins and name.block is not None:
         blocks = marks(connection, ENTITY, "block", owner, [name.block])
         found = connection.execute(
             _OF_BLOCK,

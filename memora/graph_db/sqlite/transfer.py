@@ -266,7 +266,8 @@ def _link(connection: sqlite3.Connection, scope: Scope, memories: Sequence[Memor
         for record in memories
     ]
     [salt] = values(connection, _SALT, org_id=scope.org_id, user_id=scope.user_id)
-    _names.link(connection, scope, salt, named)
+    # Which names are one is in the file, whatever the order of its memories.
+    _names.link(connection, scope, salt, named, joins=False)
 
 
 def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:

@@ -368,7 +368,10 @@ OPTIONAL MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: $record
   -[mention:MENTIONS]->(:Entity)
 DELETE mention
 WITH count(*) AS dropped
-OPTIONAL MATCH (e:Entity {org_id: $org_id, user_id: $user_id})-[r:RELATED]-(:Entity)
+OPTIONAL MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+OPTIONAL MATCH (e)-[r:RELATED]-(:Entity)
 WHERE r.memory_id = $record_id OR e.name_id = $record_id
 DELETE r
 
@@ -378,8 +381,10 @@ MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: $record_id})
 RETURN m.entities AS entities, m.relations AS relations
 
 // name: drop_unmentioned
-MATCH (e:Entity {org_id: $org_id, user_id: $user_id})
-WHERE NOT EXISTS { MATCH (:Memory)-[:MENTIONS]->(e) }
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+  AND NOT EXISTS { MATCH (:Memory)-[:MENTIONS]->(e) }
 DETACH DELETE e
 
 // name: join_second_names
