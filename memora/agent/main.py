@@ -19,6 +19,7 @@ from memora.agent import (
 from memora.agent.bound import BoundMemora, Creations
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.ports import Ports
+from memora.agent.verbs.entities import EntityVerbs
 from memora.agent.verbs.recalling import RecallVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
