@@ -5,7 +5,8 @@ MemoraError
 ├── InvalidInputError (also a ValueError)
 ├── NotFoundError
 │   ├── OrganizationNotFoundError, UserNotFoundError, AgentNotFoundError
-│   └── InteractionNotFoundError, MemoryNotFoundError, JobNotFoundError
+│   ├── InteractionNotFoundError, MemoryNotFoundError, JobNotFoundError
+│   └── ImportNotFoundError
 ├── ConflictError
 ├── ExtractionError
 ├── MemoryUpdateError, MemoryDeleteError
@@ -103,6 +104,12 @@ class JobNotFoundError(NotFoundError):
     """The job does not exist in the organization."""
 
     kind = "job"
+
+
+class ImportNotFoundError(NotFoundError):
+    """The import does not exist in the organization."""
+
+    kind = "import"
 
 
 class ConflictError(MemoraError):
