@@ -17,9 +17,11 @@ from memora.agent import (
     save,
 )
 from memora.agent.bound import BoundMemora
+from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts, save_request
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
+from memora.agent.verbs.imports import ImportVerbs
 from memora.agent.verbs.recalling import RecallVerbs
 from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -89,6 +91,7 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
         self._lane = Lane()
+        self._importing = Running()
         self._embedder_named = embedder_named
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from memora.agent import seed as seeding
 from memora.agent.inputs import checked_config, checked_data
@@ -49,6 +50,7 @@ class SeedVerbs(Verbs):
         Raises:
             InvalidInputError: An argument is malformed; nothing was stored.
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            ConflictError: The import was taken back, or its id is that of another user's.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
         """
         given = self._import(data, seed_config, batch_size, import_id)
@@ -58,16 +60,18 @@ class SeedVerbs(Verbs):
             return result
         loop = asyncio.get_running_loop()
         started = loop.time()
-        async for event in seeding.run(
-            self._ports, given, self._lane, create_missing=create_missing
-        ):
-            if event.result is None:
-                continue
-            result.add(event.result, is_undated=event.is_undated)
-            if on_progress is not None:
-                answer = on_progress(event.processed, event.total, event.result)
-                if answer is not None:
-                    await answer
+        events = seeding.run(
+            self._ports, given, self._lane, self._importing, create_missing=create_missing
+        )
+        async with aclosing(events):
+            async for event in events:
+                if event.result is None:
+                    continue
+                result.add(event.result, is_undated=event.is_undated)
+                if on_progress is not None:
+                    answer = on_progress(event.processed, event.total, event.result)
+                    if answer is not None:
+                        await answer
         result.duration_ms = 1000 * (loop.time() - started)
         return result
 
@@ -85,9 +89,12 @@ class SeedVerbs(Verbs):
         Leaving the loop early stops the import; what it did so far stays.
         """
         given = self._import(data, seed_config, batch_size, import_id)
-        events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
-        async for event in events:
-            yield event
+        events = seeding.run(
+            self._ports, given, self._lane, self._importing, create_missing=create_missing
+        )
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     def _import(
         self,
