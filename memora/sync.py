@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from memora._background import BackgroundLoop
+from memora.agent.inputs import RERANK_CANDIDATES
 from memora.agent.main import Memora as _Memora
 from memora.graph_db.outbox import BATCH
 from memora.schema.jobs import JobStatus
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from memora.ops import importing
     from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
+    from memora.rerankers.base import BaseReranker
     from memora.schema.direct import DeleteReceipt, SavePreview
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
@@ -1591,6 +1593,9 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        reranker: Reads what a recall found once more, together with the message; None: the search
+            has the last word.
+        rerank_candidates: How many found memories it reads, 1 to 1000.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -1620,6 +1625,8 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        reranker: BaseReranker | None = None,
+        rerank_candidates: int = RERANK_CANDIDATES,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         self._bind(
@@ -1631,6 +1638,8 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                reranker=reranker,
+                rerank_candidates=rerank_candidates,
                 embedder_named=embedder_named,
             )
         )
@@ -1664,8 +1673,10 @@ class Memora:
         memory_search_model: BaseBackendLLM | str | None = None,
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
+        reranker: BaseReranker | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        language: str = "en",
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -1674,9 +1685,12 @@ class Memora:
             memory_search_model: Fast model, or `provider:model`.
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
+            reranker: Reranker, or its name; None: the search has the last word.
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            language: ISO 639-1 code of the language most texts are in; a text that is plainly in
+                another one is found as well.
         """
         return cls._around(
             _Memora.embedded(
@@ -1684,8 +1698,10 @@ class Memora:
                 memory_search_model=memory_search_model,
                 extraction_model=extraction_model,
                 embedder=embedder,
+                reranker=reranker,
                 enable_logging=enable_logging,
                 encryption_key=encryption_key,
+                language=language,
             )
         )
 
