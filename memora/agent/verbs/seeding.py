@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from memora.agent import seed as seeding
-from memora.agent.inputs import checked_config, checked_data
+from memora.agent.inputs import checked_config, checked_data, checked_price
+from memora.agent.seed_estimate import estimate
+from memora.agent.seed_input import Import
 from memora.agent.verbs.base import Verbs
-from memora.schema.seeding import SeedConfig, SeedData, SeedEvent, SeedProgress, SeedResult
+from memora.schema.seeding import (
+    SeedConfig,
+    SeedData,
+    SeedEvent,
+    SeedProgress,
+    SeedResult,
+    TokenPrice,
+)
 from memora.schema.validation import checked_id, checked_int
 
 
@@ -26,7 +35,7 @@ class SeedVerbs(Verbs):
         import_id: str | None = None,
         create_missing: bool = True,
         dry_run: bool = False,
-        price_per_million: float | None = None,
+        prices: Mapping[str, TokenPrice] | None = None,
     ) -> SeedResult:
         """Import conversations that happened elsewhere, at their own dates.
 
@@ -37,12 +46,15 @@ class SeedVerbs(Verbs):
             data: The conversations and their user.
             seed_config: Bounds of the model requests, retries, and what is remembered.
             batch_size: Conversations that are worked on at the same time, 1 to 256.
-            on_progress: Called with (processed, total, result) after each conversation; the total
-                is None when the input has no length.
+            on_progress: Called with (processed, total, result) after each conversation, and
+                awaited if it is async; the total is None when the input has no length. What it
+                raises stops the import and reaches the caller; what is stored stays.
             import_id: Name of the import, to go on under it; None: a new one.
             create_missing: Create organization, user and agent where they are missing.
-            dry_run: Write nothing and ask no model; `estimate` tells what it would cost.
-            price_per_million: For the estimate: price of a million prompt tokens.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost. An
+                iterator is used up by it.
+            prices: For the estimate: price of a million tokens (read, written), by
+                `provider:model` or the model's name.
 
         Returns:
             Counts and one result per conversation; a conversation that fails stops no other.
@@ -52,11 +64,14 @@ class SeedVerbs(Verbs):
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
             ConflictError: The import was taken back, or its id is that of another user's.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
+            Exception: What iterating over the conversations raised, after those read were stored.
         """
         given = self._import(data, seed_config, batch_size, import_id)
         result = SeedResult(import_id=given.import_id)
         if dry_run:
-            result.estimate = await seeding.estimate(self._ports, given, price_per_million)
+            result.estimate = await estimate(
+                self._ports, given, checked_price(prices, self._ports.extraction_model)
+            )
             return result
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -67,7 +82,11 @@ class SeedVerbs(Verbs):
             async for event in events:
                 if event.result is None:
                     continue
-                result.add(event.result, is_undated=event.is_undated)
+                result.add(
+                    event.result,
+                    is_undated=event.is_undated,
+                    max_results=given.config.max_results,
+                )
                 if on_progress is not None:
                     answer = on_progress(event.processed, event.total, event.result)
                     if answer is not None:
@@ -86,7 +105,8 @@ class SeedVerbs(Verbs):
     ) -> AsyncGenerator[SeedEvent]:
         """Import conversations like `seed`, and yield what happens as it happens.
 
-        Leaving the loop early stops the import; what it did so far stays.
+        Closing the iterator (`contextlib.aclosing`) stops the import; what it did so far stays.
+        A caller that is slow to take the events slows the import down.
         """
         given = self._import(data, seed_config, batch_size, import_id)
         events = seeding.run(
@@ -102,9 +122,9 @@ class SeedVerbs(Verbs):
         config: SeedConfig | None,
         batch_size: int,
         import_id: str | None,
-    ) -> seeding.Import:
+    ) -> Import:
         graph = self._ports.graph
-        return seeding.Import(
+        return Import(
             checked_data(data),
             checked_config(config),
             graph.ids.short() if import_id is None else checked_id(import_id, "import_id"),
