@@ -116,6 +116,7 @@ def called(
     [memory, *_] = cli("memories", *cli.owner, "--json").json["memories"]
     folder = tempfile.mkdtemp(dir=cli.path.parent)
     values = {"memory": memory["memory_id"], "job": "no-job", "folder": folder}
+    values["import"] = "no-import"
     words = [word.format(**values) for word in command]
     calls: list[Any] = []
     original = getattr(owner, verb)

@@ -42,27 +42,29 @@ WHERE EXISTS {
 RETURN run {.*} AS run
 
 // name: list_imports
-MATCH (run:Import)
-USING INDEX SEEK run:Import(org_id, started_at, import_id)
-WHERE run.org_id = $org_id AND run.started_at IS NOT NULL AND run.import_id IS NOT NULL
-  AND EXISTS { MATCH (u:User {org_id: $org_id, user_id: run.user_id}) WHERE u.erasing IS NULL }
-RETURN run {.*} AS run
-ORDER BY run.org_id DESC, run.started_at DESC, run.import_id DESC
+MATCH (i:Import)
+USING INDEX SEEK i:Import(org_id, started_at, import_id)
+WHERE i.org_id = $org_id AND i.started_at IS NOT NULL AND i.import_id IS NOT NULL
+  AND EXISTS { MATCH (u:User {org_id: $org_id, user_id: i.user_id}) WHERE u.erasing IS NULL }
+RETURN i {.*} AS run
+ORDER BY i.org_id DESC, i.started_at DESC, i.import_id DESC
 SKIP $skip LIMIT $limit
 
 // name: list_imports_of_user
 MATCH (u:User {org_id: $org_id, user_id: $user_id})
 WHERE u.erasing IS NULL
 CALL () {
-  MATCH (run:Import)
-  USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
-  WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
-    AND run.import_id IS NOT NULL
-  RETURN run {.*} AS run
-  ORDER BY run.org_id DESC, run.user_id DESC, run.started_at DESC, run.import_id DESC
+  MATCH (i:Import)
+  USING INDEX SEEK i:Import(org_id, user_id, started_at, import_id)
+  WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.started_at IS NOT NULL
+    AND i.import_id IS NOT NULL
+  WITH i
+  ORDER BY i.org_id DESC, i.user_id DESC, i.started_at DESC, i.import_id DESC
   SKIP $skip LIMIT $limit
+  RETURN i
 }
-RETURN run
+RETURN i {.*} AS run
+ORDER BY i.started_at DESC, i.import_id DESC
 
 // name: cut_off
 // The messages from position $keep on, with what they are sources of.
