@@ -83,6 +83,7 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         model(settings, settings.extraction_model),
         recall_limit=settings.recall_limit,
         min_similarity=settings.min_similarity,
+        ranking=settings.ranking,
         reranker=reranker(settings, settings.reranker),
         rerank_candidates=settings.rerank_candidates,
         embedder_named=partial(_given_embedder, settings),

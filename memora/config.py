@@ -215,6 +215,7 @@ class Settings(BaseSettings):
         similarity_threshold: Similarity from which two statements are compared when saving.
         min_similarity: Similarity below which recall drops a memory; None drops none.
         recall_limit: Memories that recall returns at most.
+        ranking: Fields of `RankingConfig`, what a score is made of; in a variable as JSON.
         short_term_days: Age at which `short_term` memories stop being current.
         archive_after_days: Age at which memories that nothing uses may be archived.
 
@@ -261,6 +262,7 @@ class Settings(BaseSettings):
     similarity_threshold: _Share = 0.8
     min_similarity: _Share | None = None
     recall_limit: Annotated[int, Field(ge=1, le=1000)] = 12
+    ranking: dict[str, Any] = Field(default_factory=dict[str, Any])
     short_term_days: _Positive = 7
     archive_after_days: _Positive = 30
 

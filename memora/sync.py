@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+    from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
     from memora.schema.seeding import (
@@ -86,7 +87,11 @@ class BoundMemora:
         return self._wrapped.scope
 
     def ensure(self) -> None:
-        """Create what is missing of organization, user and agent, if the handle may; once."""
+        """Create what is missing of organization, user and agent, if the handle may; once.
+
+        A handle of before an erasure may not: who passes a conversation whole each time would
+        bring back with one more turn all that was erased.
+        """
         self._background.run(self._wrapped.ensure())
 
     def save(
@@ -195,6 +200,7 @@ class BoundMemora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first."""
         return self._background.run(
@@ -213,6 +219,7 @@ class BoundMemora:
                 token_budget=token_budget,
                 deadline_ms=deadline_ms,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -227,6 +234,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first."""
         return self._background.run(
@@ -239,6 +247,7 @@ class BoundMemora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -253,6 +262,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each."""
         return self._background.run(
@@ -265,6 +275,7 @@ class BoundMemora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -1158,6 +1169,14 @@ class GraphDB:
         """Return the prefix hashes of all messages, by position."""
         return self._background.run(self._wrapped.read_prefix_hashes(scope, interaction_id))
 
+    def read_speakers(self, scope: Scope) -> list[str]:
+        """Return the names under which messages to this user were said lately, sorted.
+
+        Looked for in the first `SPEAKER_MESSAGES` messages of the `SPEAKER_INTERACTIONS`
+        interactions that changed last. The scope's agent does not narrow.
+        """
+        return self._background.run(self._wrapped.read_speakers(scope))
+
     def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
 
@@ -1203,6 +1222,15 @@ class GraphDB:
         the flow filters after resolution.
         """
         return self._background.run(self._wrapped.resolve_memories(scope, memory_ids, as_of))
+
+    def read_contexts(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, str]:
+        """Return by id the text that was said right before the message a memory came from.
+
+        Of several source messages the first one counts (by interaction, then position). What user
+        or assistant said last within the `CONTEXT_REACH` messages before it is meant; memories
+        without that are left out. Whatever changes this enqueues the memory.
+        """
+        return self._background.run(self._wrapped.read_contexts(scope, memory_ids))
 
     def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         """Return for each known id all versions of its chain, newest first."""
@@ -1412,13 +1440,24 @@ class VectorDB:
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Answer each query with its dense and its lexical list, at most `limit` hits each.
 
-        The tenant filter and the conditions are part of every engine query. Lexical IDF is
-        computed over the searched tenant (`scope` without its agent and without the conditions).
+        The engine itself looks at the tenant's points alone, and at those that the conditions let
+        through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
+        without the conditions).
+
+        Args:
+            queries: Texts.
+            scope: Whose memories.
+            conditions: Further filters.
+            limit: Hits per list.
+            dense_queries: What the dense lists answer instead, one for each query.
         """
-        return self._background.run(self._wrapped.run_queries(queries, scope, conditions, limit))
+        return self._background.run(
+            self._wrapped.run_queries(queries, scope, conditions, limit, dense_queries)
+        )
 
     def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         """Delete these vectors of the user; unknown and foreign ids change nothing."""
@@ -1497,6 +1536,7 @@ class VectorDB:
         *,
         limit: int = 50,
         conditions: tuple[Condition, ...] = (),
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Search with several queries; the answer has one item per query, in order.
 
@@ -1508,6 +1548,7 @@ class VectorDB:
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
             conditions: Further filters on the fields of `core.indexing`.
+            dense_queries: What the dense lists answer instead, one text for each query.
 
         Raises:
             InvalidInputError: An argument is out of range, or the scope is unknown.
@@ -1523,6 +1564,7 @@ class VectorDB:
                 agent_id,
                 limit=limit,
                 conditions=conditions,
+                dense_queries=dense_queries,
             )
         )
 
@@ -1600,6 +1642,8 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
         reranker: Reads what a recall found once more, together with the message; None: the search
             has the last word.
         rerank_candidates: How many found memories it reads, 1 to 1000.
@@ -1632,6 +1676,7 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
         reranker: BaseReranker | None = None,
         rerank_candidates: int = RERANK_CANDIDATES,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
@@ -1645,6 +1690,7 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                ranking=ranking,
                 reranker=reranker,
                 rerank_candidates=rerank_candidates,
                 embedder_named=embedder_named,
@@ -1763,6 +1809,7 @@ class Memora:
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
         return BoundMemora(
             self._background,
@@ -1896,6 +1943,7 @@ class Memora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first.
 
@@ -1918,6 +1966,7 @@ class Memora:
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Returns:
             The memories and their ids; nothing found is `([], [])`.
@@ -1949,6 +1998,7 @@ class Memora:
                 token_budget=token_budget,
                 deadline_ms=deadline_ms,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -1966,6 +2016,7 @@ class Memora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first; see the batch form."""
         return self._background.run(
@@ -1981,6 +2032,7 @@ class Memora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -1999,6 +2051,7 @@ class Memora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each, in their order.
 
@@ -2016,6 +2069,7 @@ class Memora:
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Raises:
             InvalidInputError: An argument is malformed, or the scope is unknown.
@@ -2038,6 +2092,7 @@ class Memora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -2543,7 +2598,7 @@ class Memora:
             on_progress: Called with the number of records written so far.
 
         Raises:
-            InvalidInputError: A line is malformed, or not in its place.
+            InvalidInputError: A line is malformed, not in its place, or contradicts itself.
             SchemaVersionError: The file is of a newer memora.
             ConflictError: An organization of the file exists and did not come from it.
             TransferError: The file cannot be read.

@@ -16,7 +16,7 @@ from memora.agent import (
     preview,
     save,
 )
-from memora.agent.bound import BoundMemora
+from memora.agent.bound import BoundMemora, Creations
 from memora.agent.imports import Running
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.pacing import Lane
@@ -31,6 +31,7 @@ from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
 from memora.rerankers.base import BaseReranker
 from memora.schema.direct import SavePreview
+from memora.schema.ranking import RankingConfig
 from memora.schema.scope import (
     Scope,
 )
@@ -54,6 +55,8 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
         reranker: Reads what a recall found once more, together with the message; None: the search
             has the last word.
         rerank_candidates: How many found memories it reads, 1 to 1000.
@@ -86,6 +89,7 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
         reranker: BaseReranker | None = None,
         rerank_candidates: int = RERANK_CANDIDATES,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
@@ -94,10 +98,13 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
             enable_console()
         graph = graph_db.with_vector_db(vector_db)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model, reranker)
-        self._defaults = Defaults(recall_limit, min_similarity, rerank_candidates)
+        self._defaults = Defaults(
+            recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
+        )
         self._transcripts = Transcripts()
         self._lane = Lane()
         self._importing = Running()
+        self._creations = Creations()
         self._embedder_named = embedder_named
 
     @classmethod
@@ -220,8 +227,10 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
-        return BoundMemora(self, Scope(org_id, user_id, agent_id), create=create)
+        scope = Scope(org_id, user_id, agent_id)
+        return BoundMemora(self, self._creations.add(scope, allowed=create))
 
     async def save_or_update_interaction_and_memories(
         self,

@@ -154,14 +154,20 @@ class Encoder:
             )
         ]
 
-    async def queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+    async def queries(
+        self, texts: Sequence[str], dense_texts: Sequence[str] | None = None
+    ) -> list[EncodedQuery]:
         """Encode queries.
+
+        Args:
+            texts: What the lexical lists answer, and the dense ones where nothing else is given.
+            dense_texts: What the dense lists answer.
 
         Raises:
             EmbeddingError: The texts could not be embedded.
         """
         lexical = self._in_worker(self._lexical.encode_queries, texts)
-        dense = await self._embedder.embed_queries(texts)
+        dense = await self._embedder.embed_queries(texts if dense_texts is None else dense_texts)
         return [
             EncodedQuery(row.tolist() if row.any() else None, sparse if sparse.indices else None)
             for row, sparse in zip(dense, await lexical, strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from memora.agent.bound import Creations
 from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.pacing import Lane
@@ -27,6 +28,7 @@ class Verbs:
     _transcripts: Transcripts
     _importing: Running
     _lane: Lane
+    _creations: Creations
     _embedder_named: Callable[[str], BaseEmbedder] | None
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:

@@ -31,7 +31,7 @@ _ERASE_INTERACTIONS = load(PACKAGE, "queries/interaction.cypher")["erase_interac
 # What one transaction takes back: conversations, their messages (but always one conversation), and
 # the chains that are decided on together.
 _CONVERSATIONS = 100
-_MESSAGES = 2000
+_MESSAGES = 1000
 _CHAINS_AT_ONCE = 500
 _KEYS = 2000
 
@@ -282,6 +282,16 @@ class _Undo:
             for memory_id in each.memory_ids
         ]
         await transaction.rows(_Q["restore_sources"], **place, sources=sources)
+        if sources:
+            # What was said before a source is in what is indexed of its memory.
+            ids = [each for message in found.cut for each in message.memory_ids]
+            await enqueue(
+                transaction,
+                OutboxOp.SYNC,
+                **owner(self.scope),
+                memory_ids=ids,
+                now=micros(self.now),
+            )
         await transaction.rows(_Q["delete_change"], **place, import_id=self.import_id)
         return counts
 

@@ -142,7 +142,12 @@ class _Step:
         if salt is not None and decided:
             if task.leave_tombstones:
                 marks = {mark for each in decided for mark in each.marks(salt)}
-                await transaction.rows(_MEMORY["bury"], **owner(task.scope), marks=sorted(marks))
+                await transaction.rows(
+                    _MEMORY["bury"],
+                    **owner(task.scope),
+                    marks=sorted(marks),
+                    now=micros(task.now),
+                )
             await write_chains(transaction, task.scope, task.now, decided)
         outcome = sum((each.outcome for each in decided), Withdrawal())
         return outcome, chain_ids[-1] if len(chain_ids) == _AT_ONCE else None

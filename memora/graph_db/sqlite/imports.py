@@ -64,7 +64,7 @@ _INSERT_MESSAGE = _APPLY["insert_message"]
 # What one transaction takes back: conversations, their messages (but always one conversation), and
 # the chains that are decided on together.
 _CONVERSATIONS = 100
-_MESSAGES = 2000
+_MESSAGES = 1000
 _CHAINS_AT_ONCE = 500
 _KEYS = 2000
 
@@ -300,6 +300,8 @@ class _Undo:
         change(connection, _CUT_SOURCES, **place, keep=found.keep)
         change(connection, _CUT_MESSAGES, **place, keep=found.keep)
         self._put_back(connection, place, found)
+        # What was said before a source is in what is indexed of its memory.
+        self._sync(connection, [each for message in found.cut for each in message.memory_ids])
         fields = undoing.restored(interaction, found)
         row = {
             **fields,

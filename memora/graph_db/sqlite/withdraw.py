@@ -132,7 +132,7 @@ class _Step:
         ]
         if not task.dry_run:
             if task.leave_tombstones and decided:
-                _bury(connection, task.scope, decided)
+                _bury(connection, task, decided)
             write_chains(connection, task.scope, task.now, decided)
         outcome = sum((each.outcome for each in decided), Withdrawal())
         return outcome, chain_ids[-1] if len(chain_ids) == _AT_ONCE else None
@@ -188,11 +188,12 @@ def _version(row: Row, sources: Sequence[SourceMessage]) -> StoredVersion:
     return StoredVersion(**fields, sources=tuple(sources))
 
 
-def _bury(connection: sqlite3.Connection, scope: Scope, decided: Sequence[ChainWithdrawal]) -> None:
-    owner = _owner(scope)
+def _bury(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainWithdrawal]) -> None:
+    owner = _owner(task.scope)
     salt: str = values(connection, _SALT, **owner)[0]
     marks = {mark for each in decided for mark in each.marks(salt)}
-    connection.executemany(_INSERT_TOMBSTONE, [{**owner, "mark": mark} for mark in marks])
+    grave = {**owner, "purged_at": records.micros(task.now)}
+    connection.executemany(_INSERT_TOMBSTONE, [{**grave, "mark": mark} for mark in marks])
 
 
 def write_chains(
