@@ -6,7 +6,7 @@ MemoraError
 ├── NotFoundError
 │   ├── OrganizationNotFoundError, UserNotFoundError, AgentNotFoundError
 │   ├── InteractionNotFoundError, MemoryNotFoundError, EntityNotFoundError
-│   └── JobNotFoundError
+│   └── JobNotFoundError, ImportNotFoundError
 ├── ConflictError
 ├── ExtractionError
 ├── MemoryUpdateError, MemoryDeleteError
@@ -112,6 +112,12 @@ class JobNotFoundError(NotFoundError):
     """The job does not exist in the organization."""
 
     kind = "job"
+
+
+class ImportNotFoundError(NotFoundError):
+    """The import does not exist in the organization."""
+
+    kind = "import"
 
 
 class ConflictError(MemoraError):

@@ -52,12 +52,21 @@ if TYPE_CHECKING:
     )
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
+    from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo, UndoCounts
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
+    from memora.schema.seeding import (
+        SeedConfig,
+        SeedData,
+        SeedEvent,
+        SeedProgress,
+        SeedResult,
+        TokenPrice,
+    )
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
@@ -1097,6 +1106,71 @@ class GraphDB:
             )
         )
 
+    def begin_import(self, run: ImportRun) -> ImportRun:
+        """Insert an import, or go on with the one of this id that the user has.
+
+        That one is running again, and the counts of its last run (failed, skipped) start anew.
+
+        Args:
+            run: A new one; of one that is there only the id and the owner count.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            ConflictError: The id is another user's, or the import was taken back.
+        """
+        return self._background.run(self._wrapped.begin_import(run))
+
+    def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
+        """Add to the counts of an import.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+            ConflictError: It was taken back meanwhile.
+        """
+        self._background.run(self._wrapped.note_import(scope, import_id, counts))
+
+    def finish_import(
+        self, scope: Scope, import_id: str, status: ImportStatus, now: datetime
+    ) -> None:
+        """Note that a running import has ended as `done` or `failed`; any other stays as it is."""
+        self._background.run(self._wrapped.finish_import(scope, import_id, status, now))
+
+    def find_import(self, org_id: str, import_id: str) -> ImportRun | None:
+        """Return an import of the organization, or None."""
+        return self._background.run(self._wrapped.find_import(org_id, import_id))
+
+    def list_imports(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[ImportRun]:
+        """Return a page of imports, of all users or of one, the one that began last first."""
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id=user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(
+        self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
+    ) -> UndoCounts:
+        """Take back all that an import wrote, in transactions of bounded size.
+
+        First the import is marked: no plan of it is written any more. Then some of its
+        conversations at a time are settled (`core.undoing.settle`), each together with the chains
+        of what was read in it (`core.undoing.decide`) and a `sync` entry; then its idempotency keys
+        go, and it is `undone`. No tombstone is left. A repetition goes on where one was
+        interrupted, and counts only what is left. One conversation is one transaction.
+
+        Args:
+            scope: Owner.
+            import_id: The import.
+            now: Store time.
+            dry_run: Write nothing, and return what would be done.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+        """
+        return self._background.run(
+            self._wrapped.undo_import(scope, import_id, now, dry_run=dry_run)
+        )
+
     def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -1128,6 +1202,9 @@ class GraphDB:
 
     def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
+
+        A plan of an import that was taken back is refused (ConflictError). What one that is known
+        (`begin_import`) writes to a conversation is remembered with it, for `undo_import`.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
@@ -2449,6 +2526,122 @@ class Memora:
             EntityNotFoundError: No current memory mentions it.
         """
         return self._background.run(self._wrapped.split_entity(org_id, user_id, entity, names))
+
+    def seed(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import conversations that happened elsewhere, at their own dates.
+
+        Running it again is free and finishes what an earlier run left; a conversation that grew or
+        changed since is updated.
+
+        Args:
+            data: The conversations and their user.
+            seed_config: Bounds of the model requests, retries, and what is remembered.
+            batch_size: Conversations that are worked on at the same time, 1 to 256.
+            on_progress: Called with (processed, total, result) after each conversation, and
+                awaited if it is async; the total is None when the input has no length. What it
+                raises stops the import and reaches the caller; what is stored stays.
+            import_id: Name of the import, to go on under it; None: a new one.
+            create_missing: Create organization, user and agent where they are missing.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost. An
+                iterator is used up by it.
+            prices: For the estimate: price of a million tokens (read, written), by
+                `provider:model` or the model's name.
+
+        Returns:
+            Counts and one result per conversation; a conversation that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed; nothing was stored.
+            UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            ConflictError: The import was taken back, or its id is that of another user's.
+            VectorDBError: All is stored, but the vector store could not follow; its work waits.
+            Exception: What iterating over the conversations raised, after those read were stored.
+        """
+        return self._background.run(
+            self._wrapped.seed(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                on_progress=on_progress,
+                import_id=import_id,
+                create_missing=create_missing,
+                dry_run=dry_run,
+                prices=prices,
+            )
+        )
+
+    def seed_events(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> Iterator[SeedEvent]:
+        """Import conversations like `seed`, and yield what happens as it happens.
+
+        Closing the iterator (`contextlib.aclosing`) stops the import; what it did so far stays.
+        A caller that is slow to take the events slows the import down.
+        """
+        yield from self._background.iterate(
+            self._wrapped.seed_events(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                import_id=import_id,
+                create_missing=create_missing,
+            )
+        )
+
+    def list_imports(
+        self, org_id: str, user_id: str | None = None, *, skip: int = 0, limit: int = 1000
+    ) -> list[ImportRun]:
+        """Return imports with their counts, the one that began last first.
+
+        Args:
+            org_id: The organization.
+            user_id: Only imports for this user.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            OrganizationNotFoundError, UserNotFoundError: They are not there.
+        """
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(self, org_id: str, import_id: str, *, dry_run: bool = False) -> ImportUndo:
+        """Take back all that an import wrote, as if it had never been made.
+
+        Its conversations go, with messages, memories, vectors, jobs and idempotency keys; what
+        they had superseded is current again; a conversation that it only updated is as before. What
+        others state or continued since stays with them. There is no tombstone: the same
+        conversations can be imported again, under another id. The import itself stays listed, as
+        `undone`. A repetition finishes what was interrupted; one that is done changes nothing.
+
+        Args:
+            org_id: The organization.
+            import_id: The import.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            ImportNotFoundError: There is no such import in the organization.
+            ConflictError: It is running in this engine.
+        """
+        return self._background.run(self._wrapped.undo_import(org_id, import_id, dry_run=dry_run))
 
     def list_jobs(
         self,

@@ -17,10 +17,14 @@ from memora.agent import (
     save,
 )
 from memora.agent.bound import BoundMemora, Creations
+from memora.agent.imports import Running
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
+from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
 from memora.agent.verbs.entities import EntityVerbs
+from memora.agent.verbs.imports import ImportVerbs
 from memora.agent.verbs.recalling import RecallVerbs
+from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
 from memora.errors import MemoraError
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -99,6 +103,8 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, UpkeepVerbs):
             recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
         )
         self._transcripts = Transcripts()
+        self._lane = Lane()
+        self._importing = Running()
         self._creations = Creations()
         self._embedder_named = embedder_named
 
@@ -299,7 +305,8 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, UpkeepVerbs):
             metadata=metadata,
             process_id=process_id,
         )
-        outcome = await save.save(self._ports, request)
+        async with self._lane.live():
+            outcome = await save.save(self._ports, request)
         self._transcripts.remember(scope, outcome.interaction_id, transcript, forgotten=forgotten)
         return outcome.interaction_id, outcome.at
 

@@ -27,6 +27,8 @@ COMMANDS = {
     "split_entity": ("entities", "Lisbon", "--split", "Lisboa"),
     "memories_by_source": ("memories", "--by-source", "interaction:chat-1"),
     "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
+    "list_imports": ("imports",),
+    "undo_import": ("imports", "undo", "{import}", "--dry-run"),
     "list_jobs": ("jobs",),
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),
@@ -64,6 +66,8 @@ LIBRARY_ONLY = {
     "revert_memory",
     "retract_memory",
     "delete_memory",
+    "seed",
+    "seed_events",
 }
 
 
@@ -87,8 +91,8 @@ def test_every_verb_that_names_an_owner_is_on_the_bound_handle() -> None:
         if {"org_id", "user_id"} <= inspect.signature(getattr(Memora, name)).parameters.keys()
     }
     missing = {name for name in owned if not hasattr(sync.BoundMemora, name)}
-    # Jobs belong to an organization; the user only narrows the list.
-    assert missing == {"list_jobs"}
+    # Imports and jobs belong to an organization; the user only narrows the list.
+    assert missing == {"list_imports", "list_jobs"}
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
@@ -116,6 +120,7 @@ def called(
     [memory, *_] = cli("memories", *cli.owner, "--json").json["memories"]
     folder = tempfile.mkdtemp(dir=cli.path.parent)
     values = {"memory": memory["memory_id"], "job": "no-job", "folder": folder}
+    values["import"] = "no-import"
     words = [word.format(**values) for word in command]
     calls: list[Any] = []
     original = getattr(owner, verb)

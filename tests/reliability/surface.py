@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "user_id": USER,
     "interaction_id": TALK,
     "job_id": "no-job",
+    "import_id": "no-import",
     "org_name": "Acme",
     "user_name": "Jake",
     "agent_label": "Helper",

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memora.agent.bound import Creations
+from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts
+from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
 from memora.schema.scope import (
     Scope,
@@ -24,6 +26,8 @@ class Verbs:
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _importing: Running
+    _lane: Lane
     _creations: Creations
     _embedder_named: Callable[[str], BaseEmbedder] | None
 

@@ -6,6 +6,7 @@ from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
 from memora.graph_db.sqlite.entity import EntityPart
 from memora.graph_db.sqlite.erasure import ErasurePart
+from memora.graph_db.sqlite.imports import ImportPart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
@@ -34,6 +35,7 @@ class SQLiteGraph(
     InspectPart,
     RekeyPart,
     WithdrawPart,
+    ImportPart,
     TransferPart,
     RepairPart,
 ):

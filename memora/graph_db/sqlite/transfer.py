@@ -21,6 +21,8 @@ from memora.schema.transfer import (
     AgentRecord,
     EntityRecord,
     IdempotencyKeyRecord,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -48,6 +50,8 @@ _LOAD: dict[str, LiteralString] = {
     "idempotency_key": _SQL["load_idempotency_key"],
     "job": _SQL["load_job"],
     "entity": _SQL["load_entity"],
+    "import": _SQL["load_import"],
+    "import_change": _SQL["load_import_change"],
 }
 
 _SEALED: Mapping[str, _seal.SealedTable] = {
@@ -59,6 +63,7 @@ _SEALED: Mapping[str, _seal.SealedTable] = {
     "memory": _seal.MEMORY,
     "idempotency_key": _seal.IDEMPOTENCY,
     "job": _seal.JOB,
+    "import_change": _seal.IMPORT_CHANGE,
 }
 
 # What a column cannot hold as it is, and how it is stored.
@@ -166,6 +171,7 @@ def _all_users(connection: sqlite3.Connection, org_id: str) -> Iterator[Transfer
                 entity_id=name["entity_id"],
                 decided=bool(name["decided"]),
             )
+        yield from _imports(connection, owner)
 
 
 def _agents(
@@ -186,7 +192,12 @@ def _interactions(
         for row in _streamed(connection, _SQL["messages"], **place):
             stored = records.stored_message(row)
             yield MessageRecord.of(
-                org_id, user_id, interaction_id, stored.message, stored.prefix_hash
+                org_id,
+                user_id,
+                interaction_id,
+                stored.message,
+                stored.prefix_hash,
+                row["import_id"],
             )
 
 
@@ -198,6 +209,17 @@ def _memories(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator
             yield MemoryRecord.of(records.memory(row, ()), sources)
 
 
+def _imports(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator[TransferRecord]:
+    for row in _streamed(connection, _SQL["imports"], **owner):
+        yield ImportRecord.of(records.import_run(row))
+        import_id = row["import_id"]
+        for part in _streamed(connection, _SQL["import_changes"], **owner, import_id=import_id):
+            found = part["found"]
+            yield ImportChangeRecord.model_construct(
+                **{**part, "found": None if found is None else records.loads(found)}
+            )
+
+
 def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
     known = records.idempotency(row)
     return IdempotencyKeyRecord.model_construct(
@@ -207,6 +229,7 @@ def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
         body_hash=known.body_hash,
         result=known.result,
         created_at=records.moment(row["created_at"]),
+        import_id=known.import_id,
     )
 
 
