@@ -44,4 +44,4 @@ ALTER TABLE idempotency ADD COLUMN import_id TEXT;
 CREATE INDEX idempotency_by_import ON idempotency (org_id, user_id, import_id)
   WHERE import_id IS NOT NULL;
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
