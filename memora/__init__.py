@@ -8,14 +8,27 @@ if TYPE_CHECKING:
     from memora.agent.main import Memora
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
+    from memora.schema.seeding import SeedConfig, SeedData, SeedResult
 
 __version__ = "0.4.0"
-__all__ = ["Memora", "MemoryFilters", "MemorySearchScope", "__version__", "errors"]
+__all__ = [
+    "Memora",
+    "MemoryFilters",
+    "MemorySearchScope",
+    "SeedConfig",
+    "SeedData",
+    "SeedResult",
+    "__version__",
+    "errors",
+]
 
 _LAZY = {
     "Memora": "memora.agent.main",
     "MemoryFilters": "memora.schema.recall",
     "MemorySearchScope": "memora.schema.scope",
+    "SeedConfig": "memora.schema.seeding",
+    "SeedData": "memora.schema.seeding",
+    "SeedResult": "memora.schema.seeding",
 }
 
 logging.getLogger("memora").addHandler(logging.NullHandler())

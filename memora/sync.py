@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
+    from memora.schema.seeding import SeedConfig, SeedData, SeedEvent, SeedProgress, SeedResult
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
@@ -2200,6 +2201,78 @@ class Memora:
                 process_id=process_id,
                 author=author,
                 dry_run=dry_run,
+            )
+        )
+
+    def seed(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        price_per_million: float | None = None,
+    ) -> SeedResult:
+        """Import conversations that happened elsewhere, at their own dates.
+
+        Running it again is free and finishes what an earlier run left; a conversation that grew or
+        changed since is updated.
+
+        Args:
+            data: The conversations and their user.
+            seed_config: Bounds of the model requests, retries, and what is remembered.
+            batch_size: Conversations that are worked on at the same time, 1 to 256.
+            on_progress: Called with (processed, total, result) after each conversation; the total
+                is None when the input has no length.
+            import_id: Name of the import, to go on under it; None: a new one.
+            create_missing: Create organization, user and agent where they are missing.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost.
+            price_per_million: For the estimate: price of a million prompt tokens.
+
+        Returns:
+            Counts and one result per conversation; a conversation that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed; nothing was stored.
+            UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            VectorDBError: All is stored, but the vector store could not follow; its work waits.
+        """
+        return self._background.run(
+            self._wrapped.seed(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                on_progress=on_progress,
+                import_id=import_id,
+                create_missing=create_missing,
+                dry_run=dry_run,
+                price_per_million=price_per_million,
+            )
+        )
+
+    def seed_events(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> Iterator[SeedEvent]:
+        """Import conversations like `seed`, and yield what happens as it happens.
+
+        Leaving the loop early stops the import; what it did so far stays.
+        """
+        yield from self._background.iterate(
+            self._wrapped.seed_events(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                import_id=import_id,
+                create_missing=create_missing,
             )
         )
 

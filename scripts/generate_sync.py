@@ -70,7 +70,7 @@ LEFT_OUT = {
 }
 # What callers get instead of an object whose methods they would have to await.
 WRAPPED = {"BaseGraphDB": "GraphDB", "BaseVectorDB": "VectorDB", "BoundMemora": "BoundMemora"}
-ITERATORS = {"AsyncIterator": "Iterator"}
+ITERATORS = {"AsyncIterator": "Iterator", "AsyncGenerator": "Iterator"}
 
 HEADER = '''\
 """The engine for callers that do not await: `memora.sync.Memora`.

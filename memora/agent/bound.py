@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from memora.agent.ports import create_owner
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
@@ -36,16 +37,7 @@ class BoundMemora:
         if not self._missing:
             return
         async with self._creating:
-            graph, scope = self._memora.graph, self.scope
-            if await graph.find_organization(scope.org_id) is None:
-                await graph.create_organization(scope.org_id, org_id=scope.org_id)
-            if await graph.find_user(scope) is None:
-                await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
-            if (
-                scope.agent_id is not None
-                and await graph.find_agent(scope.org_id, scope.agent_id) is None
-            ):
-                await graph.create_agent(scope.org_id, scope.agent_id, agent_id=scope.agent_id)
+            await create_owner(self._memora.graph, self.scope)
             self._missing = False
 
     async def save(

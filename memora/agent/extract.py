@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from memora.agent.threads import EACH
 from memora.core import chunking
 from memora.core.authority import least_trusted, rank
 from memora.core.hashing import content_hash, normalised
@@ -17,11 +18,13 @@ from memora.core.ids import derived_memory_id
 from memora.core.messages import block
 from memora.core.placeholders import agent_span, escape, neutral, user_span
 from memora.core.planning import Candidate
+from memora.errors import LLMResponseError
 from memora.graph_db.base import StoredMessage
 from memora.llm_backends.base import BaseBackendLLM
 from memora.prompts import render
 from memora.schema.extraction_schema import ExtractedMemory, MemoryExtractionResponse
 from memora.schema.models import MemoryType, MessageBlock, SourceRole
+from memora.schema.seeding import CHARS_PER_REQUEST, MESSAGES_PER_REQUEST
 from memora.schema.write_plan import NewMessage, SourceRef
 
 _logger = logging.getLogger(__name__)
@@ -30,12 +33,33 @@ _logger = logging.getLogger(__name__)
 CONTEXT_MESSAGES = 8
 CONTEXT_CHARS = 1000
 MESSAGE_CHARS = 100_000
+# Longest running summary that goes in front of the next request.
+SUMMARY_CHARS = 8000
+# Of a model's window: room for instructions and answer, and how far a token reaches at least.
+_RESERVED_TOKENS = 8000
+_SURE_CHARS_PER_TOKEN = 3
+_LEAST_CHARS = 4000
+# Messages of a request that can be cut in two.
+_DIVISIBLE = 2
 # How models write the tokens for names that the prompt asks for.
 _TOKEN = re.compile(r"\[\[ ?(user|agent) ?\]\]", re.IGNORECASE)
 # Blanks in the shortest echo of the instructions that is told from a statement.
 _ECHO_WORDS = 5
 _UNHEARD = frozenset({"system", "developer"})
 _SOURCE_ROLES = {"user": SourceRole.USER, "assistant": SourceRole.ASSISTANT}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a conversation goes into one request."""
+
+    messages: int = MESSAGES_PER_REQUEST
+    chars: int = CHARS_PER_REQUEST
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Bounds:
+        """Return the bounds that a job was made with."""
+        return cls(**params.get("bounds", {}))
 
 
 class ExtractedItem(TypedDict):
@@ -114,22 +138,74 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
     return list(found.values())
 
 
+def ranges(new: Sequence[StoredMessage], bounds: Bounds, window: int | None = None) -> list[range]:
+    """Return the positions, in the new messages, that go into one request each.
+
+    Args:
+        new: What to extract from.
+        bounds: Upper bounds.
+        window: Tokens that the model takes, prompt and answer together; None: not known.
+    """
+    chars = bounds.chars
+    if window is not None:
+        chars = min(chars, max(_LEAST_CHARS, (window - _RESERVED_TOKENS) * _SURE_CHARS_PER_TOKEN))
+    sizes = [EACH + len(_heard(item.message)[:MESSAGE_CHARS]) for item in new]
+    return chunking.ranges(sizes, bounds.messages, chars)
+
+
 async def extract(
-    model: BaseBackendLLM, conversation: Conversation, max_retries: int | None = None
+    model: BaseBackendLLM,
+    conversation: Conversation,
+    max_retries: int | None = None,
+    *,
+    part: range | None = None,
+    before: str | None = None,
 ) -> list[ExtractedItem]:
     """Ask the model for memories and return the valid ones as JSON, for the job.
+
+    An answer that was cut off for its length is asked for again in two halves, once.
+
+    Args:
+        model: The extraction model.
+        conversation: What to extract from.
+        max_retries: Transport retries of the call.
+        part: Positions of the new messages that the request is about; None: all.
+        before: Summary of the new messages before these.
 
     Raises:
         LLMError: The model failed.
     """
+    whole = range(len(conversation.new)) if part is None else part
+    try:
+        return await _extract(model, conversation, whole, before, max_retries)
+    except LLMResponseError as error:
+        if error.kind != "truncated" or len(whole) < _DIVISIBLE:
+            raise
+    middle = whole.start + len(whole) // 2
+    halves = (range(whole.start, middle), range(middle, whole.stop))
+    return [
+        item
+        for half in halves
+        for item in await _extract(model, conversation, half, before, max_retries)
+    ]
+
+
+async def _extract(
+    model: BaseBackendLLM,
+    conversation: Conversation,
+    part: range,
+    before: str | None,
+    max_retries: int | None,
+) -> list[ExtractedItem]:
     numbered = [
         (number, item)
-        for number, item in enumerate(conversation.new)
+        for number, item in zip(part, conversation.new[part.start : part.stop], strict=True)
         if item.message.role not in _UNHEARD and _heard(item.message)
     ]
+    earlier = [item.message for item in conversation.new[: part.start]]
     context = [
         _shown(None, message, CONTEXT_CHARS)
-        for message in conversation.context
+        for message in [*conversation.context, *earlier][-CONTEXT_MESSAGES:]
         if message.role not in _UNHEARD and _heard(message)
     ]
     prompt = render.extract_memories(
@@ -138,6 +214,7 @@ async def extract(
         conversation.at,
         with_agent=conversation.agent_id is not None,
         about_agent=conversation.about_agent,
+        summary=before,
     )
     answer = await model(prompt, MemoryExtractionResponse, max_retries=max_retries)
     shown = {number for number, _item in numbered}
@@ -155,6 +232,27 @@ async def extract(
     if dropped:
         _logger.warning("extraction items dropped: %s", dict(dropped))
     return valid
+
+
+async def summarise(
+    model: BaseBackendLLM,
+    conversation: Conversation,
+    part: range,
+    before: str | None,
+    max_retries: int | None = None,
+) -> str:
+    """Return a summary of the conversation up to the end of a part, for the next request.
+
+    Raises:
+        LLMError: The model failed.
+    """
+    said = [
+        _shown(None, item.message, MESSAGE_CHARS)
+        for item in conversation.new[part.start : part.stop]
+        if item.message.role not in _UNHEARD and _heard(item.message)
+    ]
+    prompt = render.summarise_conversation(said, before, conversation.at)
+    return (await model(prompt, max_retries=max_retries))[:SUMMARY_CHARS]
 
 
 def _echoes(text: str, instructions: str) -> bool:

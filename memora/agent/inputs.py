@@ -16,6 +16,7 @@ from memora.errors import InvalidInputError
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
+from memora.schema.seeding import SeedConfig, SeedData
 from memora.schema.times import checked_time
 from memora.schema.validation import (
     PAGE,
@@ -29,6 +30,7 @@ from memora.schema.validation import (
     checked_optional_id,
     checked_share,
     checked_text,
+    kind_of,
 )
 
 _RETRIES = 20
@@ -131,6 +133,30 @@ def save_request(
         if idempotency_key is None
         else checked_id(idempotency_key, "idempotency_key"),
     )
+
+
+def checked_data(value: object) -> SeedData:
+    """Return what an import is about.
+
+    Raises:
+        InvalidInputError: It is no `SeedData`.
+    """
+    if not isinstance(value, SeedData):
+        raise InvalidInputError("data", "SeedData.for_conversations(...)", got=kind_of(value))
+    return value
+
+
+def checked_config(value: object) -> SeedConfig:
+    """Return how an import goes; None: as usual.
+
+    Raises:
+        InvalidInputError: It is no `SeedConfig`.
+    """
+    if value is None:
+        return SeedConfig()
+    if not isinstance(value, SeedConfig):
+        raise InvalidInputError("seed_config", "a SeedConfig", got=kind_of(value))
+    return value
 
 
 class Transcripts:

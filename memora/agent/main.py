@@ -18,8 +18,10 @@ from memora.agent import (
 )
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request
+from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
 from memora.agent.verbs.recalling import RecallVerbs
+from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
 from memora.errors import MemoraError
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -86,6 +88,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
+        self._lane = Lane()
         self._embedder_named = embedder_named
 
     @classmethod
@@ -275,7 +278,8 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             metadata=metadata,
             process_id=process_id,
         )
-        outcome = await save.save(self._ports, request)
+        async with self._lane.live():
+            outcome = await save.save(self._ports, request)
         self._transcripts.remember(scope, outcome.interaction_id, transcript, forgotten=forgotten)
         return outcome.interaction_id, outcome.at
 

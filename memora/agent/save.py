@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from memora.agent import compare, jobs
 from memora.agent.extract import (
     CONTEXT_MESSAGES,
+    Bounds,
     Conversation,
     as_stored,
     verbatim,
@@ -52,6 +53,7 @@ class SaveRequest:
         about_agent: Also remember what the agent says.
         across_agents: Memories of other agents may be repeated or superseded.
         max_retries: Transport retries of each model call.
+        bounds: How much of it goes into one request of the model.
     """
 
     scope: Scope
@@ -68,6 +70,7 @@ class SaveRequest:
     max_retries: int = 3
     expected_revision: int | None = None
     idempotency_key: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
     def body(self) -> str:
         """Return the hash that two calls with the same idempotency key must share."""
@@ -88,15 +91,26 @@ class SaveOutcome:
     Attributes:
         at: Creation time of a new interaction, otherwise the time of the update.
         changed: False when the transcript was stored like this already.
+        memories: How many versions of memories were written.
     """
 
     interaction_id: str
     at: datetime
     changed: bool
+    memories: int = 0
 
 
-async def save(ports: Ports, request: SaveRequest, *, drain: bool = True) -> SaveOutcome:
+async def save(
+    ports: Ports, request: SaveRequest, *, drain: bool = True, turn: jobs.Turn | None = None
+) -> SaveOutcome:
     """Store a transcript and extract memories from what is new in it.
+
+    Args:
+        ports: Stores and models.
+        request: What to save.
+        drain: Bring the vectors up to date before returning.
+        turn: Held while memories are compared and written, so that several saves of one user
+            can be ordered although their models work at the same time.
 
     Raises:
         UserNotFoundError: There is no such user.
@@ -116,9 +130,13 @@ async def save(ports: Ports, request: SaveRequest, *, drain: bool = True) -> Sav
             raise await graph.conflict(request.scope, stored, request.expected_revision)
     elif request.expected_revision is not None:
         raise InvalidInputError("expected_revision", "given together with an interaction")
-    outcome, job, conversation = await _store_transcript(ports, request, stored)
+    hold = turn or nullcontext
+    # Without a model the memories are written together with the transcript.
+    async with hold() if ports.extraction_model is None else nullcontext():
+        outcome, job, conversation = await _store_transcript(ports, request, stored)
     if job is not None and conversation is not None:
-        await jobs.run(ports, job, conversation)
+        written = await jobs.run(ports, job, conversation, turn)
+        outcome = replace(outcome, memories=written or 0)
     if drain and outcome.changed:
         await graph.drain_outbox()
     return outcome
@@ -204,7 +222,12 @@ async def _store_transcript(
             replayed = await _replayed(ports, request, receipt.result or {})
             return replayed, None, None
         at = _answer_time(plan, stored)
-        outcome = SaveOutcome(planning.interaction_id_of(plan), at, changed=not unchanged)
+        outcome = SaveOutcome(
+            planning.interaction_id_of(plan),
+            at,
+            changed=not unchanged,
+            memories=len(plan.memories),
+        )
         return outcome, plan.job, conversation
     raise ConflictError("interaction", new_id if stored is None else stored.interaction_id)
 
@@ -391,6 +414,7 @@ def _job(
             "about_agent": request.about_agent,
             "across_agents": request.across_agents,
             "max_retries": request.max_retries,
+            "bounds": asdict(request.bounds),
             "import_id": request.import_id,
             "process_id": request.process_id,
         },

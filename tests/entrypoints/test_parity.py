@@ -60,6 +60,8 @@ LIBRARY_ONLY = {
     "revert_memory",
     "retract_memory",
     "delete_memory",
+    "seed",
+    "seed_events",
 }
 
 
