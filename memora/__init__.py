@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from memora.agent.main import Memora
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
-    from memora.schema.seeding import SeedConfig, SeedData, SeedResult
+    from memora.schema.seeding import SeedConfig, SeedData, SeedDocument, SeedResult
 
 __version__ = "0.4.0"
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MemorySearchScope",
     "SeedConfig",
     "SeedData",
+    "SeedDocument",
     "SeedResult",
     "__version__",
     "errors",
@@ -28,6 +29,7 @@ _LAZY = {
     "MemorySearchScope": "memora.schema.scope",
     "SeedConfig": "memora.schema.seeding",
     "SeedData": "memora.schema.seeding",
+    "SeedDocument": "memora.schema.seeding",
     "SeedResult": "memora.schema.seeding",
 }
 

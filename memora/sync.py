@@ -48,7 +48,15 @@ if TYPE_CHECKING:
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
-    from memora.schema.seeding import SeedConfig, SeedData, SeedEvent, SeedProgress, SeedResult
+    from memora.schema.seeding import (
+        DocumentResult,
+        SeedConfig,
+        SeedData,
+        SeedDocument,
+        SeedEvent,
+        SeedProgress,
+        SeedResult,
+    )
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
@@ -2271,6 +2279,44 @@ class Memora:
                 data,
                 seed_config=seed_config,
                 batch_size=batch_size,
+                import_id=import_id,
+                create_missing=create_missing,
+            )
+        )
+
+    def batch_create(
+        self,
+        documents: Sequence[SeedDocument | Mapping[str, Any]],
+        *,
+        fail_fast: bool = False,
+        org_id: str | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> list[DocumentResult]:
+        """Remember documents and single turns of conversations, at their own dates.
+
+        Doing it again is free: a document that is stored like this is a duplicate, one with
+        another text is updated. What an earlier call left is finished.
+
+        Args:
+            documents: At most 100, as `SeedDocument` or mappings with its fields.
+            fail_fast: Stop at the first failure; what comes after it is skipped.
+            org_id: Organization of documents without `customer_id`; None: `default`.
+            import_id: Name of the import, so that several calls are one; None: a new one.
+            create_missing: Create organizations and users where they are missing.
+
+        Returns:
+            One result per document, in their order; a document that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or there are more than 100 documents;
+                nothing was stored.
+        """
+        return self._background.run(
+            self._wrapped.batch_create(
+                documents,
+                fail_fast=fail_fast,
+                org_id=org_id,
                 import_id=import_id,
                 create_missing=create_missing,
             )

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from memora.agent.threads import EACH
-from memora.core import chunking
+from memora.core import chunking, documents
 from memora.core.authority import least_trusted, rank
 from memora.core.hashing import content_hash, normalised
 from memora.core.ids import derived_memory_id
@@ -46,7 +46,6 @@ _TOKEN = re.compile(r"\[\[ ?(user|agent) ?\]\]", re.IGNORECASE)
 # Blanks in the shortest echo of the instructions that is told from a statement.
 _ECHO_WORDS = 5
 _UNHEARD = frozenset({"system", "developer"})
-_SOURCE_ROLES = {"user": SourceRole.USER, "assistant": SourceRole.ASSISTANT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +130,13 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
                 text=escape(piece),
                 obtained_at=message.timestamp or conversation.at,
                 sources=(source,),
-                source_role=_SOURCE_ROLES[message.role].value,
+                source_role=_source_role(message),
                 memory_type=MemoryType.OTHER.value,
-                metadata={} if message.name is None else {"speaker": message.name},
+                metadata={
+                    **documents.metadata([message]),
+                    **({} if message.name is None else {"speaker": message.name}),
+                },
+                external_id=documents.document_id(message),
             )
     return list(found.values())
 
@@ -296,14 +299,21 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
                 )
                 for source in sources
             ),
-            source_role=least_trusted(source.message.role for source in sources),
+            source_role=least_trusted(_source_role(source.message) for source in sources),
             memory_type=item["memory_type"],
             importance=item["importance"],
+            metadata=documents.metadata(source.message for source in sources),
+            external_id=documents.document_id(sources[0].message),
         )
         key = content_hash(neutral(text))
         known = found.get(key)
         found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
+
+
+def _source_role(message: MessageBlock) -> str:
+    """Return who says it: what a document says is not what the user said."""
+    return SourceRole.IMPORT.value if documents.is_written(message) else message.role
 
 
 def _merged(known: Candidate, again: Candidate) -> Candidate:

@@ -53,6 +53,7 @@ class Candidate:
         text: As it will be stored, with name placeholders.
         sources: Messages that it came from.
         source_role: The least trusted role among them.
+        external_id: Id of the document it came from.
     """
 
     memory_id: str
@@ -66,6 +67,7 @@ class Candidate:
     entities: tuple[str, ...] = field(default=(), repr=False)
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
+    external_id: str | None = None
 
 
 class Verdict(StrEnum):
@@ -339,6 +341,7 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
         metadata=candidate.metadata,
         source_role=candidate.source_role,
         confidence=candidate.confidence,
+        external_id=candidate.external_id,
         import_id=origin.import_id,
         process_id=origin.process_id,
         author=origin.author,

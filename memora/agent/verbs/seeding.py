@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 from memora.agent import seed as seeding
+from memora.agent.documents import DEFAULT_ORG, DOCUMENTS, Batch, create
 from memora.agent.inputs import checked_config, checked_data
 from memora.agent.verbs.base import Verbs
-from memora.schema.seeding import SeedConfig, SeedData, SeedEvent, SeedProgress, SeedResult
-from memora.schema.validation import checked_id, checked_int
+from memora.errors import InvalidInputError
+from memora.schema.seeding import (
+    DocumentResult,
+    SeedConfig,
+    SeedData,
+    SeedDocument,
+    SeedEvent,
+    SeedProgress,
+    SeedResult,
+)
+from memora.schema.validation import checked_bool, checked_id, checked_int, checked_list
 
 
 class SeedVerbs(Verbs):
@@ -88,6 +99,49 @@ class SeedVerbs(Verbs):
         events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
         async for event in events:
             yield event
+
+    async def batch_create(
+        self,
+        documents: Sequence[SeedDocument | Mapping[str, Any]],
+        *,
+        fail_fast: bool = False,
+        org_id: str | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> list[DocumentResult]:
+        """Remember documents and single turns of conversations, at their own dates.
+
+        Doing it again is free: a document that is stored like this is a duplicate, one with
+        another text is updated. What an earlier call left is finished.
+
+        Args:
+            documents: At most 100, as `SeedDocument` or mappings with its fields.
+            fail_fast: Stop at the first failure; what comes after it is skipped.
+            org_id: Organization of documents without `customer_id`; None: `default`.
+            import_id: Name of the import, so that several calls are one; None: a new one.
+            create_missing: Create organizations and users where they are missing.
+
+        Returns:
+            One result per document, in their order; a document that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or there are more than 100 documents;
+                nothing was stored.
+        """
+        given = checked_list(documents, "documents", "a list of documents")
+        if len(given) > DOCUMENTS:
+            allowed = f"at most {DOCUMENTS} documents"
+            raise InvalidInputError("documents", allowed, got=str(len(given)))
+        graph = self._ports.graph
+        batch = Batch(
+            tuple(given),
+            DEFAULT_ORG if org_id is None else checked_id(org_id, "org_id"),
+            graph.ids.short() if import_id is None else checked_id(import_id, "import_id"),
+            graph.clock.now(),
+            fail_fast=checked_bool(fail_fast, "fail_fast"),
+            create_missing=checked_bool(create_missing, "create_missing"),
+        )
+        return await create(self._ports, batch, self._lane)
 
     def _import(
         self,
