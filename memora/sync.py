@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from memora.graph_db.base import BaseGraphDB, MemoryListing, RekeyProgress, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
-    from memora.llm_backends.base import BaseBackendLLM
+    from memora.llm_backends.base import BaseBackendLLM, TokenUsage
     from memora.ops import backup as backing_up
     from memora.ops import doctor as doctoring
     from memora.ops import export as exporting
@@ -1646,6 +1646,11 @@ class Memora:
     def vector_db(self) -> VectorDB:
         """The vector store."""
         return VectorDB(self._background, self._wrapped.vector_db)
+
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        return self._wrapped.usage
 
     def setup(self) -> None:
         """Prepare both stores and work off what an earlier process left; call it at any time.

@@ -26,7 +26,7 @@ from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
-from memora.llm_backends.base import BaseBackendLLM
+from memora.llm_backends.base import BaseBackendLLM, TokenUsage
 from memora.schema.direct import SavePreview
 from memora.schema.scope import (
     Scope,
@@ -163,6 +163,13 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
     def vector_db(self) -> BaseVectorDB:
         """The vector store."""
         return self._ports.vector
+
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        search, extraction = self._ports.search_model, self._ports.extraction_model
+        models = [search] if search is extraction else [search, extraction]
+        return sum((model.usage for model in models if model is not None), TokenUsage())
 
     async def setup(self) -> None:
         """Prepare both stores and work off what an earlier process left; call it at any time.
