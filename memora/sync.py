@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         SeedEvent,
         SeedProgress,
         SeedResult,
+        TokenPrice,
     )
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
@@ -2227,7 +2228,7 @@ class Memora:
         import_id: str | None = None,
         create_missing: bool = True,
         dry_run: bool = False,
-        price_per_million: float | None = None,
+        prices: Mapping[str, TokenPrice] | None = None,
     ) -> SeedResult:
         """Import conversations that happened elsewhere, at their own dates.
 
@@ -2238,12 +2239,15 @@ class Memora:
             data: The conversations and their user.
             seed_config: Bounds of the model requests, retries, and what is remembered.
             batch_size: Conversations that are worked on at the same time, 1 to 256.
-            on_progress: Called with (processed, total, result) after each conversation; the total
-                is None when the input has no length.
+            on_progress: Called with (processed, total, result) after each conversation, and
+                awaited if it is async; the total is None when the input has no length. What it
+                raises stops the import and reaches the caller; what is stored stays.
             import_id: Name of the import, to go on under it; None: a new one.
             create_missing: Create organization, user and agent where they are missing.
-            dry_run: Write nothing and ask no model; `estimate` tells what it would cost.
-            price_per_million: For the estimate: price of a million prompt tokens.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost. An
+                iterator is used up by it.
+            prices: For the estimate: price of a million tokens (read, written), by
+                `provider:model` or the model's name.
 
         Returns:
             Counts and one result per conversation; a conversation that fails stops no other.
@@ -2252,6 +2256,7 @@ class Memora:
             InvalidInputError: An argument is malformed; nothing was stored.
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
+            Exception: What iterating over the conversations raised, after those read were stored.
         """
         return self._background.run(
             self._wrapped.seed(
@@ -2262,7 +2267,7 @@ class Memora:
                 import_id=import_id,
                 create_missing=create_missing,
                 dry_run=dry_run,
-                price_per_million=price_per_million,
+                prices=prices,
             )
         )
 
@@ -2277,7 +2282,8 @@ class Memora:
     ) -> Iterator[SeedEvent]:
         """Import conversations like `seed`, and yield what happens as it happens.
 
-        Leaving the loop early stops the import; what it did so far stays.
+        Closing the iterator (`contextlib.aclosing`) stops the import; what it did so far stays.
+        A caller that is slow to take the events slows the import down.
         """
         yield from self._background.iterate(
             self._wrapped.seed_events(

@@ -194,7 +194,7 @@ class _Work:
         config = SeedConfig()
         model = ports.extraction_model
         if model is not None:
-            model = PacedLLM(model, Pace(config.retry_delay), config.max_retries)
+            model = PacedLLM(model, Pace(config.retry_delay), lane, config.max_retries)
         self._ports = replace(ports, extraction_model=model)
         self._batch = batch
         self._lane = lane
@@ -373,7 +373,7 @@ class _Work:
                 left.setdefault(job.interaction_id, []).append(job.job_id)
         resumed = False
         for job_id in self._left[scope].get(interaction_id, []):
-            if await jobs.resume(self._ports, scope.org_id, job_id, turn):
+            if await jobs.resume(self._ports, scope.org_id, job_id, turn) is not None:
                 resumed = True
                 continue
             job = await graph.find_job(scope.org_id, job_id)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from memora.agent.threads import EACH
+from memora.agent.parts import (
+    CONTEXT_MESSAGES,
+    Bounds,
+    Part,
+    Room,
+    cut,
+    halves,
+    heard,
+    whole,
+)
+from memora.agent.threads import EACH, off_loop
 from memora.core import chunking, documents
 from memora.core.authority import least_trusted, rank
 from memora.core.hashing import content_hash, normalised
@@ -24,41 +34,15 @@ from memora.llm_backends.base import BaseBackendLLM
 from memora.prompts import render
 from memora.schema.extraction_schema import ExtractedMemory, MemoryExtractionResponse
 from memora.schema.models import MemoryType, MessageBlock, SourceRole
-from memora.schema.seeding import CHARS_PER_REQUEST, MESSAGES_PER_REQUEST
 from memora.schema.write_plan import NewMessage, SourceRef
 
 _logger = logging.getLogger(__name__)
 
-# Messages before the new ones that the model sees, and how much of each.
-CONTEXT_MESSAGES = 8
-CONTEXT_CHARS = 1000
-MESSAGE_CHARS = 100_000
-# Longest running summary that goes in front of the next request.
-SUMMARY_CHARS = 8000
-# Of a model's window: room for instructions and answer, and how far a token reaches at least.
-_RESERVED_TOKENS = 8000
-_SURE_CHARS_PER_TOKEN = 3
-_LEAST_CHARS = 4000
-# Messages of a request that can be cut in two.
-_DIVISIBLE = 2
 # How models write the tokens for names that the prompt asks for.
 _TOKEN = re.compile(r"\[\[ ?(user|agent) ?\]\]", re.IGNORECASE)
 # Blanks in the shortest echo of the instructions that is told from a statement.
 _ECHO_WORDS = 5
 _UNHEARD = frozenset({"system", "developer"})
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much of a conversation goes into one request."""
-
-    messages: int = MESSAGES_PER_REQUEST
-    chars: int = CHARS_PER_REQUEST
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> Bounds:
-        """Return the bounds that a job was made with."""
-        return cls(**params.get("bounds", {}))
 
 
 class ExtractedItem(TypedDict):
@@ -100,8 +84,12 @@ def as_stored(messages: Sequence[NewMessage], start: int) -> tuple[StoredMessage
 
 def worth_extracting(conversation: Conversation) -> bool:
     """Tell whether the new messages can hold a memory: the user (or, if wanted, agent) speaks."""
-    roles = {"user", "assistant"} if conversation.about_agent else {"user"}
-    return any(item.message.role in roles and _heard(item.message) for item in conversation.new)
+    roles = _remembered_roles(conversation)
+    return any(item.message.role in roles and heard(item.message) for item in conversation.new)
+
+
+def _remembered_roles(conversation: Conversation) -> set[str]:
+    return {"user", "assistant"} if conversation.about_agent else {"user"}
 
 
 def verbatim(conversation: Conversation) -> list[Candidate]:
@@ -109,14 +97,14 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
 
     Long messages are cut at sentence ends; what is said twice is one candidate with two sources.
     """
-    roles = {"user", "assistant"} if conversation.about_agent else {"user"}
+    roles = _remembered_roles(conversation)
     found: dict[tuple[str, str], Candidate] = {}
     for item in conversation.new:
         message = item.message
         if message.role not in roles:
             continue
         source = SourceRef(conversation.interaction_id, message.msg_position, item.prefix_hash)
-        for number, piece in enumerate(chunking.pieces(_heard(message))):
+        for number, piece in enumerate(chunking.pieces(heard(message))):
             key = (message.role, content_hash(piece))
             known = found.get(key)
             if known is not None:
@@ -141,19 +129,51 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
     return list(found.values())
 
 
-def ranges(new: Sequence[StoredMessage], bounds: Bounds, window: int | None = None) -> list[range]:
-    """Return the positions, in the new messages, that go into one request each.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the extraction from a conversation in parts has come.
+
+    Attributes:
+        done, of: Parts.
+        items: What was found so far.
+        before: Summary of what came so far.
+    """
+
+    done: int
+    of: int
+    items: tuple[ExtractedItem, ...] = ()
+    before: str | None = None
+
+
+async def by_parts(
+    model: BaseBackendLLM,
+    conversation: Conversation,
+    room: Room,
+    max_retries: int | None = None,
+    start: Progress | None = None,
+) -> AsyncGenerator[Progress]:
+    """Extract part by part and yield how far it has come; a later part gets a summary in front.
 
     Args:
-        new: What to extract from.
-        bounds: Upper bounds.
-        window: Tokens that the model takes, prompt and answer together; None: not known.
+        model: The extraction model.
+        conversation: What to extract from.
+        room: What one request can hold.
+        max_retries: Transport retries of each call.
+        start: Go on from there; the room must be the same.
+
+    Raises:
+        LLMError: The model failed.
     """
-    chars = bounds.chars
-    if window is not None:
-        chars = min(chars, max(_LEAST_CHARS, (window - _RESERVED_TOKENS) * _SURE_CHARS_PER_TOKEN))
-    sizes = [EACH + len(_heard(item.message)[:MESSAGE_CHARS]) for item in new]
-    return chunking.ranges(sizes, bounds.messages, chars)
+    size = sum(EACH + len(item.message.content or "") for item in conversation.new)
+    parts = await off_loop(size, cut, conversation.new, room)
+    progress = start or Progress(0, len(parts))
+    for number in range(progress.done, len(parts)):
+        part, before = parts[number], progress.before
+        found = await extract(model, conversation, max_retries, part=part, before=before, room=room)
+        if number + 1 < len(parts):
+            before = await _summarise(model, conversation, part, before, room, max_retries)
+        progress = Progress(number + 1, len(parts), (*progress.items, *found), before)
+        yield progress
 
 
 async def extract(
@@ -161,8 +181,9 @@ async def extract(
     conversation: Conversation,
     max_retries: int | None = None,
     *,
-    part: range | None = None,
+    part: Part | None = None,
     before: str | None = None,
+    room: Room | None = None,
 ) -> list[ExtractedItem]:
     """Ask the model for memories and return the valid ones as JSON, for the job.
 
@@ -172,47 +193,64 @@ async def extract(
         model: The extraction model.
         conversation: What to extract from.
         max_retries: Transport retries of the call.
-        part: Positions of the new messages that the request is about; None: all.
+        part: What of the new messages the request is about; None: all.
         before: Summary of the new messages before these.
+        room: How much context there may be; None: as much as is useful.
 
     Raises:
         LLMError: The model failed.
     """
-    whole = range(len(conversation.new)) if part is None else part
+    room = room or Room.of(Bounds(), None)
+    asked = _heard_of(conversation, whole(conversation.new) if part is None else part)
+    if not _speaks(conversation, asked):
+        return []
     try:
-        return await _extract(model, conversation, whole, before, max_retries)
+        return await _extract(model, conversation, asked, before, room, max_retries)
     except LLMResponseError as error:
-        if error.kind != "truncated" or len(whole) < _DIVISIBLE:
+        smaller = halves(asked)
+        if error.kind != "truncated" or len(smaller) == 1:
             raise
-    middle = whole.start + len(whole) // 2
-    halves = (range(whole.start, middle), range(middle, whole.stop))
     return [
         item
-        for half in halves
-        for item in await _extract(model, conversation, half, before, max_retries)
+        for half in smaller
+        for item in await _extract(model, conversation, half, before, room, max_retries)
     ]
+
+
+def _heard_of(conversation: Conversation, part: Part) -> Part:
+    """Return the pieces with text, without those of roles that nobody listens to."""
+    return tuple(
+        piece
+        for piece in part
+        if piece.text and conversation.new[piece.position].message.role not in _UNHEARD
+    )
+
+
+def _speaks(conversation: Conversation, part: Part) -> bool:
+    """Tell whether anybody speaks in the part of whom something is remembered."""
+    roles = _remembered_roles(conversation)
+    return any(conversation.new[piece.position].message.role in roles for piece in part)
 
 
 async def _extract(
     model: BaseBackendLLM,
     conversation: Conversation,
-    part: range,
+    part: Part,
     before: str | None,
+    room: Room,
     max_retries: int | None,
 ) -> list[ExtractedItem]:
-    numbered = [
-        (number, item)
-        for number, item in zip(part, conversation.new[part.start : part.stop], strict=True)
-        if item.message.role not in _UNHEARD and _heard(item.message)
-    ]
-    earlier = [item.message for item in conversation.new[: part.start]]
+    earlier = [item.message for item in conversation.new[: part[0].position]]
     context = [
-        _shown(None, message, CONTEXT_CHARS)
+        _shown(None, message, heard(message)[: room.context])
         for message in [*conversation.context, *earlier][-CONTEXT_MESSAGES:]
-        if message.role not in _UNHEARD and _heard(message)
+        if message.role not in _UNHEARD and heard(message)
     ]
     prompt = render.extract_memories(
-        [_shown(number, item.message, MESSAGE_CHARS) for number, item in numbered],
+        [
+            _shown(piece.position, conversation.new[piece.position].message, piece.text)
+            for piece in part
+        ],
         context,
         conversation.at,
         with_agent=conversation.agent_id is not None,
@@ -220,7 +258,7 @@ async def _extract(
         summary=before,
     )
     answer = await model(prompt, MemoryExtractionResponse, max_retries=max_retries)
-    shown = {number for number, _item in numbered}
+    shown = {piece.position for piece in part}
     instructions = normalised(prompt[0]["content"])
     dropped = Counter(answer.rejected)
     valid: list[ExtractedItem] = []
@@ -237,25 +275,33 @@ async def _extract(
     return valid
 
 
-async def summarise(
+async def _summarise(
     model: BaseBackendLLM,
     conversation: Conversation,
-    part: range,
+    part: Part,
     before: str | None,
-    max_retries: int | None = None,
-) -> str:
+    room: Room,
+    max_retries: int | None,
+) -> str | None:
     """Return a summary of the conversation up to the end of a part, for the next request.
 
+    Without a usable one the messages right before have to do, as they do without a model.
+
     Raises:
-        LLMError: The model failed.
+        LLMError: The model failed, other than by its answer.
     """
     said = [
-        _shown(None, item.message, MESSAGE_CHARS)
-        for item in conversation.new[part.start : part.stop]
-        if item.message.role not in _UNHEARD and _heard(item.message)
+        _shown(None, conversation.new[piece.position].message, piece.text)
+        for piece in _heard_of(conversation, part)
     ]
+    if not said:
+        return before
     prompt = render.summarise_conversation(said, before, conversation.at)
-    return (await model(prompt, max_retries=max_retries))[:SUMMARY_CHARS]
+    try:
+        return (await model(prompt, max_retries=max_retries))[: room.summary] or before
+    except LLMResponseError as error:
+        _logger.warning("a part of a conversation has no summary: %s", error.kind)
+        return before
 
 
 def _echoes(text: str, instructions: str) -> bool:
@@ -336,12 +382,5 @@ def _with_spans(text: str, conversation: Conversation) -> str:
     return _TOKEN.sub(lambda token: names[token.group(1).lower()], escape(text))
 
 
-def _heard(message: MessageBlock) -> str:
-    """Return what of a message may become a memory: its text without recalled blocks."""
-    return chunking.without_recall(message.content or "").strip()
-
-
-def _shown(number: int | None, message: MessageBlock, limit: int) -> render.PromptMessage:
-    return render.PromptMessage(
-        number, message.role, _heard(message)[:limit], message.name, message.timestamp
-    )
+def _shown(number: int | None, message: MessageBlock, text: str) -> render.PromptMessage:
+    return render.PromptMessage(number, message.role, text, message.name, message.timestamp)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from memora.agent import compare, extract
-from memora.agent.extract import CONTEXT_MESSAGES, Conversation, ExtractedItem
+from memora.agent.extract import Conversation, ExtractedItem
+from memora.agent.parts import CONTEXT_MESSAGES, Bounds, Room
 from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
 from memora.core import planning
@@ -34,7 +35,6 @@ from memora.schema.write_plan import WritePlan
 
 LEASE = timedelta(minutes=10)
 _TRIES = 8
-_NOTHING_KEPT: dict[str, Any] = {"done": 0, "items": [], "before": None}
 
 # Held while memories are compared and written.
 Turn = Callable[[], AbstractAsyncContextManager[None]]
@@ -85,8 +85,10 @@ def _marks(candidates: Sequence[Candidate], salt: str) -> list[tuple[str, ...]]:
     return [planning.tombstones_of(candidate, salt) for candidate in candidates]
 
 
-async def resume(ports: Ports, org_id: str, job_id: str, turn: Turn | None = None) -> bool:
-    """Run a job that is left; False when it is done, or somebody else runs or finished it.
+async def resume(ports: Ports, org_id: str, job_id: str, turn: Turn | None = None) -> int | None:
+    """Run a job that is left and return how many versions were written.
+
+    None: there was nothing to do: it is done, or somebody else runs or finished it.
 
     Raises:
         JobNotFoundError: There is no such job in the organization.
@@ -96,8 +98,8 @@ async def resume(ports: Ports, org_id: str, job_id: str, turn: Turn | None = Non
     await ports.graph.get_job(org_id, job_id)
     job = await ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
     if job is None:
-        return False
-    return await run(ports, job, await _load(ports, job), turn) is not None
+        return None
+    return await run(ports, job, await _load(ports, job), turn)
 
 
 async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
@@ -172,19 +174,18 @@ async def _extract(ports: Ports, job: ExtractionJob, conversation: Conversation)
     if model is None or not extract.worth_extracting(conversation):
         # Without a model (any more) there is nothing to keep here.
         return await _keep(ports, job, {"extracted": []})
-    parts = extract.ranges(conversation.new, extract.Bounds.of(job.params), model.context_window)
-    known: dict[str, Any] = job.outputs.get("parts") or _NOTHING_KEPT
-    items: list[ExtractedItem] = list(known["items"])
-    before: str | None = known["before"]
-    retries: int = job.params["max_retries"]
-    for number in range(known["done"], len(parts)):
-        part = parts[number]
-        items += await extract.extract(model, conversation, retries, part=part, before=before)
-        if number + 1 < len(parts):
-            before = await extract.summarise(model, conversation, part, before, retries)
-            kept: dict[str, Any] = {"done": number + 1, "items": items, "before": before}
-            job = await _keep(ports, job, {"parts": kept})
-    return await _keep(ports, job, {"extracted": items, "parts": None})
+    room = Room.of(Bounds.of(job.params), model)
+    kept: dict[str, Any] = job.outputs.get("parts") or {}
+    start: extract.Progress | None = None
+    if kept.get("room") == room.as_json():
+        start = extract.Progress(kept["done"], kept["of"], tuple(kept["items"]), kept["before"])
+    progress = start or extract.Progress(0, 0)
+    async for progress in extract.by_parts(
+        model, conversation, room, job.params["max_retries"], start
+    ):
+        if progress.done < progress.of:
+            job = await _keep(ports, job, {"parts": {"room": room.as_json(), **asdict(progress)}})
+    return await _keep(ports, job, {"extracted": list(progress.items), "parts": None})
 
 
 async def _compare(

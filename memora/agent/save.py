@@ -11,13 +11,12 @@ from typing import Any
 
 from memora.agent import compare, jobs
 from memora.agent.extract import (
-    CONTEXT_MESSAGES,
-    Bounds,
     Conversation,
     as_stored,
     verbatim,
     worth_extracting,
 )
+from memora.agent.parts import CONTEXT_MESSAGES, Bounds
 from memora.agent.ports import Ports, check_owner
 from memora.agent.threads import EACH, off_loop
 from memora.core import messages as transcripts

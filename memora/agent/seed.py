@@ -3,92 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
-    Mapping,
-    Sized,
-)
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, cast
 
-from memora.agent import extract, jobs, save
+from memora.agent import jobs, save
 from memora.agent.pacing import Lane, Pace, PacedLLM
 from memora.agent.ports import Ports, check_owner, create_owner
-from memora.agent.threads import EACH, off_loop
-from memora.core.chunking import estimated_tokens
+from memora.agent.seed_input import Import, Reader, failure, holds, request_of
 from memora.core.hashing import exact_hash
-from memora.core.messages import Transcript
-from memora.errors import InvalidInputError, MemoraError, VectorDBError
+from memora.errors import (
+    ExtractionError,
+    InvalidInputError,
+    LLMError,
+    MemoraError,
+    RetryableError,
+    VectorDBError,
+)
+from memora.graph_db.base import BaseGraphDB
 from memora.schema.jobs import JobStatus
 from memora.schema.models import Interaction
 from memora.schema.scope import Scope
 from memora.schema.seeding import (
     Conversation,
     ConversationResult,
-    Conversations,
-    SeedConfig,
-    SeedData,
-    SeedEstimate,
     SeedEvent,
     SeedEventKind,
     SeedStatus,
 )
-from memora.schema.times import parsed_time
-from memora.schema.validation import checked_id, checked_json_object, checked_name, kind_of
 
 _logger = logging.getLogger(__name__)
 
-# Conversations that are read ahead, per worker, to bring them into the order of their times.
-_WINDOW = 4
-# How many conversations are stored before their vectors are made.
-_DRAIN_EVERY = 64
-# What a request of the extraction model costs besides the messages.
-_PROMPT_TOKENS = 400
+# How many conversations are stored before their vectors are made: few, so that a live recall
+# does not wait for long.
+_DRAIN_EVERY = 8
+# Of how many conversations a run remembers what they held.
+_REMEMBERED = 100_000
+# Events that wait for the caller before the import does.
+_EVENTS_AHEAD = 100
 _EVENTS = {
     SeedStatus.FAILED: SeedEventKind.FAILED,
     SeedStatus.UNCHANGED: SeedEventKind.SKIPPED,
 }
-_KNOWN_KEYS = frozenset({"id", "messages", "created_at", "title", "metadata"})
-
-
-@dataclass(frozen=True, slots=True)
-class Import:
-    """One import, validated.
-
-    Attributes:
-        batch_size: Conversations that are worked on at the same time.
-        now: Conversation time of what has none.
-    """
-
-    data: SeedData
-    config: SeedConfig
-    import_id: str
-    batch_size: int
-    now: datetime
-
-    @property
-    def scope(self) -> Scope:
-        """Whose conversations they are."""
-        return Scope(self.data.org_id, self.data.user_id, self.data.agent_id)
-
-    @property
-    def total(self) -> int | None:
-        """How many conversations there are, where the input can tell."""
-        given = self.data.conversations
-        return len(given) if isinstance(given, Sized) else None
 
 
 async def run(
     ports: Ports, seed: Import, lane: Lane, *, create_missing: bool
 ) -> AsyncGenerator[SeedEvent]:
     """Import conversations and tell what happens; the last event says that all can be recalled.
+
+    What the caller's iterator raises ends the input: what was read is imported, then it is raised.
 
     Raises:
         UserNotFoundError, AgentNotFoundError: They are not there.
@@ -107,136 +73,10 @@ async def run(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-    await _drain_to_the_end(ports)
+    await work.drain_to_the_end()
+    if work.reader.failure is not None:
+        raise work.reader.failure
     yield SeedEvent(SeedEventKind.DRAINED, work.processed, seed.total)
-
-
-async def estimate(ports: Ports, seed: Import, price_per_million: float | None) -> SeedEstimate:
-    """Count what an import would do; nothing is written, no model is asked.
-
-    Args:
-        ports: Stores and models.
-        seed: The import.
-        price_per_million: Price of a million prompt tokens, in any currency.
-    """
-    found = SeedEstimate()
-    model = ports.extraction_model
-    async for item in _read(seed.data.conversations):
-        try:
-            conversation = parse(item)
-            request = await _request(seed, conversation)
-        except InvalidInputError:
-            found.invalid += 1
-            continue
-        stored = await ports.graph.find_interaction(seed.scope, conversation.conversation_id)
-        if stored is not None and _holds(stored, request.transcript):
-            found.unchanged += 1
-            continue
-        found.conversations += 1
-        keep = 0
-        if stored is not None:
-            hashes = await ports.graph.read_prefix_hashes(seed.scope, stored.interaction_id)
-            keep = save.transcripts.diff(hashes, request.transcript.messages()).keep
-        new = extract.as_stored(request.transcript.tail(keep), keep)
-        window = None if model is None else model.context_window
-        chunks = len(extract.ranges(new, request.bounds, window))
-        found.chunks += chunks
-        if model is not None and chunks:
-            # One extraction and one comparison each, and a summary between two.
-            found.model_calls += 3 * chunks - 1
-            text = sum(estimated_tokens(item.message.content or "") for item in new)
-            found.prompt_tokens += 2 * text + _PROMPT_TOKENS * (3 * chunks - 1)
-    if price_per_million is not None:
-        found.cost = found.prompt_tokens * price_per_million / 1_000_000
-    return found
-
-
-def parse(item: object) -> Conversation:
-    """Return a conversation as the caller gave it, its frame checked.
-
-    Raises:
-        InvalidInputError: Naming the field at fault.
-    """
-    if not isinstance(item, Mapping):
-        raise InvalidInputError("conversation", "a mapping with id and messages", got=kind_of(item))
-    given = cast("Mapping[str, Any]", item)
-    unknown = sorted(str(key) for key in given.keys() - _KNOWN_KEYS)
-    if unknown:
-        allowed = f"a mapping with {', '.join(sorted(_KNOWN_KEYS))}"
-        raise InvalidInputError("conversation", allowed, got=unknown[0][:40])
-    messages: object = given.get("messages")
-    if not isinstance(messages, (list, tuple)) or not messages:
-        got = kind_of(cast("object", messages)) if messages else "none"
-        raise InvalidInputError("messages", "a list of messages", got=got)
-    created, title, metadata = given.get("created_at"), given.get("title"), given.get("metadata")
-    said = tuple(cast("Iterable[Any]", messages))
-    at = None if created is None else parsed_time(created, "created_at")
-    return Conversation(
-        conversation_id=checked_id(given.get("id"), "id"),
-        messages=said,
-        at=at or _first_time(said),
-        title=None if title is None else checked_name(title, "title"),
-        metadata=None if metadata is None else checked_json_object(metadata, "metadata"),
-    )
-
-
-def _first_time(messages: tuple[Any, ...]) -> datetime | None:
-    for number, message in enumerate(messages):
-        timestamp = _field(message, "timestamp")
-        if timestamp is not None:
-            return parsed_time(timestamp, f"messages[{number}].timestamp")
-    return None
-
-
-def _field(item: object, name: str) -> object:
-    """Return a field of what should be a mapping; None where it is none."""
-    return cast("Mapping[str, object]", item).get(name) if isinstance(item, Mapping) else None
-
-
-async def _read(conversations: Conversations) -> AsyncIterator[Mapping[str, Any]]:
-    if isinstance(conversations, AsyncIterable):
-        async for item in conversations:
-            yield item
-        return
-    for item in conversations:
-        yield item
-
-
-async def _request(seed: Import, conversation: Conversation) -> save.SaveRequest:
-    size = sum(EACH + len(str(_field(item, "content"))) for item in conversation.messages)
-    transcript = await off_loop(size, Transcript, conversation.messages, None, "messages")
-    config = seed.config
-    bounds = extract.Bounds(config.max_messages_per_request, config.max_chars_per_request)
-    if not config.chunk_large_conversations:
-        chars = sum(len(message.content or "") for message in transcript.messages())
-        if len(transcript) > bounds.messages or chars > bounds.chars:
-            allowed = f"at most {bounds.messages} messages and {bounds.chars} characters"
-            got = f"{len(transcript)} messages and {chars} characters"
-            raise InvalidInputError("messages", allowed, got=got)
-    key = exact_hash(
-        conversation.conversation_id,
-        transcript.last_hash,
-        seed.data.agent_id or "",
-        str(config.extract_agent_memories),
-    )
-    return save.SaveRequest(
-        scope=seed.scope,
-        transcript=transcript,
-        at=conversation.at or seed.now,
-        external_id=conversation.conversation_id,
-        title=conversation.title,
-        metadata=conversation.metadata,
-        process_id=seed.data.process_id,
-        import_id=seed.import_id,
-        about_agent=config.extract_agent_memories,
-        max_retries=config.max_retries,
-        idempotency_key=f"seed:{key}",
-        bounds=bounds,
-    )
-
-
-def _holds(stored: Interaction, transcript: Transcript) -> bool:
-    return stored.message_count == len(transcript) and stored.content_hash == transcript.last_hash
 
 
 @dataclass
@@ -265,94 +105,127 @@ class _Turns:
             waiting.set()
 
 
+class _Seen:
+    """Remembers what the latest ids of a run held; the same id with other content is a mistake."""
+
+    def __init__(self) -> None:
+        self._content: dict[bytes, bytes] = {}
+
+    def check(self, conversation_id: str, content: str) -> None:
+        """Note what an id holds.
+
+        Raises:
+            InvalidInputError: It held something else before.
+        """
+        key = bytes.fromhex(exact_hash(conversation_id)[:32])
+        held = bytes.fromhex(exact_hash(content)[:16])
+        if self._content.setdefault(key, held) != held:
+            allowed = "unique in one import, or the same conversation again"
+            raise InvalidInputError("id", allowed, got="other messages under an id used before")
+        if len(self._content) > _REMEMBERED:
+            del self._content[next(iter(self._content))]
+
+
 class _Work:
     """The workers of one import."""
 
     def __init__(self, ports: Ports, seed: Import, lane: Lane) -> None:
+        self._pace = Pace(seed.config.retry_delay)
         model = ports.extraction_model
-        paced = None
         if model is not None:
-            pace = Pace(seed.config.retry_delay)
-            paced = PacedLLM(model, pace, seed.config.max_retries)
-        self._ports = replace(ports, extraction_model=paced)
+            model = PacedLLM(model, self._pace, lane, seed.config.max_retries)
+        self._ports = replace(ports, extraction_model=model)
         self._seed = seed
         self._lane = lane
         self._turns = _Turns()
+        self._seen = _Seen()
         self._draining: asyncio.Task[Any] | None = None
-        # What each id of this run held: the same id with other content is a mistake of the input.
-        self._seen: dict[str, str] = {}
-        self.events: asyncio.Queue[SeedEvent | None] = asyncio.Queue()
+        self.reader = Reader(seed)
+        self.events: asyncio.Queue[SeedEvent | None] = asyncio.Queue(_EVENTS_AHEAD)
         self.processed = 0
 
     async def run(self) -> None:
         """Work through the input; `events` gets a None at the end, also after a failure."""
         running: set[asyncio.Task[None]] = set()
         try:
-            async with asyncio.TaskGroup() as group:
-                number = 0
-                async for item in self._ordered():
-                    if isinstance(item, ConversationResult):
-                        self._ended(item)
-                        continue
-                    if len(running) >= self._seed.batch_size:
-                        _, running = await asyncio.wait(
-                            running, return_when=asyncio.FIRST_COMPLETED
-                        )
-                    running.add(group.create_task(self._one(item, number)))
-                    number += 1
+            number = 0
+            async for item in self.reader.ordered():
+                if isinstance(item, ConversationResult):
+                    await self._ended(item)
+                    continue
+                running = await self._room(running)
+                running.add(asyncio.create_task(self._one(item, number)))
+                number += 1
+            while running:
+                running = await _one_less(running)
             if self._draining is not None:
                 await self._draining
         finally:
-            if self._draining is not None:
-                self._draining.cancel()
-            self.events.put_nowait(None)
+            left = [*running, *([] if self._draining is None else [self._draining])]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            # Who cancelled this reads no events any more.
+            if (current := asyncio.current_task()) is None or not current.cancelling():
+                await self.events.put(None)
 
-    async def _ordered(self) -> AsyncIterator[Conversation | ConversationResult]:
-        """Yield conversations by their times, as far as the window reaches; dated ones first."""
-        window: list[tuple[float, int, Conversation]] = []
-        size = _WINDOW * self._seed.batch_size
-        number = 0
-        async for item in _read(self._seed.data.conversations):
-            try:
-                conversation = parse(item)
-            except InvalidInputError as error:
-                yield _failed(_id_of(item), error)
-                continue
-            at = float("inf") if conversation.at is None else conversation.at.timestamp()
-            heapq.heappush(window, (at, number, conversation))
-            number += 1
-            if len(window) > size:
-                yield heapq.heappop(window)[2]
-        while window:
-            yield heapq.heappop(window)[2]
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether one thing is done at a time, in small steps.
+
+        Without a model all is work of this machine, which live calls need as well.
+        """
+        return self._ports.extraction_model is None and self._lane.is_busy
+
+    async def _room(self, running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Wait until one more conversation may be worked on; return those that are."""
+        while len(running) >= (1 if self._one_by_one else self._seed.batch_size):
+            running = await _one_less(running)
+        if self._one_by_one and self._draining is not None:
+            await self._draining
+        return running
 
     async def _one(self, conversation: Conversation, number: int) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
         await self._lane.give_way()
+        started = loop.time()
         name = conversation.conversation_id
-        self.events.put_nowait(
-            SeedEvent(SeedEventKind.STARTED, self.processed, self._seed.total, None)
+        await self.events.put(
+            SeedEvent(SeedEventKind.STARTED, self.processed, self._seed.total, conversation_id=name)
         )
         try:
-            result = await self._save(conversation, number)
+            result = await self._persistently(conversation, number)
         except MemoraError as error:
-            result = _failed(name, error)
+            result = failure(name, error)
         finally:
             self._turns.finish(number)
         result.duration_ms = 1000 * (loop.time() - started)
-        self._ended(result, is_undated=conversation.at is None)
+        await self._ended(result, is_undated=conversation.at is None)
+
+    async def _persistently(self, conversation: Conversation, number: int) -> ConversationResult:
+        """Save a conversation, again where a store or embedder failed for a passing reason."""
+        result = None
+        for attempt in range(self._seed.config.max_retries):
+            try:
+                result = await self._save(conversation, number)
+            except MemoraError as error:
+                if not _may_pass(error):
+                    raise
+            if result is not None:
+                return result
+            await self._pace.back_off(attempt)
+        result = await self._save(conversation, number)
+        # An earlier try of this run stored it.
+        if result.status is SeedStatus.UNCHANGED and self._seed.config.max_retries:
+            result.status = SeedStatus.CREATED
+        return result
 
     async def _save(self, conversation: Conversation, number: int) -> ConversationResult:
-        request = await _request(self._seed, conversation)
+        request = await request_of(self._seed, conversation, self._ports.extraction_model)
         name = conversation.conversation_id
-        content = request.transcript.last_hash
-        if self._seen.setdefault(name, content) != content:
-            allowed = "unique in one import, or the same conversation again"
-            raise InvalidInputError("id", allowed, got="other messages under an id used before")
-        graph = self._ports.graph
-        stored = await graph.find_interaction(self._seed.scope, name)
-        if stored is not None and _holds(stored, request.transcript):
+        self._seen.check(name, request.transcript.last_hash)
+        stored = await self._ports.graph.find_interaction(self._seed.scope, name)
+        if stored is not None and holds(stored, request.transcript):
             return await self._known(request, stored, number)
         outcome = await save.save(
             self._ports, request, drain=False, turn=lambda: self._turn(number)
@@ -383,52 +256,85 @@ class _Work:
         job = None if job_id is None else await graph.find_job(request.scope.org_id, job_id)
         if job is None or job.status is JobStatus.DONE:
             return result
-        turn = self._turn
-        if await jobs.resume(self._ports, job.org_id, job.job_id, lambda: turn(number)):
-            result.status = SeedStatus.UPDATED
-        else:
-            job = await graph.find_job(job.org_id, job.job_id)
-            if job is not None and job.status is not JobStatus.DONE:
-                result.success, result.status = False, SeedStatus.FAILED
-                result.error = "ConflictError: its extraction is under way elsewhere"
+        written = await jobs.resume(self._ports, job.org_id, job.job_id, lambda: self._turn(number))
+        if written is not None:
+            result.status, result.memories = SeedStatus.UPDATED, written
+            return result
+        job = await graph.find_job(job.org_id, job.job_id)
+        if job is not None and job.status is not JobStatus.DONE:
+            result.success, result.status = False, SeedStatus.FAILED
+            result.error = "ConflictError: its extraction is under way elsewhere"
         return result
 
     @asynccontextmanager
     async def _turn(self, number: int) -> AsyncGenerator[None]:
         await self._turns.wait(number)
         await self._lane.give_way()
+        if self._ports.extraction_model is not None:
+            # A model compares with what the vector store finds: it must know all before.
+            await self._ports.graph.drain_outbox()
         yield
 
-    def _ended(self, result: ConversationResult, *, is_undated: bool = False) -> None:
+    async def _ended(self, result: ConversationResult, *, is_undated: bool = False) -> None:
         self.processed += 1
         kind = _EVENTS.get(result.status, SeedEventKind.SAVED)
         if not result.success:
             _logger.info("a conversation was not imported: %s", (result.error or "").split(":")[0])
-        self.events.put_nowait(
-            SeedEvent(kind, self.processed, self._seed.total, result, is_undated)
+        event = SeedEvent(
+            kind, self.processed, self._seed.total, result, is_undated, result.conversation_id
         )
-        is_due = self.processed % _DRAIN_EVERY == 0
+        is_due = self.processed % _DRAIN_EVERY == 0 or self._one_by_one
         if is_due and (self._draining is None or self._draining.done()):
-            self._draining = asyncio.create_task(self._ports.graph.drain_outbox())
+            self._draining = asyncio.create_task(self._drain())
+        await self.events.put(event)
+
+    async def _drain(self) -> None:
+        await self._lane.give_way()
+        await self._ports.graph.drain_outbox()
+
+    async def drain_to_the_end(self) -> None:
+        """Bring the vectors of this user up to date, however often that takes to try.
+
+        Raises:
+            VectorDBError: It failed to the last.
+        """
+        graph, scope = self._ports.graph, self._seed.scope
+        attempt = 0
+        report = await graph.drain_outbox()
+        while waiting := await _waiting(graph, scope):
+            if attempt >= self._seed.config.max_retries:
+                reason = report.error or "another process is at it"
+                raise VectorDBError("seed", f"{waiting} outbox entries are left: {reason}")
+            await self._pace.back_off(attempt)
+            attempt += 1
+            report = await graph.drain_outbox()
 
 
-async def _drain_to_the_end(ports: Ports) -> None:
-    report = await ports.graph.drain_outbox()
-    if report.error is not None:
-        reason = f"{report.failed} outbox entries wait for another try: {report.error}"
-        raise VectorDBError("seed", reason)
+async def _one_less(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until one has ended, and return those that have not.
+
+    Raises:
+        Exception: What one raised; nothing that concerns only a conversation does.
+    """
+    ended, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
+    return left
 
 
-def _failed(conversation_id: str, error: MemoraError) -> ConversationResult:
-    return ConversationResult(
-        conversation_id=conversation_id,
-        interaction_id=getattr(error, "interaction_id", None),
-        success=False,
-        status=SeedStatus.FAILED,
-        error=f"{type(error).__name__}: {error}",
-    )
+async def _waiting(graph: BaseGraphDB, scope: Scope) -> int:
+    """Return how many outbox entries of the user there are."""
+    count, after = 0, 0
+    while page := await graph.list_outbox(after=after):
+        own = (scope.org_id, scope.user_id)
+        count += sum((entry.org_id, entry.user_id) == own for entry in page)
+        after = page[-1].seq
+    return count
 
 
-def _id_of(item: object) -> str:
-    given = _field(item, "id")
-    return given[:255] if isinstance(given, str) else ""
+def _may_pass(error: MemoraError) -> bool:
+    """Tell whether another try may succeed; a model's calls have had theirs already."""
+    if isinstance(error, ExtractionError):
+        cause = error.__cause__
+        return isinstance(cause, RetryableError) and not isinstance(cause, LLMError)
+    return isinstance(error, RetryableError) and not isinstance(error, LLMError)

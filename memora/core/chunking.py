@@ -71,7 +71,7 @@ def _between_letters(text: str, start: int, latest: int) -> int:
     return latest
 
 
-def ranges(sizes: Sequence[int], count: int, total: int) -> list[range]:
+def ranges(sizes: Sequence[float], count: int, total: float) -> list[range]:
     """Return consecutive positions in groups of at most `count` items and `total` size together.
 
     An item that is larger than the total is alone in its group.
@@ -82,12 +82,12 @@ def ranges(sizes: Sequence[int], count: int, total: int) -> list[range]:
         total: Their sizes together.
     """
     found: list[range] = []
-    start, held = 0, 0
+    start, held = 0, 0.0
     for position, size in enumerate(sizes):
         full = position - start >= count or held + size > total
         if position > start and full:
             found.append(range(start, position))
-            start, held = position, 0
+            start, held = position, 0.0
         held += size
     if start < len(sizes):
         found.append(range(start, len(sizes)))

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self, cast
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from memora.errors import InvalidInputError
 from memora.schema.models import Record
@@ -25,7 +25,10 @@ Conversations = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 
 MESSAGES_PER_REQUEST = 4000
 CHARS_PER_REQUEST = 800_000
+MAX_RESULTS = 10_000
 _LONGEST_DELAY = 600.0
+# Price of a million tokens, read and written, in any currency.
+TokenPrice = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class SeedConfig:
         chunk_large_conversations: Cut a conversation above the bounds into several requests;
             False: it fails.
         extract_agent_memories: Also remember what the agent says.
+        max_results: Results that `SeedResult` holds, so that it does not grow with the input;
+            failures take the place of others. Events and `on_progress` tell all of them.
     """
 
     max_messages_per_request: int = MESSAGES_PER_REQUEST
@@ -109,6 +114,7 @@ class SeedConfig:
     retry_delay: float = 1.0
     chunk_large_conversations: bool = True
     extract_agent_memories: bool = False
+    max_results: int = MAX_RESULTS
 
     def __post_init__(self) -> None:
         checked_int(self.max_messages_per_request, "max_messages_per_request", 1, 100_000)
@@ -117,6 +123,7 @@ class SeedConfig:
         checked_seconds(self.retry_delay, "retry_delay", _LONGEST_DELAY)
         checked_bool(self.chunk_large_conversations, "chunk_large_conversations")
         checked_bool(self.extract_agent_memories, "extract_agent_memories")
+        checked_int(self.max_results, "max_results", 0, 100_000_000)
 
 
 class DocumentMode(StrEnum):
@@ -229,9 +236,10 @@ class SeedEstimate(Record):
         unchanged: Conversations that are stored like this already.
         invalid: Conversations that would fail because they are malformed.
         chunks: Requests into which their messages are divided.
-        model_calls: Calls of the extraction model, comparisons estimated as one per chunk.
-        prompt_tokens: About how many tokens the model would read.
-        cost: In the currency of the price that was given; None without one.
+        model_calls: Calls of the extraction model: one per chunk, a summary between two, and one
+            comparison per conversation.
+        prompt_tokens, completion_tokens: About how many tokens the model would read and write.
+        cost: In the currency of the prices that were given; None without one.
     """
 
     conversations: int = 0
@@ -240,6 +248,7 @@ class SeedEstimate(Record):
     chunks: int = 0
     model_calls: int = 0
     prompt_tokens: int = 0
+    completion_tokens: int = 0
     cost: float | None = None
 
 
@@ -255,7 +264,8 @@ class SeedResult(Record):
         undated: Conversations without any time, which got the import's.
         total_memories: Versions of memories that were written.
         duration_ms: From the first to the last, in milliseconds.
-        results: One per conversation, in the order in which they ended.
+        results: One per conversation, in the order in which they ended; see `max_results`.
+        omitted: How many results are left out there.
         estimate: Of a dry run; it has nothing else.
     """
 
@@ -268,18 +278,33 @@ class SeedResult(Record):
     total_memories: int = 0
     duration_ms: float = 0.0
     results: list[ConversationResult] = Field(default_factory=list[ConversationResult])
-
+    omitted: int = 0
     estimate: SeedEstimate | None = None
+    # The results before this place are failures.
+    _failed_until: int = PrivateAttr(default=0)
 
-    def add(self, result: ConversationResult, *, is_undated: bool) -> None:
-        """Count what became of one more conversation."""
+    def add(
+        self, result: ConversationResult, *, is_undated: bool, max_results: int = MAX_RESULTS
+    ) -> None:
+        """Count what became of one more conversation, and keep its result if there is room."""
         self.total += 1
         self.successful += result.success
         self.failed += not result.success
         self.skipped += result.status is SeedStatus.UNCHANGED
         self.undated += is_undated
         self.total_memories += result.memories
-        self.results.append(result)
+        if len(self.results) < max_results:
+            self.results.append(result)
+            return
+        self.omitted += 1
+        if result.success:
+            return
+        while self._failed_until < len(self.results):
+            if self.results[self._failed_until].success:
+                del self.results[self._failed_until]
+                self.results.append(result)
+                return
+            self._failed_until += 1
 
     @property
     def total_triples(self) -> int:
@@ -306,6 +331,7 @@ class SeedEvent:
         total: How many there are; None when the input has no length.
         result: What became of the conversation that the event is about.
         is_undated: It had no time of its own and got the import's.
+        conversation_id: The caller's id of it; None: the event is about no conversation.
     """
 
     kind: SeedEventKind
@@ -313,6 +339,7 @@ class SeedEvent:
     total: int | None
     result: ConversationResult | None = None
     is_undated: bool = False
+    conversation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

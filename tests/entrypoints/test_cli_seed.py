@@ -97,6 +97,20 @@ def test_a_dry_run_creates_nothing(cli: CommandLine, file: Path, store: tuple[st
     assert statements(cli) == ["I have 1 cats."]
 
 
+def test_a_dry_run_tells_the_cost(
+    cli: CommandLine, file: Path, store: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMORA_EXTRACTION_MODEL", "openai:gpt-x")
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    write(file, talk(1))
+    told = cli("seed", str(file), *store, "--dry-run", "--price", "openai:gpt-x=1000,0", "--json")
+    assert told.code == 0, told.err
+    assert told.json["model_calls"] > 0
+    assert told.json["cost"] == pytest.approx(told.json["prompt_tokens"] / 1000)
+    plain = cli("seed", str(file), *store, "--dry-run", "--price", "openai:gpt-x=1000,0")
+    assert "at these prices" in plain.out
+
+
 def test_resume_goes_on_under_the_same_import(
     cli: CommandLine, file: Path, store: tuple[str, ...]
 ) -> None:
@@ -277,6 +291,7 @@ def test_failures_are_written_to_a_file_that_can_be_fed_back(
         (("{file}", "--user-id", ""), 2),
         (("{file}", "--user-id", "jake", "--batch-size", "0"), 2),
         (("{file}", "--user-id", "jake", "--resume", ""), 2),
+        (("{file}", "--user-id", "jake", "--dry-run", "--price", "gpt=much"), 2),
         (("{file}", "--user-id", "jake", "--failures", "{file}"), 2),
         (("{file}", "--user-id", "jake", "--failures", "no/such/folder/x"), 2),
     ],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from memora.agent import seed as seeding
 from memora.agent.documents import DEFAULT_ORG, DOCUMENTS, Batch, create
-from memora.agent.inputs import checked_config, checked_data
+from memora.agent.inputs import checked_config, checked_data, checked_price
+from memora.agent.seed_estimate import estimate
+from memora.agent.seed_input import Import
 from memora.agent.verbs.base import Verbs
 from memora.errors import InvalidInputError
 from memora.schema.seeding import (
@@ -19,6 +22,7 @@ from memora.schema.seeding import (
     SeedEvent,
     SeedProgress,
     SeedResult,
+    TokenPrice,
 )
 from memora.schema.validation import checked_bool, checked_id, checked_int, checked_list
 
@@ -36,7 +40,7 @@ class SeedVerbs(Verbs):
         import_id: str | None = None,
         create_missing: bool = True,
         dry_run: bool = False,
-        price_per_million: float | None = None,
+        prices: Mapping[str, TokenPrice] | None = None,
     ) -> SeedResult:
         """Import conversations that happened elsewhere, at their own dates.
 
@@ -47,12 +51,15 @@ class SeedVerbs(Verbs):
             data: The conversations and their user.
             seed_config: Bounds of the model requests, retries, and what is remembered.
             batch_size: Conversations that are worked on at the same time, 1 to 256.
-            on_progress: Called with (processed, total, result) after each conversation; the total
-                is None when the input has no length.
+            on_progress: Called with (processed, total, result) after each conversation, and
+                awaited if it is async; the total is None when the input has no length. What it
+                raises stops the import and reaches the caller; what is stored stays.
             import_id: Name of the import, to go on under it; None: a new one.
             create_missing: Create organization, user and agent where they are missing.
-            dry_run: Write nothing and ask no model; `estimate` tells what it would cost.
-            price_per_million: For the estimate: price of a million prompt tokens.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost. An
+                iterator is used up by it.
+            prices: For the estimate: price of a million tokens (read, written), by
+                `provider:model` or the model's name.
 
         Returns:
             Counts and one result per conversation; a conversation that fails stops no other.
@@ -61,24 +68,31 @@ class SeedVerbs(Verbs):
             InvalidInputError: An argument is malformed; nothing was stored.
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
+            Exception: What iterating over the conversations raised, after those read were stored.
         """
         given = self._import(data, seed_config, batch_size, import_id)
         result = SeedResult(import_id=given.import_id)
         if dry_run:
-            result.estimate = await seeding.estimate(self._ports, given, price_per_million)
+            result.estimate = await estimate(
+                self._ports, given, checked_price(prices, self._ports.extraction_model)
+            )
             return result
         loop = asyncio.get_running_loop()
         started = loop.time()
-        async for event in seeding.run(
-            self._ports, given, self._lane, create_missing=create_missing
-        ):
-            if event.result is None:
-                continue
-            result.add(event.result, is_undated=event.is_undated)
-            if on_progress is not None:
-                answer = on_progress(event.processed, event.total, event.result)
-                if answer is not None:
-                    await answer
+        events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
+        async with aclosing(events):
+            async for event in events:
+                if event.result is None:
+                    continue
+                result.add(
+                    event.result,
+                    is_undated=event.is_undated,
+                    max_results=given.config.max_results,
+                )
+                if on_progress is not None:
+                    answer = on_progress(event.processed, event.total, event.result)
+                    if answer is not None:
+                        await answer
         result.duration_ms = 1000 * (loop.time() - started)
         return result
 
@@ -93,12 +107,14 @@ class SeedVerbs(Verbs):
     ) -> AsyncGenerator[SeedEvent]:
         """Import conversations like `seed`, and yield what happens as it happens.
 
-        Leaving the loop early stops the import; what it did so far stays.
+        Closing the iterator (`contextlib.aclosing`) stops the import; what it did so far stays.
+        A caller that is slow to take the events slows the import down.
         """
         given = self._import(data, seed_config, batch_size, import_id)
         events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
-        async for event in events:
-            yield event
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     async def batch_create(
         self,
@@ -149,9 +165,9 @@ class SeedVerbs(Verbs):
         config: SeedConfig | None,
         batch_size: int,
         import_id: str | None,
-    ) -> seeding.Import:
+    ) -> Import:
         graph = self._ports.graph
-        return seeding.Import(
+        return Import(
             checked_data(data),
             checked_config(config),
             graph.ids.short() if import_id is None else checked_id(import_id, "import_id"),

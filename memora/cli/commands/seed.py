@@ -38,6 +38,7 @@ class _Run:
     batch_size: int
     config: SeedConfig
     import_id: str | None
+    prices: dict[str, tuple[float, float]]
     totals: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def data(self, memora: Memora, *, dry: bool = False) -> SeedData:
@@ -107,7 +108,10 @@ class _Run:
     async def estimate(self, memora: Memora) -> SeedEstimate:
         """Tell what the import would do."""
         found = await memora.seed(
-            self.data(memora, dry=True), seed_config=self.config, dry_run=True
+            self.data(memora, dry=True),
+            seed_config=self.config,
+            dry_run=True,
+            prices=self.prices or None,
         )
         return found.estimate or SeedEstimate()
 
@@ -150,6 +154,14 @@ def seed(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would cost; write nothing.")
     ] = False,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price",
+            metavar="MODEL=READ,WRITTEN",
+            help="Price of a million tokens, for --dry-run; may be repeated.",
+        ),
+    ] = None,
     failures: Annotated[
         Path | None,
         typer.Option(
@@ -168,9 +180,10 @@ def seed(
     finished. Exit code 1: some records failed, all others are stored.
     """
     _check_files(file, failures)
+    prices = dict(_price(given) for given in price or [])
     config = SeedConfig(extract_agent_memories=agent_memories)
     with Intake.opened(file, failures) as intake:
-        work = _Run(intake, user_id, org, agent, process, batch_size, config, resume)
+        work = _Run(intake, user_id, org, agent, process, batch_size, config, resume, prices)
         if dry_run:
             with _some_store(path) as store:
                 estimate = run(store, work.estimate, models=True, create=True)
@@ -191,6 +204,16 @@ def _some_store(path: Path | None) -> Generator[Path | None]:
         return
     with TemporaryDirectory() as empty:
         yield Path(empty)
+
+
+def _price(given: str) -> tuple[str, tuple[float, float]]:
+    """Return a model and its prices of a million tokens, read and written."""
+    model, _, numbers = given.rpartition("=")
+    try:
+        read, written = map(float, numbers.split(","))
+    except ValueError:
+        raise typer.BadParameter("--price is MODEL=READ,WRITTEN, such as gpt-x=0.4,1.6") from None
+    return model, (read, written)
 
 
 def _check_files(file: str, failures: Path | None) -> None:
@@ -270,8 +293,11 @@ def _tell_estimate(intake: Intake, found: SeedEstimate, *, as_json: bool) -> Non
     notes = [
         f"{found.conversations} conversations to import, {found.unchanged} unchanged, "
         f"{found.invalid + intake.failed} malformed",
-        f"{found.model_calls} calls of the extraction model, about {found.prompt_tokens} tokens",
+        f"{found.model_calls} calls of the extraction model, about {found.prompt_tokens} tokens "
+        f"read and {found.completion_tokens} written",
     ]
+    if found.cost is not None:
+        notes.append(f"about {found.cost:.2f} at these prices")
     if documents:
         notes.append(f"{documents} documents, of which the calls are not estimated")
     print_notes(notes)
