@@ -2525,3 +2525,5 @@ class Memora:
         return self._background.run(
             self._wrapped.rotate_key(new_key, reencrypt=reencrypt, on_progress=on_progress)
         )
+
+    seed_sync = seed

@@ -111,6 +111,10 @@ class Memora:
         made._bind(wrapped)
         return made
 '''
+# Names that blocking callers know from elsewhere.
+ALIASES = """
+    seed_sync = seed
+"""
 ENTER = """
     def __enter__(self) -> Self:
         try:
@@ -195,6 +199,8 @@ class Generator:
             for name, found in methods.items()
             if (twin.name, name) not in LEFT_OUT
         ]
+        if twin.name == "Memora":
+            parts.append(ALIASES)
         return "".join(parts)
 
     def _methods(
