@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from memora._background import BackgroundLoop
+from memora.agent.inputs import RERANK_CANDIDATES
 from memora.agent.main import Memora as _Memora
 from memora.graph_db.outbox import BATCH
 from memora.schema.jobs import JobStatus
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     from memora.ops import importing
     from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
+    from memora.rerankers.base import BaseReranker
     from memora.schema.direct import DeleteReceipt, SavePreview
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
+    from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo, UndoCounts
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -1071,6 +1074,71 @@ class GraphDB:
             )
         )
 
+    def begin_import(self, run: ImportRun) -> ImportRun:
+        """Insert an import, or go on with the one of this id that the user has.
+
+        That one is running again, and the counts of its last run (failed, skipped) start anew.
+
+        Args:
+            run: A new one; of one that is there only the id and the owner count.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            ConflictError: The id is another user's, or the import was taken back.
+        """
+        return self._background.run(self._wrapped.begin_import(run))
+
+    def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
+        """Add to the counts of an import.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+            ConflictError: It was taken back meanwhile.
+        """
+        self._background.run(self._wrapped.note_import(scope, import_id, counts))
+
+    def finish_import(
+        self, scope: Scope, import_id: str, status: ImportStatus, now: datetime
+    ) -> None:
+        """Note that a running import has ended as `done` or `failed`; any other stays as it is."""
+        self._background.run(self._wrapped.finish_import(scope, import_id, status, now))
+
+    def find_import(self, org_id: str, import_id: str) -> ImportRun | None:
+        """Return an import of the organization, or None."""
+        return self._background.run(self._wrapped.find_import(org_id, import_id))
+
+    def list_imports(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[ImportRun]:
+        """Return a page of imports, of all users or of one, the one that began last first."""
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id=user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(
+        self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
+    ) -> UndoCounts:
+        """Take back all that an import wrote, in transactions of bounded size.
+
+        First the import is marked: no plan of it is written any more. Then some of its
+        conversations at a time are settled (`core.undoing.settle`), each together with the chains
+        of what was read in it (`core.undoing.decide`) and a `sync` entry; then its idempotency keys
+        go, and it is `undone`. No tombstone is left. A repetition goes on where one was
+        interrupted, and counts only what is left. One conversation is one transaction.
+
+        Args:
+            scope: Owner.
+            import_id: The import.
+            now: Store time.
+            dry_run: Write nothing, and return what would be done.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+        """
+        return self._background.run(
+            self._wrapped.undo_import(scope, import_id, now, dry_run=dry_run)
+        )
+
     def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -1094,6 +1162,9 @@ class GraphDB:
 
     def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
+
+        A plan of an import that was taken back is refused (ConflictError). What one that is known
+        (`begin_import`) writes to a conversation is remembered with it, for `undo_import`.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
@@ -1531,6 +1602,9 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        reranker: Reads what a recall found once more, together with the message; None: the search
+            has the last word.
+        rerank_candidates: How many found memories it reads, 1 to 1000.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -1560,6 +1634,8 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        reranker: BaseReranker | None = None,
+        rerank_candidates: int = RERANK_CANDIDATES,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         self._bind(
@@ -1571,6 +1647,8 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                reranker=reranker,
+                rerank_candidates=rerank_candidates,
                 embedder_named=embedder_named,
             )
         )
@@ -1604,8 +1682,10 @@ class Memora:
         memory_search_model: BaseBackendLLM | str | None = None,
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
+        reranker: BaseReranker | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        language: str = "en",
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -1614,9 +1694,12 @@ class Memora:
             memory_search_model: Fast model, or `provider:model`.
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
+            reranker: Reranker, or its name; None: the search has the last word.
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            language: ISO 639-1 code of the language most texts are in; a text that is plainly in
+                another one is found as well.
         """
         return cls._around(
             _Memora.embedded(
@@ -1624,8 +1707,10 @@ class Memora:
                 memory_search_model=memory_search_model,
                 extraction_model=extraction_model,
                 embedder=embedder,
+                reranker=reranker,
                 enable_logging=enable_logging,
                 encryption_key=encryption_key,
+                language=language,
             )
         )
 
@@ -2255,6 +2340,7 @@ class Memora:
         Raises:
             InvalidInputError: An argument is malformed; nothing was stored.
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            ConflictError: The import was taken back, or its id is that of another user's.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
             Exception: What iterating over the conversations raised, after those read were stored.
         """
@@ -2313,15 +2399,16 @@ class Memora:
             documents: At most 100, as `SeedDocument` or mappings with its fields.
             fail_fast: Stop at the first failure; what comes after it is skipped.
             org_id: Organization of documents without `customer_id`; None: `default`.
-            import_id: Name of the import, so that several calls are one; None: a new one.
+            import_id: Name of the import, so that several calls for one user are one; None: a new
+                one for each user.
             create_missing: Create organizations and users where they are missing.
 
         Returns:
             One result per document, in their order; a document that fails stops no other.
 
         Raises:
-            InvalidInputError: An argument is malformed, or there are more than 100 documents;
-                nothing was stored.
+            InvalidInputError: An argument is malformed, there are more than 100 documents, or there
+                is an import id for documents of several users; nothing was stored.
         """
         return self._background.run(
             self._wrapped.batch_create(
@@ -2332,6 +2419,44 @@ class Memora:
                 create_missing=create_missing,
             )
         )
+
+    def list_imports(
+        self, org_id: str, user_id: str | None = None, *, skip: int = 0, limit: int = 1000
+    ) -> list[ImportRun]:
+        """Return imports with their counts, the one that began last first.
+
+        Args:
+            org_id: The organization.
+            user_id: Only imports for this user.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            OrganizationNotFoundError, UserNotFoundError: They are not there.
+        """
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(self, org_id: str, import_id: str, *, dry_run: bool = False) -> ImportUndo:
+        """Take back all that an import wrote, as if it had never been made.
+
+        Its conversations go, with messages, memories, vectors, jobs and idempotency keys; what
+        they had superseded is current again; a conversation that it only updated is as before. What
+        others state or continued since stays with them. There is no tombstone: the same
+        conversations can be imported again, under another id. The import itself stays listed, as
+        `undone`. A repetition finishes what was interrupted; one that is done changes nothing.
+
+        Args:
+            org_id: The organization.
+            import_id: The import.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            ImportNotFoundError: There is no such import in the organization.
+            ConflictError: It is running in this engine.
+        """
+        return self._background.run(self._wrapped.undo_import(org_id, import_id, dry_run=dry_run))
 
     def list_jobs(
         self,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, cast
 
 from memora.agent import jobs, save
+from memora.agent.imports import Ledger, Running
 from memora.agent.pacing import Lane, Pace, PacedLLM
 from memora.agent.ports import Ports, check_owner, create_owner
 from memora.agent.threads import EACH, off_loop
@@ -45,12 +46,13 @@ class Batch:
 
     Attributes:
         org_id: Organization of documents that name none.
+        import_id: Of all documents, which are one user's then; None: a new one for each user.
         now: Conversation time of what has none.
     """
 
     items: tuple[object, ...] = field(repr=False)
     org_id: str
-    import_id: str
+    import_id: str | None
     now: datetime
     fail_fast: bool
     create_missing: bool
@@ -182,15 +184,24 @@ def _checked_mode(value: object) -> DocumentMode:
     return DocumentMode(value)
 
 
-async def create(ports: Ports, batch: Batch, lane: Lane) -> list[DocumentResult]:
-    """Store the documents and make their memories; one result each, in their order."""
-    return await _Work(ports, batch, lane).run()
+async def create(
+    ports: Ports, batch: Batch, lane: Lane, importing: Running
+) -> list[DocumentResult]:
+    """Store the documents and make their memories; one result each, in their order.
+
+    Raises:
+        InvalidInputError: There is an import id, and the documents are of several users.
+    """
+    async with AsyncExitStack() as stack:
+        return await _Work(ports, batch, lane, importing, stack).run()
 
 
 class _Work:
     """One call at work."""
 
-    def __init__(self, ports: Ports, batch: Batch, lane: Lane) -> None:
+    def __init__(
+        self, ports: Ports, batch: Batch, lane: Lane, importing: Running, stack: AsyncExitStack
+    ) -> None:
         config = SeedConfig()
         model = ports.extraction_model
         if model is not None:
@@ -202,9 +213,14 @@ class _Work:
         self._slots = asyncio.Semaphore(_WORKERS)
         self._results: dict[int, DocumentResult] = {}
         self._left: dict[Scope, dict[str, list[str]]] = {}
+        self._importing = importing
+        self._stack = stack
+        self._ledgers: dict[Scope, Ledger] = {}
 
     async def run(self) -> list[DocumentResult]:
         groups = await self._grouped()
+        if self._batch.import_id is not None and len({group.scope for group in groups}) > 1:
+            raise InvalidInputError("import_id", "given only for documents of one user")
         if self._batch.fail_fast:
             await self._in_order(groups)
         else:
@@ -250,9 +266,8 @@ class _Work:
 
     async def _user(self, groups: list[_Group]) -> None:
         """Work on all of one user at the same time; what is written is written in their order."""
-        scope = groups[0].scope
         try:
-            await self._owner(scope)
+            await self._begin(groups[0].scope)
         except MemoraError as error:
             for group in groups:
                 self._all_failed(group, error)
@@ -275,16 +290,28 @@ class _Work:
 
     async def _one(self, group: _Group) -> None:
         try:
-            await self._owner(group.scope)
+            await self._begin(group.scope)
         except MemoraError as error:
             self._all_failed(group, error)
             return
         await self._stored(group, None)
 
-    async def _owner(self, scope: Scope) -> None:
+    async def _begin(self, scope: Scope) -> None:
+        """Begin the import of a user, unless that is done.
+
+        Raises:
+            UserNotFoundError: There is no such user, and none is to be created.
+            ConflictError: The import was taken back, or its id is that of another user's.
+        """
+        if scope in self._ledgers:
+            return
+        graph = self._ports.graph
         if self._batch.create_missing:
-            await create_owner(self._ports.graph, scope)
-        await check_owner(self._ports.graph, scope)
+            await create_owner(graph, scope)
+        await check_owner(graph, scope)
+        ledger = Ledger(self._ports, scope, self._batch.import_id or graph.ids.short())
+        await self._stack.enter_async_context(ledger.open(None, self._importing))
+        self._ledgers[scope] = ledger
 
     async def _stored(self, group: _Group, before: asyncio.Event | None) -> None:
         @asynccontextmanager
@@ -302,6 +329,13 @@ class _Work:
             await self._store(group, turn)
         except MemoraError as error:
             self._all_failed(group, error)
+        try:
+            for places in group.numbers.values():
+                for number in places:
+                    await self._ledgers[group.scope].note(self._results[number])
+        except MemoraError as error:
+            # The import was taken back by another process, or the store is gone.
+            self._all_failed(group, error)
 
     async def _store(self, group: _Group, turn: jobs.Turn) -> None:
         """Put the documents into their interaction; what others write meanwhile stays."""
@@ -317,8 +351,10 @@ class _Work:
             turns, changed = documents.merged(known, group.turns.values())
             if stored is not None and not changed:
                 resumed = await self._resumed(group.scope, stored.interaction_id, turn)
-                status = DocumentStatus.UPDATED if resumed else DocumentStatus.DUPLICATE
-                self._done(group, stored.interaction_id, dict.fromkeys(group.turns, status))
+                status = DocumentStatus.DUPLICATE if resumed is None else DocumentStatus.UPDATED
+                self._done(
+                    group, stored.interaction_id, dict.fromkeys(group.turns, status), resumed or 0
+                )
                 return
             request = await self._request(group, stored, turns, changed)
             ports = replace(self._ports, extraction_model=None) if group.is_fast else self._ports
@@ -332,7 +368,7 @@ class _Work:
             statuses = {
                 document_id: _status(document_id, changed, before) for document_id in group.turns
             }
-            self._done(group, outcome.interaction_id, statuses)
+            self._done(group, outcome.interaction_id, statuses, outcome.memories)
             return
         raise ConflictError("interaction", group.external_id)
 
@@ -353,13 +389,16 @@ class _Work:
             at=at,
             external_id=group.external_id,
             metadata={**({} if stored is None else stored.metadata), **group.metadata} or None,
-            import_id=self._batch.import_id,
+            import_id=self._ledgers[group.scope].import_id,
             max_retries=self._retries,
             expected_revision=None if stored is None else stored.revision,
         )
 
-    async def _resumed(self, scope: Scope, interaction_id: str, turn: jobs.Turn) -> bool:
-        """Finish what an earlier call left of this interaction.
+    async def _resumed(self, scope: Scope, interaction_id: str, turn: jobs.Turn) -> int | None:
+        """Finish what an earlier call left of this interaction; None: there is nothing.
+
+        Returns:
+            How many versions of memories were written.
 
         Raises:
             ConflictError: Somebody else is at it.
@@ -371,10 +410,11 @@ class _Work:
             left = self._left[scope] = {}
             for job in found:
                 left.setdefault(job.interaction_id, []).append(job.job_id)
-        resumed = False
+        resumed: int | None = None
         for job_id in self._left[scope].get(interaction_id, []):
-            if await jobs.resume(self._ports, scope.org_id, job_id, turn) is not None:
-                resumed = True
+            written = await jobs.resume(self._ports, scope.org_id, job_id, turn)
+            if written is not None:
+                resumed = (resumed or 0) + written
                 continue
             job = await graph.find_job(scope.org_id, job_id)
             if job is not None and job.status is not JobStatus.DONE:
@@ -382,15 +422,26 @@ class _Work:
         return resumed
 
     def _done(
-        self, group: _Group, interaction_id: str, statuses: Mapping[str, DocumentStatus]
+        self,
+        group: _Group,
+        interaction_id: str,
+        statuses: Mapping[str, DocumentStatus],
+        memories: int,
     ) -> None:
+        """Note what became of the documents; the first that changed something brought it all."""
         for document_id, places in group.numbers.items():
             for number in places:
                 again = number != places[0]
+                status = DocumentStatus.DUPLICATE if again else statuses[document_id]
+                brought = 0
+                if status is not DocumentStatus.DUPLICATE:
+                    brought, memories = memories, 0
                 self._results[number] = DocumentResult(
                     document_id=document_id,
-                    status=DocumentStatus.DUPLICATE if again else statuses[document_id],
+                    status=status,
+                    memories=brought,
                     interaction_id=interaction_id,
+                    import_id=self._ledgers[group.scope].import_id,
                 )
 
     def _all_failed(self, group: _Group, error: MemoraError) -> None:

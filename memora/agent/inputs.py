@@ -41,15 +41,25 @@ _PRICES = 2
 _REVISION = 2**53
 
 
+# As many as each list of a search has.
+RERANK_CANDIDATES = 50
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a recall uses when the call does not say."""
+    """What a recall uses when the call does not say.
+
+    Attributes:
+        rerank_candidates: How many found memories a reranker reads.
+    """
 
     limit: int = 12
     min_similarity: float | None = None
+    rerank_candidates: int = RERANK_CANDIDATES
 
     def __post_init__(self) -> None:
         checked_int(self.limit, "recall_limit", 1, PAGE)
+        checked_int(self.rerank_candidates, "rerank_candidates", 1, PAGE)
         if self.min_similarity is not None:
             checked_share(self.min_similarity, "min_similarity")
 

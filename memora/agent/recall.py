@@ -10,6 +10,7 @@ from typing import Any
 
 from memora.agent import search_queries
 from memora.agent.ports import Ports, check_owner
+from memora.agent.rerank import rerank
 from memora.core import filters as filtering
 from memora.core import ranking
 from memora.core.chunking import estimated_tokens
@@ -19,6 +20,10 @@ from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters, RankedId, RecallResult
 from memora.schema.scope import MemorySearchScope, OrganizationScope, Scope, SearchScope
 from memora.text.tokens import words
+
+# Hits that are resolved beside those that are wanted: some are of the same statement, or no longer
+# match. When they were more, another window follows.
+_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class RecallRequest:
         across_agents: Whether memories of other agents may answer.
         now: Conversation time of the message.
         deadline: Seconds until the model stages are skipped.
+        rerank_candidates: How many found memories the reranker reads, where there is one.
     """
 
     scope: Scope
@@ -61,6 +67,7 @@ class RecallRequest:
     always: tuple[str, ...] = field(default=(), repr=False)
     token_budget: int | None = None
     deadline: float | None = None
+    rerank_candidates: int = 1
 
 
 async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
@@ -80,11 +87,17 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
     queries = await search_queries.for_message(
         ports.search_model, request.message, preceding, request.now, request.deadline
     )
-    found = await find(ports, replace(request.search, queries=queries))
-    left = None if request.deadline is None else request.deadline - (loop.time() - started)
-    if request.use_filter_model and ports.search_model is not None and (left is None or left > 0):
+    found = await find(ports, _search(ports, request, queries))
+
+    def left() -> float | None:
+        return None if request.deadline is None else request.deadline - (loop.time() - started)
+
+    if ports.reranker is not None and _is_time(left()):
+        found = await rerank(ports.reranker, request.message, found, left())
+    found = found[: request.search.limit]
+    if request.use_filter_model and ports.search_model is not None and _is_time(left()):
         found = await search_queries.select(
-            ports.search_model, request.message, queries, found, request.now, left
+            ports.search_model, request.message, queries, found, request.now, left()
         )
     first = await _always(ports, request)
     shown = {memory.memory_id for memory in first}
@@ -93,6 +106,18 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
         ordered, request.search.limit, request.token_budget, estimated_tokens
     )
     return RecallResult(tuple(kept), queries)
+
+
+def _search(ports: Ports, request: RecallRequest, queries: tuple[str, ...]) -> Search:
+    """Return what to search for; more than asked for where a reranker chooses from it."""
+    search = replace(request.search, queries=queries)
+    if ports.reranker is None:
+        return search
+    return replace(search, limit=max(search.limit, request.rerank_candidates))
+
+
+def _is_time(left: float | None) -> bool:
+    return left is None or left > 0
 
 
 async def find(ports: Ports, search: Search) -> list[Memory]:
@@ -131,7 +156,7 @@ async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> 
     ranked = ranking.fuse(hits)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
-    window = 2 * search.limit + len(search.exclude)
+    window = search.limit + len(search.exclude) + max(_SPARE, search.limit // 4)
     memories: list[Memory] = []
     for start in range(0, len(ranked), window):
         part = ranked[start : start + window]

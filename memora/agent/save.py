@@ -242,11 +242,15 @@ def _tells_more(request: SaveRequest, stored: Interaction) -> bool:
 
 
 def _derived(request: SaveRequest, kind: str) -> str | None:
-    """Return the id that belongs to the idempotency key, so that a repetition has the same."""
+    """Return the id that belongs to the idempotency key, so that a repetition has the same.
+
+    Not one by another import: of an import that was taken back, others may have kept something.
+    """
     if request.idempotency_key is None:
         return None
-    scope = request.scope
-    return derived_short_id(kind, scope.org_id, scope.user_id, request.idempotency_key)
+    owner = (request.scope.org_id, request.scope.user_id)
+    made_by = () if request.import_id is None else (request.import_id,)
+    return derived_short_id(kind, *owner, request.idempotency_key, *made_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +346,9 @@ async def _plan(
             "at": (request.at if stored is None else now).isoformat(),
             "job_id": None if job is None else job.job_id,
         }
-        idempotency = IdempotencyRecord(request.idempotency_key, request.body(), result)
+        idempotency = IdempotencyRecord(
+            request.idempotency_key, request.body(), result, request.import_id
+        )
     plan = planning.transcript(
         request.scope, write, now, planned=planned, job=job, idempotency=idempotency
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from memora.agent import jobs, save
+from memora.agent.imports import Ledger, Running
 from memora.agent.pacing import Lane, Pace, PacedLLM
 from memora.agent.ports import Ports, check_owner, create_owner
 from memora.agent.seed_input import Import, Reader, failure, holds, request_of
@@ -50,7 +51,7 @@ _EVENTS = {
 
 
 async def run(
-    ports: Ports, seed: Import, lane: Lane, *, create_missing: bool
+    ports: Ports, seed: Import, lane: Lane, importing: Running, *, create_missing: bool
 ) -> AsyncGenerator[SeedEvent]:
     """Import conversations and tell what happens; the last event says that all can be recalled.
 
@@ -58,24 +59,29 @@ async def run(
 
     Raises:
         UserNotFoundError, AgentNotFoundError: They are not there.
+        ConflictError: The import was taken back, or its id is that of another user's.
         VectorDBError: All is stored, but the vector store could not follow; its work waits.
     """
     if create_missing:
         await create_owner(ports.graph, seed.scope)
     await check_owner(ports.graph, seed.scope)
-    work = _Work(ports, seed, lane)
-    running = asyncio.create_task(work.run())
-    try:
-        while (event := await work.events.get()) is not None:
-            yield event
-        await running
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
+    ledger = Ledger(ports, seed.scope, seed.import_id)
+    async with ledger.open(seed.data.process_id, importing):
+        work = _Work(ports, seed, lane)
+        running = asyncio.create_task(work.run())
+        try:
+            while (event := await work.events.get()) is not None:
+                if event.result is not None:
+                    await ledger.note(event.result)
+                yield event
             await running
-    await work.drain_to_the_end()
-    if work.reader.failure is not None:
-        raise work.reader.failure
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+        await work.drain_to_the_end()
+        if work.reader.failure is not None:
+            raise work.reader.failure
     yield SeedEvent(SeedEventKind.DRAINED, work.processed, seed.total)
 
 

@@ -11,6 +11,7 @@ from memora.cli.boundary import EXIT_CODES, Boundary
 from memora.cli.commands import keys, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
 from memora.cli.commands.erase import erase
+from memora.cli.commands.imports import imports
 from memora.cli.commands.rollback import rollback
 from memora.cli.commands.seed import seed
 
@@ -73,6 +74,7 @@ app.command(
     epilog="Example: memora rollback --by-source interaction:2024-01-new-year --dry-run "
     "--path ./memory --org demo --user nora"
 )(rollback)
+app.add_typer(imports, name="imports")
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from memora.core.messages import EMPTY_HASH
+from memora.core.undoing import Found
 from memora.errors import InvalidInputError, SchemaVersionError
 from memora.schema.transfer import (
     FORMAT,
@@ -19,6 +20,8 @@ from memora.schema.transfer import (
     AgentRecord,
     End,
     Header,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -165,6 +168,7 @@ class Whole:
         self._org_id: str | None = None
         self._user: _Owned | None = None
         self._talk: _Talk | None = None
+        self._import_id: str | None = None
         # Agents of all users stand last; by id, with the line that named them first.
         self._awaited: dict[str, int] = {}
 
@@ -217,6 +221,11 @@ class Whole:
             self._add_memory(user, record, line)
         elif isinstance(record, JobRecord):
             self._add_job(user, record, line)
+        elif isinstance(record, ImportRecord):
+            self._name_agent(user, record.agent_id, line)
+            self._import_id = record.import_id
+        elif isinstance(record, ImportChangeRecord):
+            self._add_import_change(user, record, line)
 
     def _add_interaction(self, user: _Owned, record: InteractionRecord, line: int) -> None:
         _check(
@@ -280,6 +289,22 @@ class Whole:
         _check(
             record.updated_at >= record.created_at, at(line, "updated_at"), "not before created_at"
         )
+
+    def _add_import_change(self, user: _Owned, record: ImportChangeRecord, line: int) -> None:
+        _check(
+            record.import_id == self._import_id,
+            at(line, "import_id"),
+            "that of the import before it",
+        )
+        _check(
+            record.interaction_id in user.lengths,
+            at(line, "interaction_id"),
+            "an interaction of the user",
+        )
+        try:
+            Found.from_json(None if record.found is None else json.dumps(record.found))
+        except (KeyError, TypeError, ValueError):
+            raise InvalidInputError(at(line, "found"), "what an import found") from None
 
     def _name_agent(self, user: _Owned, agent_id: str | None, line: int) -> None:
         if agent_id is not None and agent_id not in user.agents:

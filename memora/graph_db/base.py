@@ -36,6 +36,7 @@ from memora.errors import (
 )
 from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
 from memora.schema.findings import Finding
+from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -1112,6 +1113,67 @@ class BaseGraphDB(ABC):
         """
 
     @abstractmethod
+    async def begin_import(self, run: ImportRun) -> ImportRun:
+        """Insert an import, or go on with the one of this id that the user has.
+
+        That one is running again, and the counts of its last run (failed, skipped) start anew.
+
+        Args:
+            run: A new one; of one that is there only the id and the owner count.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            ConflictError: The id is another user's, or the import was taken back.
+        """
+
+    @abstractmethod
+    async def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
+        """Add to the counts of an import.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+            ConflictError: It was taken back meanwhile.
+        """
+
+    @abstractmethod
+    async def finish_import(
+        self, scope: Scope, import_id: str, status: ImportStatus, now: datetime
+    ) -> None:
+        """Note that a running import has ended as `done` or `failed`; any other stays as it is."""
+
+    @abstractmethod
+    async def find_import(self, org_id: str, import_id: str) -> ImportRun | None:
+        """Return an import of the organization, or None."""
+
+    @abstractmethod
+    async def list_imports(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[ImportRun]:
+        """Return a page of imports, of all users or of one, the one that began last first."""
+
+    @abstractmethod
+    async def undo_import(
+        self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
+    ) -> UndoCounts:
+        """Take back all that an import wrote, in transactions of bounded size.
+
+        First the import is marked: no plan of it is written any more. Then some of its
+        conversations at a time are settled (`core.undoing.settle`), each together with the chains
+        of what was read in it (`core.undoing.decide`) and a `sync` entry; then its idempotency keys
+        go, and it is `undone`. No tombstone is left. A repetition goes on where one was
+        interrupted, and counts only what is left. One conversation is one transaction.
+
+        Args:
+            scope: Owner.
+            import_id: The import.
+            now: Store time.
+            dry_run: Write nothing, and return what would be done.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+        """
+
+    @abstractmethod
     async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -1135,6 +1197,9 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
+
+        A plan of an import that was taken back is refused (ConflictError). What one that is known
+        (`begin_import`) writes to a conversation is remembered with it, for `undo_import`.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not

@@ -178,6 +178,9 @@ class DocumentResult(Record):
         status: `duplicate`: it was stored like this before. `skipped`: it was not tried, because
             an earlier one failed and `fail_fast` was asked for.
         interaction_id: Where it is stored.
+        import_id: Of the call's import for its user; None: it was not stored.
+        memories: How many versions of memories it brought; the first of several turns of one
+            conversation that changed it has the number of all.
         error_type: Name of the error's class in `memora.errors`.
         error: What went wrong, without content.
     """
@@ -185,6 +188,8 @@ class DocumentResult(Record):
     document_id: str
     status: DocumentStatus
     interaction_id: str | None = None
+    import_id: str | None = None
+    memories: int = 0
     error_type: str | None = None
     error: str | None = None
 

@@ -169,11 +169,13 @@ class IdempotencyRecord:
     Attributes:
         body_hash: Hash of the call's arguments; another body under the same key is a conflict.
         result: JSON answer of the first call.
+        import_id: Import that made the call, if one did.
     """
 
     key: str
     body_hash: str
     result: dict[str, Any]
+    import_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,17 @@ class WritePlan:
     job: ExtractionJob | None = None
     job_must_exist: bool = False
     idempotency: IdempotencyRecord | None = None
+
+    @property
+    def import_id(self) -> str | None:
+        """The import under which this is written; a plan is of one, or of none."""
+        named = [
+            *(memory.import_id for memory in self.memories),
+            self.interaction.import_id if self.interaction else None,
+            self.idempotency.import_id if self.idempotency else None,
+            self.job.params.get("import_id") if self.job else None,
+        ]
+        return next((import_id for import_id in named if import_id is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +300,7 @@ class DeleteCounts:
     tombstones: int = 0
     outbox_entries: int = 0
     organizations: int = 0
+    imports: int = 0
 
     def __add__(self, other: DeleteCounts) -> DeleteCounts:
         return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

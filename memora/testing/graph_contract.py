@@ -16,6 +16,7 @@ from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
+from memora.testing.graph_clauses.imports import ImportClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
@@ -37,6 +38,7 @@ class GraphContract(
     ErasureClauses,
     IsolationClauses,
     WithdrawalClauses,
+    ImportClauses,
     TransferClauses,
     RepairClauses,
 ):

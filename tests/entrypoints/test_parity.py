@@ -26,6 +26,8 @@ COMMANDS = {
     "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
     "seed": ("seed", "{folder}/talks.json", "--dry-run"),
     "batch_create": ("seed", "{folder}/papers.json"),
+    "list_imports": ("imports",),
+    "undo_import": ("imports", "undo", "{import}", "--dry-run"),
     "list_jobs": ("jobs",),
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),
@@ -88,8 +90,8 @@ def test_every_verb_that_names_an_owner_is_on_the_bound_handle() -> None:
         if {"org_id", "user_id"} <= inspect.signature(getattr(Memora, name)).parameters.keys()
     }
     missing = {name for name in owned if not hasattr(sync.BoundMemora, name)}
-    # Jobs belong to an organization; the user only narrows the list.
-    assert missing == {"list_jobs"}
+    # Imports and jobs belong to an organization; the user only narrows the list.
+    assert missing == {"list_imports", "list_jobs"}
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
@@ -118,7 +120,7 @@ def called(
     folder = tempfile.mkdtemp(dir=cli.path.parent)
     (Path(folder) / "talks.json").write_text('[{"id": "c", "messages": [{"role": "user"}]}]')
     (Path(folder) / "papers.json").write_text('[{"document": "Tea is hot.", "document_id": "d"}]')
-    values = {"memory": memory["memory_id"], "job": "no-job", "folder": folder}
+    values = {"memory": memory["memory_id"], "job": "no-job", "import": "none", "folder": folder}
     words = [word.format(**values) for word in command]
     calls: list[Any] = []
     original = getattr(owner, verb)

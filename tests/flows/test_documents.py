@@ -429,3 +429,42 @@ async def test_one_failing_conversation_stops_no_other(worlds: Worlds) -> None:
         turn(world, 2, metadata={"conversation_id": "y"}),
     ]
     assert statuses(await world.memora.batch_create(given)) == ["failed", "created"]
+
+
+async def test_documents_are_an_import_that_can_be_listed_and_taken_back(world: World) -> None:
+    await world.memora.batch_create([turn(world, 1), turn(world, 3)], import_id="first")
+    before = (await world.memories(), await talk(world))
+    given = [turn(world, 2), turn(world, 1, "I have a dog."), turn(world, 3)]
+    results = await world.memora.batch_create(given, import_id="second")
+    assert statuses(results) == ["created", "updated", "duplicate"]
+    assert {result.import_id for result in results} == {"second"}
+    assert sum(result.memories for result in results) == 2
+    second, first = await world.memora.list_imports(world.org_id, world.user_id)
+    assert (first.import_id, first.conversations, first.memories) == ("first", 2, 2)
+    assert (second.import_id, second.status, second.conversations) == ("second", "done", 2)
+    assert (second.skipped, second.failed, second.memories) == (1, 0, 2)
+    await world.memora.undo_import(world.org_id, "second")
+    assert (await world.memories(), await talk(world)) == before
+    results = await world.memora.batch_create(given, import_id="second")
+    assert {(result.status.value, result.error_type) for result in results} == {
+        ("failed", "ConflictError")
+    }
+    await world.memora.undo_import(world.org_id, "first")
+    assert (
+        await world.memora.graph.find_interaction(
+            world.memora.for_user(world.user_id, org_id=world.org_id).scope, "conv"
+        )
+        is None
+    )
+    assert await world.memories() == []
+    assert (await world.memora.doctor()).clean
+
+
+async def test_an_import_id_is_for_one_user(world: World) -> None:
+    given = [turn(world, 1), turn(world, 2, user_id="other")]
+    with pytest.raises(InvalidInputError, match="import_id"):
+        await world.memora.batch_create(given, import_id="mine")
+    assert await world.memories() == []
+    results = await world.memora.batch_create(given)
+    assert statuses(results) == ["created", "created"]
+    assert len({result.import_id for result in results}) == 2

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
@@ -24,6 +25,7 @@ class Verbs:
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _importing: Running
     _lane: Lane
     _embedder_named: Callable[[str], BaseEmbedder] | None
 

@@ -114,6 +114,7 @@ class RecallVerbs(Verbs):
             always=checked_labels(always, "always"),
             token_budget=optional_int(token_budget, "token_budget", 10_000_000),
             deadline=seconds(deadline_ms),
+            rerank_candidates=self._defaults.rerank_candidates,
         )
         async with self._lane.live():
             result = await recall.recall(self._ports, request)

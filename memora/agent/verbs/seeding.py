@@ -24,7 +24,13 @@ from memora.schema.seeding import (
     SeedResult,
     TokenPrice,
 )
-from memora.schema.validation import checked_bool, checked_id, checked_int, checked_list
+from memora.schema.validation import (
+    checked_bool,
+    checked_id,
+    checked_int,
+    checked_list,
+    checked_optional_id,
+)
 
 
 class SeedVerbs(Verbs):
@@ -67,6 +73,7 @@ class SeedVerbs(Verbs):
         Raises:
             InvalidInputError: An argument is malformed; nothing was stored.
             UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            ConflictError: The import was taken back, or its id is that of another user's.
             VectorDBError: All is stored, but the vector store could not follow; its work waits.
             Exception: What iterating over the conversations raised, after those read were stored.
         """
@@ -79,7 +86,9 @@ class SeedVerbs(Verbs):
             return result
         loop = asyncio.get_running_loop()
         started = loop.time()
-        events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
+        events = seeding.run(
+            self._ports, given, self._lane, self._importing, create_missing=create_missing
+        )
         async with aclosing(events):
             async for event in events:
                 if event.result is None:
@@ -111,7 +120,9 @@ class SeedVerbs(Verbs):
         A caller that is slow to take the events slows the import down.
         """
         given = self._import(data, seed_config, batch_size, import_id)
-        events = seeding.run(self._ports, given, self._lane, create_missing=create_missing)
+        events = seeding.run(
+            self._ports, given, self._lane, self._importing, create_missing=create_missing
+        )
         async with aclosing(events):
             async for event in events:
                 yield event
@@ -134,15 +145,16 @@ class SeedVerbs(Verbs):
             documents: At most 100, as `SeedDocument` or mappings with its fields.
             fail_fast: Stop at the first failure; what comes after it is skipped.
             org_id: Organization of documents without `customer_id`; None: `default`.
-            import_id: Name of the import, so that several calls are one; None: a new one.
+            import_id: Name of the import, so that several calls for one user are one; None: a new
+                one for each user.
             create_missing: Create organizations and users where they are missing.
 
         Returns:
             One result per document, in their order; a document that fails stops no other.
 
         Raises:
-            InvalidInputError: An argument is malformed, or there are more than 100 documents;
-                nothing was stored.
+            InvalidInputError: An argument is malformed, there are more than 100 documents, or there
+                is an import id for documents of several users; nothing was stored.
         """
         given = checked_list(documents, "documents", "a list of documents")
         if len(given) > DOCUMENTS:
@@ -152,12 +164,12 @@ class SeedVerbs(Verbs):
         batch = Batch(
             tuple(given),
             DEFAULT_ORG if org_id is None else checked_id(org_id, "org_id"),
-            graph.ids.short() if import_id is None else checked_id(import_id, "import_id"),
+            checked_optional_id(import_id, "import_id"),
             graph.clock.now(),
             fail_fast=checked_bool(fail_fast, "fail_fast"),
             create_missing=checked_bool(create_missing, "create_missing"),
         )
-        return await create(self._ports, batch, self._lane)
+        return await create(self._ports, batch, self._lane, self._importing)
 
     def _import(
         self,

@@ -39,6 +39,8 @@ class _Run:
     config: SeedConfig
     import_id: str | None
     prices: dict[str, tuple[float, float]]
+    imports: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    memories: int = 0
     totals: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def data(self, memora: Memora, *, dry: bool = False) -> SeedData:
@@ -61,7 +63,7 @@ class _Run:
         if self.import_id is None:
             self.import_id = memora.graph.ids.short()
         task = told.add_task("Seeding", total=self.intake.size, rate=0.0, failed=0, tokens=0, n=0)
-        before, started, undated, memories = memora.usage, time.monotonic(), 0, 0
+        before, started, undated = memora.usage, time.monotonic(), 0
         events = memora.seed_events(
             self.data(memora),
             seed_config=self.config,
@@ -74,7 +76,7 @@ class _Run:
                 if result is None:
                     continue
                 undated += event.is_undated
-                memories += result.memories
+                self.memories += result.memories
                 await self.intake.ended(result.conversation_id, result.status, result.error)
                 spent = memora.usage - before
                 done = sum(self.intake.counts.values())
@@ -89,7 +91,7 @@ class _Run:
         spent = memora.usage - before
         self.totals = {
             "undated": undated,
-            "memories": memories,
+            "memories": self.memories,
             "model_calls": spent.calls,
             "prompt_tokens": spent.prompt_tokens,
             "completion_tokens": spent.completion_tokens,
@@ -97,13 +99,27 @@ class _Run:
         }
 
     async def _documents(self, memora: Memora, found: list[FoundDocument]) -> None:
-        items = [{"user_id": self.user_id, **item.value} for item in found]
-        results = await memora.batch_create(items, org_id=self.org_id, import_id=self.import_id)
-        for item, result in zip(found, results, strict=True):
-            if result.success:
-                self.intake.counts[result.status] += 1
-            else:
-                await self.intake.fail(item, f"{result.error_type}: {result.error}")
+        """Import documents; those of other users than the command's are imports of their own."""
+        of_user: dict[tuple[str, str], list[FoundDocument]] = {}
+        for item in found:
+            org_id, user_id = item.value.get("customer_id"), item.value.get("user_id")
+            owner = (str(org_id or self.org_id), str(user_id or self.user_id))
+            of_user.setdefault(owner, []).append(item)
+        for owner, items in of_user.items():
+            if owner not in self.imports:
+                own = owner == (self.org_id, self.user_id)
+                self.imports[owner] = (own and self.import_id) or memora.graph.ids.short()
+            results = await memora.batch_create(
+                [{"user_id": self.user_id, **item.value} for item in items],
+                org_id=self.org_id,
+                import_id=self.imports[owner],
+            )
+            for item, result in zip(items, results, strict=True):
+                self.memories += result.memories
+                if result.success:
+                    self.intake.counts[result.status] += 1
+                else:
+                    await self.intake.fail(item, f"{result.error_type}: {result.error}")
 
     async def estimate(self, memora: Memora) -> SeedEstimate:
         """Tell what the import would do."""
@@ -263,7 +279,7 @@ def _tell(work: _Run, *, as_json: bool) -> None:
     notes = [
         f"{numbers['created']} created, {numbers['updated']} updated, {unchanged} unchanged, "
         f"{intake.failed} failed",
-        f"{numbers['memories']} memories from conversations, "
+        f"{numbers['memories']} memories, "
         f"{numbers['prompt_tokens'] + numbers['completion_tokens']} tokens",
         f"import {work.import_id}",
     ]

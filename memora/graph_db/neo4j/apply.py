@@ -17,6 +17,7 @@ from memora.errors import (
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
+from memora.graph_db.neo4j._imports import ImportNote, check_import
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -42,6 +43,7 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         return replayed
     if plan.job is not None:
         await _check_job(transaction, plan, plan.job)
+    check_import(plan, found)
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
     _check_equals(kept, found)
@@ -53,7 +55,10 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     for link in plan.links:
         chains.check(link)
     if transcript is not None:
+        noted = await ImportNote.begun(transaction, plan, found, transcript)
         await _write_transcript(transaction, plan, transcript)
+        if noted is not None:
+            await noted.put(transaction, transcript)
     await _write_memories(transaction, plan, kept, chains)
     await _link_sources(transaction, plan)
     await _settle(transaction, plan)
@@ -86,6 +91,8 @@ async def _look(transaction: Transaction, plan: WritePlan) -> Row:
         key=plan.idempotency.key if plan.idempotency else None,
         interaction_ids=sorted(_interactions(plan)),
         external_id=plan.interaction.external_id if plan.interaction else None,
+        import_id=plan.import_id,
+        written_id=plan.interaction.interaction_id if plan.interaction else None,
         memory_ids=sorted(_versions(plan)),
         chain_ids=sorted({memory.chain_id for memory in plan.memories}),
         content_hashes=sorted({memory.content_hash for memory in plan.memories if memory.equal}),

@@ -12,6 +12,7 @@ from memora.graph_db.neo4j._base import Connection
 from memora.graph_db.neo4j.agent import AgentPart
 from memora.graph_db.neo4j.apply import ApplyPart
 from memora.graph_db.neo4j.erasure import ErasurePart
+from memora.graph_db.neo4j.imports import ImportPart
 from memora.graph_db.neo4j.inspect import InspectPart
 from memora.graph_db.neo4j.interaction import InteractionPart
 from memora.graph_db.neo4j.jobs import JobPart
@@ -40,6 +41,7 @@ class Neo4jGraphInterface(
     ErasurePart,
     InspectPart,
     WithdrawPart,
+    ImportPart,
     TransferPart,
     RepairPart,
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -19,6 +20,8 @@ from memora.schema.scope import Scope
 from memora.schema.transfer import (
     AgentRecord,
     IdempotencyKeyRecord,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -43,6 +46,8 @@ _LOAD: Mapping[str, LiteralString] = {
     "tombstone": _Q["load_tombstone"],
     "idempotency_key": _Q["load_idempotency_key"],
     "job": _Q["load_job"],
+    "import": _Q["load_import"],
+    "import_change": _Q["load_import_change"],
 }
 
 # What the database cannot hold as it is, and how it is stored.
@@ -125,9 +130,29 @@ async def _user(transaction: Transaction, scope: Scope) -> AsyncIterator[Transfe
             body_hash=known.body_hash,
             result=known.result,
             created_at=records.moment(row["record"]["created_at"]),
+            import_id=known.import_id,
         )
     async for row in transaction.stream(_Q["jobs"], **tenant):
         yield JobRecord.of(records.job(row["job"]))
+    for row in await transaction.rows(_Q["imports"], **tenant):
+        run = records.import_run(row["run"])
+        yield ImportRecord.of(run)
+        async for found in transaction.stream(
+            _Q["import_changes"], **tenant, import_id=run.import_id
+        ):
+            yield _import_change(found["part"])
+
+
+def _import_change(part: records.Row) -> ImportChangeRecord:
+    found = part.get("found")
+    return ImportChangeRecord.model_construct(
+        org_id=part["org_id"],
+        user_id=part["user_id"],
+        import_id=part["import_id"],
+        interaction_id=part["interaction_id"],
+        revision=part["revision"],
+        found=None if found is None else json.loads(found),
+    )
 
 
 async def _interactions(
@@ -155,6 +180,7 @@ async def _interactions(
                 interaction_id,
                 stored.message,
                 stored.prefix_hash,
+                row["message"].get("import_id"),
             )
         for interaction in waiting:
             yield InteractionRecord.of(interaction)

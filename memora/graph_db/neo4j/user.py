@@ -25,6 +25,7 @@ _KINDS: dict[str, LiteralString] = {
     "jobs": _Q["erase_jobs"],
     "idempotency_keys": _Q["erase_keys"],
     "tombstones": _Q["erase_tombstones"],
+    "imports": _Q["erase_imports"],
     "agents": _Q["erase_agents"],
     "outbox_entries": _Q["erase_outbox"],
 }

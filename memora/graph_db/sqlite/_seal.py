@@ -65,10 +65,16 @@ MEMORY = SealedTable(
 )
 IDEMPOTENCY = SealedTable("idempotency", ("org_id", "user_id", "key"), ("body_hash", "result"))
 JOB = SealedTable("job", ("org_id", "user_id", "job_id"), ("params", "outputs", "error"))
+IMPORT_CHANGE = SealedTable(
+    "import_change", ("org_id", "user_id", "import_id", "interaction_id"), ("found",)
+)
 OUTBOX = SealedTable("outbox", ("org_id", "user_id", "seq"), ("error",))
 
 # What others refer to comes first, so that its key is known where it is part of theirs.
-TABLES = (ORGANIZATION, USER, AGENT, INTERACTION, MESSAGE, MEMORY, IDEMPOTENCY, JOB, OUTBOX)
+TABLES = (
+    *(ORGANIZATION, USER, AGENT, INTERACTION, MESSAGE, MEMORY),
+    *(IDEMPOTENCY, JOB, IMPORT_CHANGE, OUTBOX),
+)
 
 
 class Sealer:

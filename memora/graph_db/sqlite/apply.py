@@ -17,6 +17,7 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
+from memora.graph_db.sqlite._imports import ImportNote, check_import
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
     INTERACTION,
@@ -80,6 +81,7 @@ def apply_plan(connection: sqlite3.Connection, plan: WritePlan) -> WriteReceipt:
             return replayed
     if plan.job is not None and plan.job_must_exist:
         _check_job(connection, scope, plan.job)
+    check_import(connection, plan)
     receipt = WriteReceipt()
     if plan.interaction is not None:
         receipt = _write_interaction(connection, plan, plan.interaction)
@@ -149,6 +151,7 @@ def _remember(connection: sqlite3.Connection, plan: WritePlan, record: Idempoten
         "body_hash": record.body_hash,
         "result": dumps(record.result),
         "now": micros(plan.now),
+        "import_id": record.import_id,
     }
     change(connection, _INSERT_IDEMPOTENCY, **sealed(connection, IDEMPOTENCY, fields))
 
@@ -180,6 +183,7 @@ def _write_interaction(
     count: int = stored["message_count"]
     edited = changes(write.edit, count)
     updated = _updated(stored, write)
+    noted = ImportNote.begun(connection, plan.scope, write, stored)
     if edited:
         content_hash = _edit_messages(connection, plan, write, count)
         updated |= {
@@ -188,11 +192,14 @@ def _write_interaction(
             "content_hash": content_hash,
             "last_activity_at": max(stored["last_activity_at"], micros(write.at)),
         }
-    if any(stored[name] != value for name, value in updated.items()):
+    is_changed = any(stored[name] != value for name, value in updated.items())
+    if is_changed:
         if write.expected_revision is not None:
             updated["updated_at"] = max(micros(plan.now), stored["updated_at"] + 1)
         fields = sealed(connection, INTERACTION, {**stored, **updated})
         change(connection, _UPDATE_INTERACTION, **fields)
+    if noted is not None and (is_changed or write.expected_revision is None):
+        noted.put(connection, {**stored, **updated})
     return WriteReceipt(
         revision=updated["revision"],
         created_at=records.moment(stored["created_at"]),
@@ -281,7 +288,8 @@ def _edit_messages(
             keep=edit.keep,
             now=micros(plan.now),
         )
-    messages = (sealed(connection, MESSAGE, row) for row in _message_rows(key, edit))
+    new = _message_rows(key, edit, write.import_id)
+    messages = (sealed(connection, MESSAGE, row) for row in new)
     connection.executemany(_INSERT_MESSAGE, messages)
     if edit.append:
         return edit.append[-1].prefix_hash
@@ -289,7 +297,9 @@ def _edit_messages(
     return found[0] if found else EMPTY_HASH
 
 
-def _message_rows(key: dict[str, str], edit: MessageEdit) -> list[dict[str, Any]]:
+def _message_rows(
+    key: dict[str, str], edit: MessageEdit, import_id: str | None
+) -> list[dict[str, Any]]:
     return [
         {
             **key,
@@ -300,6 +310,7 @@ def _message_rows(key: dict[str, str], edit: MessageEdit) -> list[dict[str, Any]
             "timestamp": optional_micros(message.timestamp),
             "content": message.content,
             "data": None if message.data is None else dumps(message.data),
+            "import_id": import_id,
         }
         for position, message in enumerate(edit.append, start=edit.keep)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
 from memora.graph_db.sqlite.erasure import ErasurePart
+from memora.graph_db.sqlite.imports import ImportPart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
@@ -32,6 +33,7 @@ class SQLiteGraph(
     InspectPart,
     RekeyPart,
     WithdrawPart,
+    ImportPart,
     TransferPart,
     RepairPart,
 ):

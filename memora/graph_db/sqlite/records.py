@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from memora.graph_db.base import StoredMessage
+from memora.schema.imports import ImportRun, ImportStatus
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.write_plan import IdempotencyRecord, OutboxEntry, OutboxOp
@@ -203,7 +204,26 @@ def job_fields(job: ExtractionJob) -> dict[str, Any]:
 
 def idempotency(row: Row) -> IdempotencyRecord:
     """Return the idempotency record of a row."""
-    return IdempotencyRecord(row["key"], row["body_hash"], json.loads(row["result"]))
+    result = json.loads(row["result"])
+    return IdempotencyRecord(row["key"], row["body_hash"], result, row["import_id"])
+
+
+def import_run(row: Row) -> ImportRun:
+    """Return the import of a row."""
+    return ImportRun(
+        org_id=row["org_id"],
+        import_id=row["import_id"],
+        user_id=row["user_id"],
+        agent_id=row["agent_id"],
+        process_id=row["process_id"],
+        status=ImportStatus(row["status"]),
+        started_at=moment(row["started_at"]),
+        finished_at=optional_moment(row["finished_at"]),
+        conversations=row["conversations"],
+        memories=row["memories"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+    )
 
 
 def outbox_entry(row: Row, *, lease: str | None) -> OutboxEntry:

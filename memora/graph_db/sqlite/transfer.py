@@ -18,6 +18,8 @@ from memora.graph_db.sqlite.records import Row, dumps
 from memora.schema.transfer import (
     AgentRecord,
     IdempotencyKeyRecord,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -43,6 +45,8 @@ _LOAD: dict[str, LiteralString] = {
     "tombstone": _SQL["load_tombstone"],
     "idempotency_key": _SQL["load_idempotency_key"],
     "job": _SQL["load_job"],
+    "import": _SQL["load_import"],
+    "import_change": _SQL["load_import_change"],
 }
 
 _SEALED: Mapping[str, _seal.SealedTable] = {
@@ -54,6 +58,7 @@ _SEALED: Mapping[str, _seal.SealedTable] = {
     "memory": _seal.MEMORY,
     "idempotency_key": _seal.IDEMPOTENCY,
     "job": _seal.JOB,
+    "import_change": _seal.IMPORT_CHANGE,
 }
 
 # What a column cannot hold as it is, and how it is stored.
@@ -147,6 +152,7 @@ def _all_users(connection: sqlite3.Connection, org_id: str) -> Iterator[Transfer
         for job_id in values(connection, _SQL["jobs"], **owner):
             for job in rows(connection, _SQL["job"], org_id=org_id, job_id=job_id):
                 yield JobRecord.of(records.job(job))
+        yield from _imports(connection, owner)
 
 
 def _agents(
@@ -167,7 +173,12 @@ def _interactions(
         for row in _streamed(connection, _SQL["messages"], **place):
             stored = records.stored_message(row)
             yield MessageRecord.of(
-                org_id, user_id, interaction_id, stored.message, stored.prefix_hash
+                org_id,
+                user_id,
+                interaction_id,
+                stored.message,
+                stored.prefix_hash,
+                row["import_id"],
             )
 
 
@@ -179,6 +190,17 @@ def _memories(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator
             yield MemoryRecord.of(records.memory(row, ()), sources)
 
 
+def _imports(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator[TransferRecord]:
+    for row in _streamed(connection, _SQL["imports"], **owner):
+        yield ImportRecord.of(records.import_run(row))
+        import_id = row["import_id"]
+        for part in _streamed(connection, _SQL["import_changes"], **owner, import_id=import_id):
+            found = part["found"]
+            yield ImportChangeRecord.model_construct(
+                **{**part, "found": None if found is None else records.loads(found)}
+            )
+
+
 def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
     known = records.idempotency(row)
     return IdempotencyKeyRecord.model_construct(
@@ -188,6 +210,7 @@ def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
         body_hash=known.body_hash,
         result=known.result,
         created_at=records.moment(row["created_at"]),
+        import_id=known.import_id,
     )
 
 

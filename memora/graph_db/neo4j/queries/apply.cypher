@@ -24,6 +24,17 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
     RETURN i.interaction_id
   } AS external_ids,
   COLLECT {
+    MATCH (run:Import {org_id: $org_id, import_id: $import_id})
+    WHERE run.user_id = $user_id
+    RETURN run.status
+  } AS imports,
+  COLLECT {
+    MATCH (part:ImportChange {
+      org_id: $org_id, user_id: $user_id, import_id: $import_id, interaction_id: $written_id
+    })
+    RETURN part {.found}
+  } AS parts,
+  COLLECT {
     UNWIND $memory_ids AS id
     MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
     RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of,

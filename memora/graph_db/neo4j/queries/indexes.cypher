@@ -100,6 +100,28 @@ FOR (j:Job) ON (j.org_id, j.user_id, j.interaction_id)
 CREATE CONSTRAINT memora_key IF NOT EXISTS
 FOR (k:IdempotencyKey) REQUIRE (k.org_id, k.user_id, k.key) IS UNIQUE
 
+// name: memora_key_of_import
+// Holds keys of imports only.
+CREATE INDEX memora_key_of_import IF NOT EXISTS
+FOR (k:IdempotencyKey) ON (k.org_id, k.user_id, k.import_id)
+
+// name: memora_import
+CREATE CONSTRAINT memora_import IF NOT EXISTS
+FOR (run:Import) REQUIRE (run.org_id, run.import_id) IS UNIQUE
+
+// name: memora_import_page
+CREATE INDEX memora_import_page IF NOT EXISTS
+FOR (run:Import) ON (run.org_id, run.user_id, run.started_at, run.import_id)
+
+// name: memora_import_change
+CREATE CONSTRAINT memora_import_change IF NOT EXISTS
+FOR (part:ImportChange)
+REQUIRE (part.org_id, part.user_id, part.import_id, part.interaction_id) IS UNIQUE
+
+// name: memora_import_change_of_interaction
+CREATE INDEX memora_import_change_of_interaction IF NOT EXISTS
+FOR (part:ImportChange) ON (part.org_id, part.user_id, part.interaction_id)
+
 // name: memora_tombstone
 CREATE CONSTRAINT memora_tombstone IF NOT EXISTS
 FOR (t:Tombstone) REQUIRE (t.org_id, t.user_id, t.mark) IS UNIQUE

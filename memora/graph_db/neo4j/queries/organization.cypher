@@ -61,6 +61,13 @@ MATCH (i:Interaction)
 USING INDEX SEEK i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id IS NOT NULL AND i.interaction_id IS NOT NULL
 WITH i LIMIT $batch
+CALL (i) {
+  MATCH (part:ImportChange {
+    org_id: $org_id, user_id: i.user_id, interaction_id: i.interaction_id
+  })
+  USING INDEX SEEK part:ImportChange(org_id, user_id, interaction_id)
+  DELETE part
+}
 DETACH DELETE i
 RETURN count(*) AS deleted
 
@@ -86,6 +93,14 @@ USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id IS NOT NULL AND t.mark IS NOT NULL
 WITH t LIMIT $batch
 DETACH DELETE t
+RETURN count(*) AS deleted
+
+// name: erase_imports
+MATCH (run:Import)
+USING INDEX SEEK run:Import(org_id, import_id)
+WHERE run.org_id = $org_id AND run.import_id IS NOT NULL
+WITH run LIMIT $batch
+DETACH DELETE run
 RETURN count(*) AS deleted
 
 // name: erase_agents

@@ -95,6 +95,22 @@ WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NU
 RETURN j {.*} AS job
 ORDER BY j.job_id
 
+// name: imports
+MATCH (run:Import)
+USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
+WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
+  AND run.import_id IS NOT NULL
+RETURN run {.*} AS run
+ORDER BY run.import_id
+
+// name: import_changes
+MATCH (part:ImportChange)
+USING INDEX SEEK part:ImportChange(org_id, user_id, import_id, interaction_id)
+WHERE part.org_id = $org_id AND part.user_id = $user_id AND part.import_id = $import_id
+  AND part.interaction_id IS NOT NULL
+RETURN part {.*} AS part
+ORDER BY part.org_id, part.user_id, part.import_id, part.interaction_id
+
 // name: lock_users
 // Users that were there before; no row: it is missing, or being erased.
 UNWIND $user_ids AS id
@@ -168,6 +184,24 @@ MATCH (s:Message {
   position: row.position
 })
 CREATE (m)-[:SOURCED_FROM]->(s)
+RETURN count(*) AS loaded
+
+// name: load_import
+UNWIND $rows AS row
+MATCH (u:User {org_id: $org_id, user_id: row.properties.user_id})
+CREATE (run:Import)
+SET run = row.properties
+RETURN count(*) AS loaded
+
+// name: load_import_change
+UNWIND $rows AS row
+MATCH (i:Interaction {
+  org_id: $org_id, user_id: row.properties.user_id, interaction_id: row.properties.interaction_id
+})
+MATCH (run:Import {org_id: $org_id, import_id: row.properties.import_id})
+WHERE run.user_id = i.user_id
+CREATE (part:ImportChange)
+SET part = row.properties
 RETURN count(*) AS loaded
 
 // name: link_successors

@@ -16,6 +16,7 @@ SELECT
     SELECT count(*) FROM idempotency WHERE org_id = :org_id AND user_id = :user_id
   ) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id AND user_id = :user_id) AS tombstones,
+  (SELECT count(*) FROM import WHERE org_id = :org_id AND user_id = :user_id) AS imports,
   (SELECT count(*) FROM outbox WHERE org_id = :org_id AND user_id = :user_id) AS outbox_entries;
 
 -- name: count_organization
@@ -29,4 +30,5 @@ SELECT
   (SELECT count(*) FROM idempotency WHERE org_id = :org_id) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id) AS tombstones,
   (SELECT count(*) FROM outbox WHERE org_id = :org_id) AS outbox_entries,
+  (SELECT count(*) FROM import WHERE org_id = :org_id) AS imports,
   (SELECT count(*) FROM organization WHERE org_id = :org_id) AS organizations;

@@ -82,6 +82,13 @@ FROM main.idempotency WHERE rowid > :after ORDER BY rowid LIMIT :limit;
 -- name: write_idempotency
 UPDATE main.idempotency SET body_hash = :body_hash, result = :result WHERE rowid = :number;
 
+-- name: read_import_change
+SELECT rowid AS number, org_id, user_id, import_id, interaction_id, found
+FROM main.import_change WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- name: write_import_change
+UPDATE main.import_change SET found = :found WHERE rowid = :number;
+
 -- name: read_job
 SELECT rowid AS number, org_id, user_id, job_id, params, outputs, error
 FROM main.job WHERE rowid > :after ORDER BY rowid LIMIT :limit;

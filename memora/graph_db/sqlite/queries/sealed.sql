@@ -71,7 +71,8 @@ SELECT
     (SELECT i.user_id FROM main.interaction AS i
      WHERE i.org_id = t.org_id AND i.interaction_id = t.interaction_id),
     t.interaction_id, t.position
-  ) AS data
+  ) AS data,
+  t.import_id
 FROM main.message AS t;
 
 -- name: memory
@@ -115,8 +116,17 @@ SELECT
   t.org_id, t.user_id, t.key,
   memora_open('idempotency.body_hash', t.body_hash, t.org_id, t.user_id, t.key) AS body_hash,
   memora_open('idempotency.result', t.result, t.org_id, t.user_id, t.key) AS result,
-  t.created_at
+  t.created_at, t.import_id
 FROM main.idempotency AS t;
+
+-- name: import_change
+CREATE TEMP VIEW IF NOT EXISTS import_change AS
+SELECT
+  t.org_id, t.import_id, t.interaction_id, t.user_id, t.revision,
+  memora_open(
+    'import_change.found', t.found, t.org_id, t.user_id, t.import_id, t.interaction_id
+  ) AS found
+FROM main.import_change AS t;
 
 -- name: job
 CREATE TEMP VIEW IF NOT EXISTS job AS

@@ -52,6 +52,14 @@ SELECT job_id FROM job WHERE org_id = :org_id AND user_id = :user_id ORDER BY jo
 -- name: job
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
 
+-- name: imports
+SELECT * FROM import WHERE org_id = :org_id AND user_id = :user_id ORDER BY import_id;
+
+-- name: import_changes
+SELECT * FROM import_change
+WHERE org_id = :org_id AND user_id = :user_id AND import_id = :import_id
+ORDER BY interaction_id;
+
 -- name: load_organization
 INSERT INTO main.organization (org_id, org_name, created_at) VALUES (:org_id, :org_name, :created_at);
 
@@ -78,9 +86,10 @@ VALUES (
 -- name: load_message
 -- No row: the interaction is not there for this user.
 INSERT INTO main.message (
-  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
+  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data, import_id
 )
-SELECT org_id, interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data
+SELECT org_id, interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data,
+  :import_id
 FROM interaction
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
@@ -113,8 +122,25 @@ WHERE interaction.org_id = :org_id
 INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark);
 
 -- name: load_idempotency_key
-INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
-VALUES (:org_id, :user_id, :key, :body_hash, :result, :created_at);
+INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at, import_id)
+VALUES (:org_id, :user_id, :key, :body_hash, :result, :created_at, :import_id);
+
+-- name: load_import
+INSERT INTO main.import (
+  org_id, import_id, user_id, agent_id, process_id, status, started_at, finished_at,
+  conversations, memories, failed, skipped
+)
+VALUES (
+  :org_id, :import_id, :user_id, :agent_id, :process_id, :status, :started_at, :finished_at,
+  :conversations, :memories, :failed, :skipped
+);
+
+-- name: load_import_change
+-- No row: the interaction is not there for this user.
+INSERT INTO main.import_change (org_id, import_id, interaction_id, user_id, revision, found)
+SELECT org_id, :import_id, interaction_id, user_id, :revision, :found
+FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
 -- name: load_job
 INSERT INTO main.job (

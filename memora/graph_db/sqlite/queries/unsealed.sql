@@ -24,6 +24,9 @@ DROP VIEW IF EXISTS temp.memory_version;
 -- name: idempotency
 DROP VIEW IF EXISTS temp.idempotency;
 
+-- name: import_change
+DROP VIEW IF EXISTS temp.import_change;
+
 -- name: job
 DROP VIEW IF EXISTS temp.job;
 
