@@ -49,6 +49,15 @@ async def test_quickstart(tmp_path: Path) -> None:
     ]
 
 
+async def test_backfill(tmp_path: Path) -> None:
+    assert (await run("backfill.py", directory=tmp_path)).splitlines() == [
+        "first run:  {'created': 4}",
+        "second run: {'duplicate': 4}",
+        "I am allergic to peanuts. (08 March 2024, from backfill:chat-2:2)",
+        "taken back: 4 memories",
+    ]
+
+
 async def test_personal_assistant_remembers_in_the_next_run(tmp_path: Path) -> None:
     first = await run(
         "personal_assistant.py", typed="I have a dog called Otto.\nquit()\n", directory=tmp_path
