@@ -53,7 +53,7 @@ async def test_backfill(tmp_path: Path) -> None:
     assert (await run("backfill.py", directory=tmp_path)).splitlines() == [
         "first run:  {'created': 4}",
         "second run: {'duplicate': 4}",
-        "I am allergic to peanuts. (08 March 2024, from backfill:chat-2:2)",
+        "My sister Ana visits me in May. (07 April 2024, from backfill:chat-2:3)",
         "taken back: 4 memories",
     ]
 
