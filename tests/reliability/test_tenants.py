@@ -29,6 +29,7 @@ from memora.errors import MemoraError
 from memora.graph_db import SQLiteGraph
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
+from memora.schema.imports import ImportCounts, ImportStatus
 from memora.schema.index import IndexDocument
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -61,6 +62,9 @@ EXEMPT = {
     "graph.list_organizations": "administration: lists all tenants on purpose",
     "graph.create_organization": "administration: makes tenants",
     "graph.put_organization": "takes a whole record; contract clauses",
+    "graph.begin_import": "takes a whole record; contract clauses",
+    "facade.seed": "writes what a user's own data names; flows",
+    "facade.seed_events": "writes what a user's own data names; flows",
     "graph.put_user": "takes a whole record; contract clauses",
     "graph.put_agent": "takes a whole record; contract clauses",
     "graph.apply": "takes a whole plan; contract clauses",
@@ -129,7 +133,7 @@ ERASES_HOUSE = {
 # Calls of an organization in which the user is only part of what they are about.
 OF_A_HOUSE = {
     "graph.create_user", "graph.create_agent", "graph.list_jobs", "graph.list_agents",
-    "graph.read_names", "facade.list_jobs",
+    "graph.read_names", "facade.list_jobs", "graph.list_imports", "facade.list_imports",
 }  # fmt: skip
 # Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
 COSTLY = ERASES_HOUSE | {
@@ -141,14 +145,14 @@ ONE_SOURCE = ("memories_by_source", "rollback_source")
 SOURCES = ("interaction_id", "agent_id", "import_id", "process_id")
 DESTROYS = (
     "withdraw", "enqueue_drop", "delete_", "erase_", "purge_", "remove", "claim_", "resume_",
-    "retract_", "rollback_",
+    "retract_", "rollback_", "undo_",
 )  # fmt: skip
 # The vectors follow these at once, which takes longer than an answer.
 WRITES = (
     "save", "update_", "revert_", "delete_", "purge_", "erase_", "add_", "upsert", "batch_create",
     "seed",
 )  # fmt: skip
-FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id")
+FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id", "import_id")
 # Which ids a parameter is made of.
 MADE_OF = {
     "scope": ("org_id", "user_id", "agent_id"),
@@ -310,7 +314,6 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "idempotency_key": lambda c: c.rng.choice([None, f"key-{c.caller.token}"]),
     "external_id": lambda c: c.rng.choice([None, None, c.caller.external_id]),
     "process_id": lambda c: c.rng.choice([None, c.caller.token]),
-    "import_id": lambda c: c.rng.choice([None, c.caller.token]),
     "interaction": _talk,
     "preceding_msg_for_context": _talk,
     "preceding_messages_for_context": _talk,
@@ -340,6 +343,8 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "content_hashes": lambda _: ["0"],
     "tombstones": lambda _: ["0"],
     "statuses": lambda _: [],
+    "status": lambda _: ImportStatus.DONE,
+    "counts": lambda _: ImportCounts(1),
     "now": lambda c: c.now,
     "as_of": lambda c: c.rng.choice([None, c.now]),
     "obtained_at": lambda c: c.now,
@@ -391,7 +396,7 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def fields_of(path: str, method: Callable[..., Any]) -> list[str]:
     """Return which ids a call of the method names."""
     if path == "facade.batch_create":
-        return ["org_id", "user_id", "interaction_id"]
+        return ["org_id", "user_id", "interaction_id", "import_id"]
     if path == "vectors.add_memories":
         # The vector store knows no users: whoever is named there is the owner.
         return ["memory_id"]
@@ -546,6 +551,7 @@ class Fuzz:
             "interaction_id": self.rng.choice([caller.interaction_id, caller.external_id]),
             "memory_id": self.rng.choice(caller.memory_ids),
             "job_id": caller.job_id or "no-job",
+            "import_id": caller.import_id,
         }
         call = Call(surface, name, caller, self.rng, self.clock.now(), ids)
         call.memory = known[0] if known else None
