@@ -95,23 +95,21 @@ def _remembered_roles(conversation: Conversation) -> set[str]:
 def verbatim(conversation: Conversation) -> list[Candidate]:
     """Return what the user (and, if wanted, the agent) said as it was said.
 
-    Long messages are cut at sentence ends; what is said twice is one candidate with two sources.
+    Long messages are cut at sentence ends; what is said twice is one candidate with two sources,
+    on the better authority of the two.
     """
     roles = _remembered_roles(conversation)
-    found: dict[tuple[str, str], Candidate] = {}
+    found: dict[str, Candidate] = {}
     for item in conversation.new:
         message = item.message
         if message.role not in roles:
             continue
         source = SourceRef(conversation.interaction_id, message.msg_position, item.prefix_hash)
         for number, piece in enumerate(chunking.pieces(heard(message))):
-            key = (message.role, content_hash(piece))
+            key = content_hash(piece)
             known = found.get(key)
-            if known is not None:
-                found[key] = replace(known, sources=_union(known.sources, (source,)))
-                continue
             position = str(message.msg_position)
-            found[key] = Candidate(
+            candidate = Candidate(
                 memory_id=derived_memory_id(
                     conversation.key, position, item.prefix_hash, str(number)
                 ),
@@ -126,6 +124,7 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
                 },
                 external_id=documents.document_id(message),
             )
+            found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
 
 
