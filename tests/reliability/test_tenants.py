@@ -63,8 +63,6 @@ EXEMPT = {
     "graph.create_organization": "administration: makes tenants",
     "graph.put_organization": "takes a whole record; contract clauses",
     "graph.begin_import": "takes a whole record; contract clauses",
-    "facade.seed": "writes what a user's own data names; flows",
-    "facade.seed_events": "writes what a user's own data names; flows",
     "graph.put_user": "takes a whole record; contract clauses",
     "graph.put_agent": "takes a whole record; contract clauses",
     "graph.apply": "takes a whole plan; contract clauses",
@@ -395,8 +393,9 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 @cache
 def fields_of(path: str, method: Callable[..., Any]) -> list[str]:
     """Return which ids a call of the method names."""
-    if path == "facade.batch_create":
-        return ["org_id", "user_id", "interaction_id", "import_id"]
+    if path in {"facade.batch_create", "facade.seed"}:
+        # Names of conversations and imports are the caller's own to choose.
+        return ["org_id", "user_id", *(["agent_id"] if path == "facade.seed" else [])]
     if path == "vectors.add_memories":
         # The vector store knows no users: whoever is named there is the owner.
         return ["memory_id"]
