@@ -72,7 +72,7 @@ async def main(directory: str) -> None:
         print("second run:", await replay(memora, connection, "backfill-1"))
 
         jake = memora.for_user("jake")
-        (found, *_), _ids = await jake.recall_memories_for_message("When does my sister Ana visit me?")
+        (found, *_), _ids = await jake.recall_memories_for_message("When does Ana visit me?")
         print(f"{found.memory} ({found.obtained_at:%d %B %Y}, from {found.external_id})")
 
         undone = await memora.undo_import("default", "backfill-1")

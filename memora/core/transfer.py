@@ -96,8 +96,8 @@ def check_header(line: Line, file: str) -> None:
     """
     if not isinstance(line, Header):
         raise InvalidInputError(at(1, "kind"), f'"header": this is no {FORMAT} file')
-    if line.version != VERSION:
-        supported = f"version {VERSION}"
+    if not 1 <= line.version <= VERSION:
+        supported = f"versions 1 to {VERSION}"
         raise SchemaVersionError(file, found=f"export version {line.version}", supported=supported)
 
 

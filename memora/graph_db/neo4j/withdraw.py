@@ -24,7 +24,6 @@ from memora.schema.write_plan import OutboxOp
 
 _Q = load(PACKAGE, "queries/withdraw.cypher")
 _READ_PLACES = _Q["read_places"]
-_CHANGE_ORIGINS = load(PACKAGE, "queries/imports.cypher")["change_origins"]
 _MEMORY = load(PACKAGE, "queries/memory.cypher")
 _JOBS = load(PACKAGE, "queries/jobs.cypher")
 
@@ -222,7 +221,7 @@ async def write_chains(
         if unlinking.origin is not None
     ]
     if origins:
-        await transaction.rows(_CHANGE_ORIGINS, **tenant, origins=origins)
+        await transaction.rows(_Q["change_origins"], **tenant, origins=origins)
     touched = dict.fromkeys(memory_id for each in decided for memory_id in each.touched)
     if touched:
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=touched, now=micros(now))

@@ -42,25 +42,29 @@ WHERE EXISTS {
 RETURN run {.*} AS run
 
 // name: list_imports
-MATCH (run:Import)
-USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
-WHERE run.org_id = $org_id AND run.user_id IS NOT NULL AND run.started_at IS NOT NULL
-  AND run.import_id IS NOT NULL
-  AND EXISTS { MATCH (u:User {org_id: $org_id, user_id: run.user_id}) WHERE u.erasing IS NULL }
-RETURN run {.*} AS run
-ORDER BY run.started_at DESC, run.import_id
+MATCH (i:Import)
+USING INDEX SEEK i:Import(org_id, started_at, import_id)
+WHERE i.org_id = $org_id AND i.started_at IS NOT NULL AND i.import_id IS NOT NULL
+  AND EXISTS { MATCH (u:User {org_id: $org_id, user_id: i.user_id}) WHERE u.erasing IS NULL }
+RETURN i {.*} AS run
+ORDER BY i.org_id DESC, i.started_at DESC, i.import_id DESC
 SKIP $skip LIMIT $limit
 
 // name: list_imports_of_user
 MATCH (u:User {org_id: $org_id, user_id: $user_id})
 WHERE u.erasing IS NULL
-MATCH (run:Import)
-USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
-WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
-  AND run.import_id IS NOT NULL
-RETURN run {.*} AS run
-ORDER BY run.started_at DESC, run.import_id
-SKIP $skip LIMIT $limit
+CALL () {
+  MATCH (i:Import)
+  USING INDEX SEEK i:Import(org_id, user_id, started_at, import_id)
+  WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.started_at IS NOT NULL
+    AND i.import_id IS NOT NULL
+  WITH i
+  ORDER BY i.org_id DESC, i.user_id DESC, i.started_at DESC, i.import_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN i
+}
+RETURN i {.*} AS run
+ORDER BY i.started_at DESC, i.import_id DESC
 
 // name: cut_off
 // The messages from position $keep on, with what they are sources of.
@@ -161,19 +165,6 @@ USING INDEX SEEK m:Memory(org_id, user_id, interaction_id, obtained_at, memory_i
 WHERE m.obtained_at IS NOT NULL AND m.memory_id IS NOT NULL
 SET m.interaction_id = null
 RETURN m.memory_id AS memory_id
-
-// name: change_origins
-// What the memories count as obtained from.
-UNWIND $origins AS origin
-MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: origin.memory_id})
-SET m.interaction_id = origin.interaction_id, m.agent_id = origin.agent_id,
-  m.import_id = origin.import_id, m.process_id = origin.process_id
-WITH m
-OPTIONAL MATCH (m)-[old:OBTAINED_IN]->(:Interaction)
-DELETE old
-WITH DISTINCT m
-MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: m.interaction_id})
-CREATE (m)-[:OBTAINED_IN]->(i)
 
 // name: undone
 // Which of these imports were taken back.

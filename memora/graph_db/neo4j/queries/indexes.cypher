@@ -109,6 +109,10 @@ FOR (k:IdempotencyKey) ON (k.org_id, k.user_id, k.import_id)
 CREATE CONSTRAINT memora_import IF NOT EXISTS
 FOR (run:Import) REQUIRE (run.org_id, run.import_id) IS UNIQUE
 
+// name: memora_import_of_organization
+CREATE INDEX memora_import_of_organization IF NOT EXISTS
+FOR (run:Import) ON (run.org_id, run.started_at, run.import_id)
+
 // name: memora_import_page
 CREATE INDEX memora_import_page IF NOT EXISTS
 FOR (run:Import) ON (run.org_id, run.user_id, run.started_at, run.import_id)

@@ -18,8 +18,8 @@ CREATE TABLE import (
   FOREIGN KEY (org_id, user_id) REFERENCES user
 ) STRICT;
 
-CREATE INDEX import_by_start ON import (org_id, started_at DESC, import_id);
-CREATE INDEX import_by_user ON import (org_id, user_id, started_at DESC, import_id);
+CREATE INDEX import_by_start ON import (org_id, started_at DESC, import_id DESC);
+CREATE INDEX import_by_user ON import (org_id, user_id, started_at DESC, import_id DESC);
 
 -- A conversation that an import wrote to. found: what was there before, as JSON; NULL: the import
 -- created it. revision: that of the conversation after the import's last write.

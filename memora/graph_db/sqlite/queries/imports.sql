@@ -28,11 +28,11 @@ SELECT * FROM import WHERE org_id = :org_id AND import_id = :import_id;
 
 -- name: page
 SELECT * FROM import WHERE org_id = :org_id
-ORDER BY started_at DESC, import_id LIMIT :limit OFFSET :skip;
+ORDER BY started_at DESC, import_id DESC LIMIT :limit OFFSET :skip;
 
 -- name: page_of_user
 SELECT * FROM import WHERE org_id = :org_id AND user_id = :user_id
-ORDER BY started_at DESC, import_id LIMIT :limit OFFSET :skip;
+ORDER BY started_at DESC, import_id DESC LIMIT :limit OFFSET :skip;
 
 -- name: mark
 UPDATE main.import SET status = :status, finished_at = coalesce(finished_at, :now)
