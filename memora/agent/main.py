@@ -89,6 +89,7 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
         self._defaults = Defaults(recall_limit, min_similarity)
         self._transcripts = Transcripts()
         self._lane = Lane()
+        self._is_open = False
         self._embedder_named = embedder_named
 
     @classmethod
@@ -175,12 +176,14 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
+        self._is_open = True
         await self._ports.graph.setup()
         await self._ports.vector.setup()
         await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
+        self._is_open = False
         async with AsyncExitStack() as stack:
             for model in (self._ports.search_model, self._ports.extraction_model):
                 if model is not None:

@@ -62,6 +62,7 @@ LIBRARY_ONLY = {
     "delete_memory",
     "seed",
     "seed_events",
+    "seed_sync",
 }
 
 
