@@ -1739,20 +1739,11 @@ class Memora:
         return self._wrapped.usage
 
     def setup(self) -> None:
-        """Prepare both stores and work off what an earlier process left; call it at any time.
-
-        Raises:
-            SchemaVersionError: A store was written by another version of memora.
-            StoreLockedError: Another process owns the embedded store.
-            EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
-                plain and there is a key.
-            GraphDBConnectionError: The graph server cannot be reached.
-            VectorDBConnectionError: The vector server cannot be reached.
-        """
+        """Prepare both stores."""
         self._background.run(self._wrapped.setup())
 
     def close(self) -> None:
-        """Close stores and models; each closes what it opened itself. Again does nothing."""
+        """Close stores and models."""
         self._background.close(self._wrapped.close)
 
     def for_user(
@@ -2357,6 +2348,38 @@ class Memora:
             )
         )
 
+    def seed_sync(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import like `seed`, where no event loop runs.
+
+        The engine is open only meanwhile, and its models are closed with it. For more than one
+        import, `memora.sync.Memora` has all verbs.
+
+        Raises:
+            InvalidInputError: An event loop runs here, or the engine is open; or an argument is
+                malformed.
+        """
+        return self.seed(
+            data,
+            seed_config=seed_config,
+            batch_size=batch_size,
+            on_progress=on_progress,
+            import_id=import_id,
+            create_missing=create_missing,
+            dry_run=dry_run,
+            prices=prices,
+        )
+
     def seed_events(
         self,
         data: SeedData,
@@ -2650,5 +2673,3 @@ class Memora:
         return self._background.run(
             self._wrapped.rotate_key(new_key, reencrypt=reencrypt, on_progress=on_progress)
         )
-
-    seed_sync = seed

@@ -98,6 +98,7 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
         self._transcripts = Transcripts()
         self._lane = Lane()
         self._importing = Running()
+        self._is_open = False
         self._embedder_named = embedder_named
 
     @classmethod
@@ -198,12 +199,14 @@ class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
+        self._is_open = True
         await self._ports.graph.setup()
         await self._ports.vector.setup()
         await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
+        self._is_open = False
         async with AsyncExitStack() as stack:
             ports = self._ports
             for model in (ports.search_model, ports.extraction_model, ports.reranker):

@@ -67,6 +67,7 @@ LIBRARY_ONLY = {
     "delete_memory",
     # What `seed` is made of: the command shows its events as they come.
     "seed_events",
+    "seed_sync",
 }
 
 

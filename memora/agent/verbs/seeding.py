@@ -105,6 +105,55 @@ class SeedVerbs(Verbs):
         result.duration_ms = 1000 * (loop.time() - started)
         return result
 
+    def seed_sync(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import like `seed`, where no event loop runs.
+
+        The engine is open only meanwhile, and its models are closed with it. For more than one
+        import, `memora.sync.Memora` has all verbs.
+
+        Raises:
+            InvalidInputError: An event loop runs here, or the engine is open; or an argument is
+                malformed.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            is_blocking = True
+        else:
+            is_blocking = False
+        if not is_blocking or self._is_open:
+            allowed = "called on an engine that is not open, where no event loop runs; await seed"
+            raise InvalidInputError("seed_sync", allowed)
+
+        async def whole() -> SeedResult:
+            await self.setup()
+            try:
+                return await self.seed(
+                    data,
+                    seed_config=seed_config,
+                    batch_size=batch_size,
+                    on_progress=on_progress,
+                    import_id=import_id,
+                    create_missing=create_missing,
+                    dry_run=dry_run,
+                    prices=prices,
+                )
+            finally:
+                await self.close()
+
+        return asyncio.run(whole())
+
     async def seed_events(
         self,
         data: SeedData,
