@@ -1,7 +1,7 @@
 """Imports: rate, repetition, memory, and what a live recall notices of one that runs.
 
-Without a model, on the embedded default. `--file` takes the JSON of LoCoMo (three figures: first
-run, second run, recall while it runs); without it conversations are made up.
+Without a model, on the embedded default. `--file` takes the JSON of LoCoMo, whose sessions become
+conversations at their dates; without it conversations are made up.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def locomo(path: Path) -> list[dict[str, Any]]:
     for sample in json.loads(path.read_text("utf-8")):
         talk = sample["conversation"]
         for session in sorted(key for key in talk if re.fullmatch(r"session_\d+", key)):
-            told = talk[f"{session}_date_time"]
-            date = datetime.strptime(f"{told} +0000", "%I:%M %p on %d %B, %Y %z")
+            said = f"{talk[f'{session}_date_time']} +0000"
+            date = datetime.strptime(said, "%I:%M %p on %d %B, %Y %z")
             messages = [
                 {
                     "role": "user" if turn["speaker"] == talk["speaker_a"] else "assistant",

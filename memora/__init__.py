@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
-    from memora.schema.seeding import SeedConfig, SeedData, SeedResult
+    from memora.schema.seeding import SeedConfig, SeedData, SeedDocument, SeedResult
 
 __version__ = "0.4.0"
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "RankingConfig",
     "SeedConfig",
     "SeedData",
+    "SeedDocument",
     "SeedResult",
     "__version__",
     "errors",
@@ -31,6 +32,7 @@ _LAZY = {
     "RankingConfig": "memora.schema.ranking",
     "SeedConfig": "memora.schema.seeding",
     "SeedData": "memora.schema.seeding",
+    "SeedDocument": "memora.schema.seeding",
     "SeedResult": "memora.schema.seeding",
 }
 

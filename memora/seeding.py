@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from memora.schema.seeding import (
     ConversationResult,
+    DocumentMode,
+    DocumentResult,
+    DocumentStatus,
     SeedConfig,
     SeedData,
+    SeedDocument,
     SeedEstimate,
     SeedEvent,
     SeedEventKind,
@@ -15,8 +19,12 @@ from memora.schema.seeding import (
 
 __all__ = [
     "ConversationResult",
+    "DocumentMode",
+    "DocumentResult",
+    "DocumentStatus",
     "SeedConfig",
     "SeedData",
+    "SeedDocument",
     "SeedEstimate",
     "SeedEvent",
     "SeedEventKind",

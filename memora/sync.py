@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from memora.graph_db.base import BaseGraphDB, MemoryListing, RekeyProgress, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
-    from memora.llm_backends.base import BaseBackendLLM
+    from memora.llm_backends.base import BaseBackendLLM, TokenUsage
     from memora.ops import backup as backing_up
     from memora.ops import doctor as doctoring
     from memora.ops import export as exporting
@@ -60,8 +60,10 @@ if TYPE_CHECKING:
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
     from memora.schema.seeding import (
+        DocumentResult,
         SeedConfig,
         SeedData,
+        SeedDocument,
         SeedEvent,
         SeedProgress,
         SeedResult,
@@ -1882,21 +1884,17 @@ class Memora:
         """The vector store."""
         return VectorDB(self._background, self._wrapped.vector_db)
 
-    def setup(self) -> None:
-        """Prepare both stores and work off what an earlier process left; call it at any time.
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        return self._wrapped.usage
 
-        Raises:
-            SchemaVersionError: A store was written by another version of memora.
-            StoreLockedError: Another process owns the embedded store.
-            EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
-                plain and there is a key.
-            GraphDBConnectionError: The graph server cannot be reached.
-            VectorDBConnectionError: The vector server cannot be reached.
-        """
+    def setup(self) -> None:
+        """Prepare both stores."""
         self._background.run(self._wrapped.setup())
 
     def close(self) -> None:
-        """Close stores and models; each closes what it opened itself. Again does nothing."""
+        """Close stores and models."""
         self._background.close(self._wrapped.close)
 
     def for_user(
@@ -2581,6 +2579,38 @@ class Memora:
             )
         )
 
+    def seed_sync(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import like `seed`, where no event loop runs.
+
+        The engine is open only meanwhile, and its models are closed with it. For more than one
+        import, `memora.sync.Memora` has all verbs.
+
+        Raises:
+            InvalidInputError: An event loop runs here, or the engine is open; or an argument is
+                malformed.
+        """
+        return self.seed(
+            data,
+            seed_config=seed_config,
+            batch_size=batch_size,
+            on_progress=on_progress,
+            import_id=import_id,
+            create_missing=create_missing,
+            dry_run=dry_run,
+            prices=prices,
+        )
+
     def seed_events(
         self,
         data: SeedData,
@@ -2600,6 +2630,45 @@ class Memora:
                 data,
                 seed_config=seed_config,
                 batch_size=batch_size,
+                import_id=import_id,
+                create_missing=create_missing,
+            )
+        )
+
+    def batch_create(
+        self,
+        documents: Sequence[SeedDocument | Mapping[str, Any]],
+        *,
+        fail_fast: bool = False,
+        org_id: str | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> list[DocumentResult]:
+        """Remember documents and single turns of conversations, at their own dates.
+
+        Doing it again is free: a document that is stored like this is a duplicate, one with
+        another text is updated. What an earlier call left is finished.
+
+        Args:
+            documents: At most 100, as `SeedDocument` or mappings with its fields.
+            fail_fast: Stop at the first failure; what comes after it is skipped.
+            org_id: Organization of documents without `customer_id`; None: `default`.
+            import_id: Name of the import, so that several calls for one user are one; None: a new
+                one for each user.
+            create_missing: Create organizations and users where they are missing.
+
+        Returns:
+            One result per document, in their order; a document that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed, there are more than 100 documents, or there
+                is an import id for documents of several users; nothing was stored.
+        """
+        return self._background.run(
+            self._wrapped.batch_create(
+                documents,
+                fail_fast=fail_fast,
+                org_id=org_id,
                 import_id=import_id,
                 create_missing=create_missing,
             )

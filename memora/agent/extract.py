@@ -21,7 +21,7 @@ from memora.agent.parts import (
     whole,
 )
 from memora.agent.threads import EACH, off_loop
-from memora.core import chunking
+from memora.core import chunking, documents
 from memora.core.authority import least_trusted, rank
 from memora.core.entities import normalised_name, relation_type
 from memora.core.hashing import content_hash, normalised
@@ -46,7 +46,6 @@ _TOKEN = re.compile(r"\[\[ ?(user|agent) ?\]\]", re.IGNORECASE)
 # Blanks in the shortest echo of the instructions that is told from a statement.
 _ECHO_WORDS = 5
 _UNHEARD = frozenset({"system", "developer"})
-_SOURCE_ROLES = {"user": SourceRole.USER, "assistant": SourceRole.ASSISTANT}
 
 
 class ExtractedItem(TypedDict):
@@ -101,35 +100,38 @@ def _remembered_roles(conversation: Conversation) -> set[str]:
 def verbatim(conversation: Conversation) -> list[Candidate]:
     """Return what the user (and, if wanted, the agent) said as it was said.
 
-    Long messages are cut at sentence ends; what is said twice is one candidate with two sources.
+    Long messages are cut at sentence ends; what is said twice is one candidate with two sources,
+    on the better authority of the two.
     """
     roles = _remembered_roles(conversation)
-    found: dict[tuple[str, str], Candidate] = {}
-    known = _known_names(conversation, roles)
+    found: dict[str, Candidate] = {}
+    names = _known_names(conversation, roles)
     for item in conversation.new:
         message = item.message
         if message.role not in roles:
             continue
         source = SourceRef(conversation.interaction_id, message.msg_position, item.prefix_hash)
         for number, piece in enumerate(chunking.pieces(heard(message))):
-            key = (message.role, content_hash(piece))
-            again = found.get(key)
-            if again is not None:
-                found[key] = replace(again, sources=_union(again.sources, (source,)))
-                continue
+            key = content_hash(piece)
+            known = found.get(key)
             position = str(message.msg_position)
-            found[key] = Candidate(
+            candidate = Candidate(
                 memory_id=derived_memory_id(
                     conversation.key, position, item.prefix_hash, str(number)
                 ),
                 text=escape(piece),
                 obtained_at=message.timestamp or conversation.at,
                 sources=(source,),
-                source_role=_SOURCE_ROLES[message.role].value,
+                source_role=_source_role(message),
                 memory_type=MemoryType.OTHER.value,
-                entities=tuple(recognise(piece, known)),
-                metadata={} if message.name is None else {"speaker": message.name},
+                entities=tuple(recognise(piece, names)),
+                metadata={
+                    **documents.metadata([message]),
+                    **({} if message.name is None else {"speaker": message.name}),
+                },
+                external_id=documents.document_id(message),
             )
+            found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
 
 
@@ -389,11 +391,13 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
                 )
                 for source in sources
             ),
-            source_role=least_trusted(source.message.role for source in sources),
+            source_role=least_trusted(_source_role(source.message) for source in sources),
             memory_type=item["memory_type"],
             importance=item["importance"],
             entities=entities,
             relations=relations,
+            metadata=documents.metadata(source.message for source in sources),
+            external_id=documents.document_id(sources[0].message),
         )
         key = content_hash(neutral(text))
         known = found.get(key)
@@ -420,6 +424,11 @@ def _names_of(
     )
     found = own or recognise(_TOKEN.sub(" ", item["memory"]))
     return tuple(dict.fromkeys(found)), relations
+
+
+def _source_role(message: MessageBlock) -> str:
+    """Return who says it: what a document says is not what the user said."""
+    return SourceRole.IMPORT.value if documents.is_written(message) else message.role
 
 
 def _merged(known: Candidate, again: Candidate) -> Candidate:

@@ -12,7 +12,7 @@ from memora.agent.ports import Ports
 from memora.errors import ConflictError, ImportNotFoundError, MemoraError
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo
 from memora.schema.scope import Scope
-from memora.schema.seeding import ConversationResult, SeedStatus
+from memora.schema.seeding import ConversationResult, DocumentResult
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Ledger:
     def __init__(self, ports: Ports, scope: Scope, import_id: str) -> None:
         self._graph = ports.graph
         self._scope = scope
-        self._import_id = import_id
+        self.import_id = import_id
         self._waiting = ImportCounts()
         self._number = 0
         self._written = 0.0
@@ -63,7 +63,7 @@ class Ledger:
         Raises:
             ConflictError: The import was taken back, or its id is another user's.
         """
-        scope, import_id = self._scope, self._import_id
+        scope, import_id = self._scope, self.import_id
         run = ImportRun(
             org_id=scope.org_id,
             import_id=import_id,
@@ -87,17 +87,17 @@ class Ledger:
         finally:
             running.remove(scope.org_id, import_id)
 
-    async def note(self, result: ConversationResult) -> None:
-        """Count what became of a conversation.
+    async def note(self, result: ConversationResult | DocumentResult) -> None:
+        """Count what became of a conversation or document.
 
         Raises:
             ConflictError: The import was taken back meanwhile.
         """
         self._waiting += ImportCounts(
-            conversations=result.status in {SeedStatus.CREATED, SeedStatus.UPDATED},
+            conversations=result.status in {"created", "updated"},
             memories=result.memories,
             failed=not result.success,
-            skipped=result.status is SeedStatus.UNCHANGED,
+            skipped=result.status in {"unchanged", "duplicate"},
         )
         self._number += 1
         now = asyncio.get_running_loop().time()
@@ -108,12 +108,12 @@ class Ledger:
     async def _write(self) -> None:
         counts, self._waiting, self._number = self._waiting, ImportCounts(), 0
         if counts != ImportCounts():
-            await self._graph.note_import(self._scope, self._import_id, counts)
+            await self._graph.note_import(self._scope, self.import_id, counts)
 
     async def _finish(self, status: ImportStatus) -> None:
         await self._write()
         now = self._graph.clock.now()
-        await self._graph.finish_import(self._scope, self._import_id, status, now)
+        await self._graph.finish_import(self._scope, self.import_id, status, now)
 
 
 async def undo(

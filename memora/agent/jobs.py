@@ -247,8 +247,11 @@ async def _keep(ports: Ports, job: ExtractionJob, outputs: dict[str, Any]) -> Ex
 
 
 async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
+    """Note that a job failed; what its stages kept since it was read stays with it."""
+    current = await ports.graph.find_job(job.org_id, job.job_id)
     failed = replace(
         job,
+        outputs=job.outputs if current is None else current.outputs,
         status=JobStatus.FAILED,
         error=f"{type(error).__name__}: {error}",
         updated_at=max(ports.graph.clock.now(), job.updated_at),

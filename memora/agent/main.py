@@ -29,7 +29,7 @@ from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
-from memora.llm_backends.base import BaseBackendLLM
+from memora.llm_backends.base import BaseBackendLLM, TokenUsage
 from memora.rerankers.base import BaseReranker
 from memora.schema.direct import SavePreview
 from memora.schema.ranking import RankingConfig
@@ -106,6 +106,7 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
         self._lane = Lane()
         self._importing = Running()
         self._creations = Creations()
+        self._is_open = False
         self._embedder_named = embedder_named
 
     @classmethod
@@ -188,6 +189,13 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
         """The vector store."""
         return self._ports.vector
 
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        search, extraction = self._ports.search_model, self._ports.extraction_model
+        models = [search] if search is extraction else [search, extraction]
+        return sum((model.usage for model in models if model is not None), TokenUsage())
+
     async def setup(self) -> None:
         """Prepare both stores and work off what an earlier process left; call it at any time.
 
@@ -199,12 +207,14 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
+        self._is_open = True
         await self._ports.graph.setup()
         await self._ports.vector.setup()
         await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
+        self._is_open = False
         async with AsyncExitStack() as stack:
             ports = self._ports
             for model in (ports.search_model, ports.extraction_model, ports.reranker):

@@ -30,7 +30,7 @@ from memora.errors import (
     JobNotFoundError,
 )
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Interaction
+from memora.schema.models import Interaction, Memory
 from memora.schema.scope import Scope
 from memora.schema.write_plan import (
     IdempotencyRecord,
@@ -384,7 +384,7 @@ async def _verbatim(
         request.scope,
         candidates,
         compare.equal_or_new(candidates, equal),
-        {memory.memory_id: [memory] for memory in equal.values()},
+        await _chains(ports, request.scope, candidates, equal),
         planning.Origin(
             conversation.interaction_id,
             request.scope.agent_id,
@@ -395,6 +395,22 @@ async def _verbatim(
         across_agents=request.across_agents,
         equal=equal,
     )
+
+
+async def _chains(
+    ports: Ports, scope: Scope, candidates: Sequence[planning.Candidate], equal: dict[int, Memory]
+) -> dict[str, list[Memory]]:
+    """Return the chains of memories that are repeated; whole where the candidate is older."""
+    chains = {memory.memory_id: [memory] for memory in equal.values()}
+    late = {
+        memory.memory_id
+        for position, memory in equal.items()
+        if candidates[position].obtained_at < memory.obtained_at
+    }
+    if late:
+        user = Scope(scope.org_id, scope.user_id)
+        chains |= await ports.graph.read_chains(user, sorted(late))
+    return chains
 
 
 def _job(

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sized
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -75,16 +83,21 @@ class Reader:
 
     def __init__(self, seed: Import) -> None:
         self._seed = seed
+        self._source: Conversations = seed.data.conversations
         self.failure: Exception | None = None
 
     async def ordered(self) -> AsyncIterator[Conversation | ConversationResult]:
-        """Yield conversations by their times, as far as the window reaches; undated ones last.
+        """Yield conversations by their times, undated ones last.
 
-        What is malformed comes as the result that it has.
+        A list is brought into order as a whole, other input as far as a window reaches. What is
+        malformed comes as the result that it has.
         """
         window: list[tuple[float, int, Conversation]] = []
         size = _WINDOW * self._seed.batch_size
         number = 0
+        given = self._seed.data.conversations
+        if isinstance(given, Sequence):
+            self._source = _by_time(given)
         async for item in self._items():
             try:
                 conversation = parse(item)
@@ -100,7 +113,7 @@ class Reader:
             yield heapq.heappop(window)[2]
 
     async def _items(self) -> AsyncIterator[Mapping[str, Any]]:
-        items = aiter(each(self._seed.data.conversations))
+        items = aiter(each(self._source))
         while True:
             try:
                 item = await anext(items)
@@ -110,6 +123,20 @@ class Reader:
                 self.failure = error
                 return
             yield item
+
+
+def _by_time(given: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield by time; what has none, or is malformed, comes last."""
+    times: list[tuple[float, int]] = []
+    for number, item in enumerate(given):
+        try:
+            at = parse(item).at
+        except InvalidInputError:
+            at = None
+        times.append((float("inf") if at is None else at.timestamp(), number))
+    times.sort()
+    for _at, number in times:
+        yield given[number]
 
 
 async def each(conversations: Conversations) -> AsyncIterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from memora.cli.commands.entities import entities
 from memora.cli.commands.erase import erase
 from memora.cli.commands.imports import imports
 from memora.cli.commands.rollback import rollback
+from memora.cli.commands.seed import seed
 
 app = typer.Typer(
     name="memora",
@@ -56,6 +57,7 @@ app.command(
     "the same directory saves nothing twice.",
     epilog="Example: memora demo --path ./memory",
 )(demo)
+app.command(epilog="Example: memora seed conversations.json --user-id jake --path ./memory")(seed)
 app.command(
     epilog='Example: memora recall "What should I not eat?" --path ./memory --org demo --user nora'
 )(reading.recall)

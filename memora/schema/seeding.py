@@ -126,6 +126,79 @@ class SeedConfig:
         checked_int(self.max_results, "max_results", 0, 100_000_000)
 
 
+class DocumentMode(StrEnum):
+    """How much is read out of a document."""
+
+    LONG_RANGE = "long-range"
+    FAST = "fast"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedDocument:
+    """A document, or one turn of a conversation, to be remembered; checked by `batch_create`.
+
+    Attributes:
+        document: The text.
+        document_id: The caller's stable id; None: derived from user, time and content.
+        document_type: `ai-chat-conversation` is divided at the speakers' names into messages;
+            `document` and any other type into paragraphs.
+        document_created_at: When it was said or written; None: it counts as of now.
+        user_id: Whose memories it makes.
+        customer_id: The organization; None: that of the call.
+        metadata: Any JSON object. Turns of a chat with the same `conversation_id` in it become
+            one interaction, in the order of their times.
+        mode: `long-range` asks the extraction model, `fast` remembers what was said word for word.
+    """
+
+    document: str = field(repr=False)
+    user_id: str
+    document_id: str | None = None
+    document_type: str = "document"
+    document_created_at: datetime | str | None = None
+    customer_id: str | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    mode: str = DocumentMode.LONG_RANGE.value
+
+
+class DocumentStatus(StrEnum):
+    """What became of a document."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class DocumentResult(Record):
+    """What became of one document.
+
+    Attributes:
+        document_id: The caller's, or the derived one; empty where it could not be told.
+        status: `duplicate`: it was stored like this before. `skipped`: it was not tried, because
+            an earlier one failed and `fail_fast` was asked for.
+        interaction_id: Where it is stored.
+        import_id: Of the call's import for its user; None: it was not stored.
+        memories: How many versions of memories it brought; the first of several turns of one
+            conversation that changed it has the number of all.
+        error_type: Name of the error's class in `memora.errors`.
+        error: What went wrong, without content.
+    """
+
+    document_id: str
+    status: DocumentStatus
+    interaction_id: str | None = None
+    import_id: str | None = None
+    memories: int = 0
+    error_type: str | None = None
+    error: str | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether it is stored and its memories are made."""
+        return self.status not in {DocumentStatus.FAILED, DocumentStatus.SKIPPED}
+
+
 class SeedStatus(StrEnum):
     """What became of a conversation."""
 

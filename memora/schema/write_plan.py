@@ -145,14 +145,38 @@ class MemoryWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A version turns out to have been said before the time that it is known from.
+
+    The plan is refused (ConflictError) unless the version's time is `was` and its predecessor
+    `predecessor_id` before anything else of the plan is written.
+
+    Attributes:
+        obtained_at: Its time from now on, before `was`.
+        source_role: Who said it, from now on.
+        predecessor_superseded_at: New `superseded_at` of the predecessor.
+    """
+
+    obtained_at: datetime
+    was: datetime
+    source_role: str
+    predecessor_id: str | None = None
+    predecessor_superseded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceLink:
     """An existing memory gains these sources (again linking one that is there changes nothing).
 
     The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
+
+    Attributes:
+        earlier: Its new time, where the sources are older than what is known; None: it stays.
     """
 
     memory_id: str
     sources: tuple[SourceRef, ...]
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True)

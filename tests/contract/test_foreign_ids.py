@@ -109,6 +109,11 @@ FACADE: dict[str, Call] = {
     ),
     "list_imports": lambda m, i: m.list_imports(i.org_id, i.user_id),
     "undo_import": lambda m, i: m.undo_import(i.org_id, i.import_id),
+    "batch_create": lambda m, i: m.batch_create(
+        [{"document": "My cat.", "document_id": "d", "user_id": i.user_id}],
+        org_id=i.org_id,
+        create_missing=False,
+    ),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
     "erase_user": lambda m, i: unmarked(m.erase_user(i.org_id, i.user_id)),
     "erase_organization": lambda m, i: unmarked(m.erase_organization(i.org_id)),

@@ -14,7 +14,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ import pytest
 from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient
 
-from memora import Memora
+from memora import Memora, SeedData
 from memora.embeddings import HashingEmbedder
 from memora.errors import MemoraError
 from memora.graph_db import SQLiteGraph
@@ -63,8 +63,6 @@ EXEMPT = {
     "graph.create_organization": "administration: makes tenants",
     "graph.put_organization": "takes a whole record; contract clauses",
     "graph.begin_import": "takes a whole record; contract clauses",
-    "facade.seed": "writes what a user's own data names; flows",
-    "facade.seed_events": "writes what a user's own data names; flows",
     "graph.put_user": "takes a whole record; contract clauses",
     "graph.put_agent": "takes a whole record; contract clauses",
     "graph.apply": "takes a whole plan; contract clauses",
@@ -120,6 +118,7 @@ EXEMPT = {
     "facade.drain_outbox": "relay: works for every tenant",
     "facade.doctor": "operator",
     "facade.reindex": "operator",
+    "facade.seed_events": "the same as `facade.seed`, step by step",
 }
 # Ids for which the organization itself is the authority: naming another one is being there.
 ERASES_HOUSE = {
@@ -147,7 +146,10 @@ DESTROYS = (
     "retract_", "rollback_", "undo_",
 )  # fmt: skip
 # The vectors follow these at once, which takes longer than an answer.
-WRITES = ("save", "update_", "revert_", "delete_", "purge_", "erase_", "add_", "upsert")
+WRITES = (
+    "save", "update_", "revert_", "delete_", "purge_", "erase_", "add_", "upsert", "batch_create",
+    "seed",
+)  # fmt: skip
 FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id", "import_id")
 # Which ids a parameter is made of.
 MADE_OF = {
@@ -159,6 +161,7 @@ MADE_OF = {
     "org_user_mem_ids": ("memory_id",),
     "batch_org_user_mem_ids": ("memory_id",),
     "documents": ("memory_id",),
+    "data": ("org_id", "user_id", "agent_id"),
     "listing": ("interaction_id", "agent_id"),
     "selector": ("interaction_id",),
     "filters": ("interaction_id", "agent_id"),
@@ -244,6 +247,23 @@ def _document(call: Call) -> IndexDocument:
     )
 
 
+def _paper(call: Call) -> dict[str, Any]:
+    """Return a turn of a conversation that the caller may have or not."""
+    return {
+        "document": f"User: {call.say('I have a cat')}",
+        "document_type": "ai-chat-conversation",
+        "document_id": call.say("turn").replace(" ", "-"),
+        "user_id": call.ids["user_id"],
+        "customer_id": call.ids["org_id"],
+        "metadata": {"conversation_id": call.ids["interaction_id"]},
+    }
+
+
+def _seed(call: Call) -> SeedData:
+    talk = {"id": call.ids["interaction_id"], "messages": _talk(call)}
+    return SeedData(call.ids["user_id"], [talk], call.ids["org_id"], call.ids["agent_id"])
+
+
 def _owned(call: Call) -> list[Any]:
     """Return the items of a fetch, plain or with the owner that a payload would claim."""
     memory_id = call.ids["memory_id"]
@@ -267,6 +287,10 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "batch_org_user_mem_ids": lambda c: [_owned(c), []],
     "filter_out_memory_ids_set": lambda c: [c.ids["memory_id"]],
     "documents": lambda c: [_document(c)],
+    "facade.documents": lambda c: [_paper(c)],
+    "facade.fail_fast": lambda c: c.rng.random() < 0.5,
+    "data": _seed,
+    "create_missing": lambda _: False,
     "listing": lambda c: MemoryListing(
         agent_id=c.ids["agent_id"] if c.rng.random() < 0.5 else None,
         interaction_id=c.ids["interaction_id"] if c.rng.random() < 0.5 else None,
@@ -346,7 +370,8 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
 LEFT_OUT = {
     "author", "at", "after", "conditions", "current_datetime", "deadline_ms", "expected_revision",
     "extract_agent_memories", "max_retries", "metadata", "min_similarity", "newest_last",
-    "on_applied", "on_progress", "title", "token_budget", "update_across_agents",
+    "batch_size", "on_applied", "on_progress", "prices", "seed_config", "title", "token_budget",
+    "update_across_agents",
 }  # fmt: skip
 
 
@@ -375,6 +400,9 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 @cache
 def fields_of(path: str, method: Callable[..., Any]) -> list[str]:
     """Return which ids a call of the method names."""
+    if path in {"facade.batch_create", "facade.seed"}:
+        # Names of conversations and imports are the caller's own to choose.
+        return ["org_id", "user_id", *(["agent_id"] if path == "facade.seed" else [])]
     if path == "vectors.add_memories":
         # The vector store knows no users: whoever is named there is the owner.
         return ["memory_id"]
@@ -601,7 +629,7 @@ class Fuzz:
         except MemoraError as error:
             self.refused += 1
             told = spelled_error(error)
-        if call.name.startswith(("save", "resume", "update_")):
+        if call.name.startswith(("save", "resume", "update_", "batch_create", "seed")):
             await self.town.claim_unnoted(self.memora.graph, caller)
         given = repr(arguments) + repr(call.ids)
         is_whole = not isinstance(arguments.get("user_id", call.ids["user_id"]), str) or (
@@ -650,6 +678,13 @@ def _swapped(value: Any, old: Any, new: Any) -> Any:
         return {k: _swapped(v, old, new) for k, v in value.items()}
     if isinstance(value, list):
         return [_swapped(item, old, new) for item in value]
+    if isinstance(value, SeedData):
+        return replace(
+            value,
+            user_id=_swapped(value.user_id, old, new),
+            org_id=_swapped(value.org_id, old, new),
+            agent_id=_swapped(value.agent_id, old, new),
+        )
     if isinstance(value, Scope):
         return Scope(
             *(_swapped(x, old, new) for x in (value.org_id, value.user_id, value.agent_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Verbs:
+class Verbs(ABC):
     """Stores, models and defaults that every verb works with."""
 
     _ports: Ports
@@ -29,7 +30,16 @@ class Verbs:
     _importing: Running
     _lane: Lane
     _creations: Creations
+    _is_open: bool
     _embedder_named: Callable[[str], BaseEmbedder] | None
+
+    @abstractmethod
+    async def setup(self) -> None:
+        """Prepare both stores."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close stores and models."""
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
         graph = self._ports.graph

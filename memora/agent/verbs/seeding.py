@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from memora.agent import seed as seeding
+from memora.agent.documents import DEFAULT_ORG, DOCUMENTS, Batch, create
 from memora.agent.inputs import checked_config, checked_data, checked_price
 from memora.agent.seed_estimate import estimate
 from memora.agent.seed_input import Import
 from memora.agent.verbs.base import Verbs
+from memora.errors import InvalidInputError
 from memora.schema.seeding import (
+    DocumentResult,
     SeedConfig,
     SeedData,
+    SeedDocument,
     SeedEvent,
     SeedProgress,
     SeedResult,
     TokenPrice,
 )
-from memora.schema.validation import checked_id, checked_int
+from memora.schema.validation import (
+    checked_bool,
+    checked_id,
+    checked_int,
+    checked_list,
+    checked_optional_id,
+)
 
 
 class SeedVerbs(Verbs):
@@ -94,6 +105,55 @@ class SeedVerbs(Verbs):
         result.duration_ms = 1000 * (loop.time() - started)
         return result
 
+    def seed_sync(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import like `seed`, where no event loop runs.
+
+        The engine is open only meanwhile, and its models are closed with it. For more than one
+        import, `memora.sync.Memora` has all verbs.
+
+        Raises:
+            InvalidInputError: An event loop runs here, or the engine is open; or an argument is
+                malformed.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            is_blocking = True
+        else:
+            is_blocking = False
+        if not is_blocking or self._is_open:
+            allowed = "called on an engine that is not open, where no event loop runs; await seed"
+            raise InvalidInputError("seed_sync", allowed)
+
+        async def whole() -> SeedResult:
+            await self.setup()
+            try:
+                return await self.seed(
+                    data,
+                    seed_config=seed_config,
+                    batch_size=batch_size,
+                    on_progress=on_progress,
+                    import_id=import_id,
+                    create_missing=create_missing,
+                    dry_run=dry_run,
+                    prices=prices,
+                )
+            finally:
+                await self.close()
+
+        return asyncio.run(whole())
+
     async def seed_events(
         self,
         data: SeedData,
@@ -115,6 +175,50 @@ class SeedVerbs(Verbs):
         async with aclosing(events):
             async for event in events:
                 yield event
+
+    async def batch_create(
+        self,
+        documents: Sequence[SeedDocument | Mapping[str, Any]],
+        *,
+        fail_fast: bool = False,
+        org_id: str | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> list[DocumentResult]:
+        """Remember documents and single turns of conversations, at their own dates.
+
+        Doing it again is free: a document that is stored like this is a duplicate, one with
+        another text is updated. What an earlier call left is finished.
+
+        Args:
+            documents: At most 100, as `SeedDocument` or mappings with its fields.
+            fail_fast: Stop at the first failure; what comes after it is skipped.
+            org_id: Organization of documents without `customer_id`; None: `default`.
+            import_id: Name of the import, so that several calls for one user are one; None: a new
+                one for each user.
+            create_missing: Create organizations and users where they are missing.
+
+        Returns:
+            One result per document, in their order; a document that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed, there are more than 100 documents, or there
+                is an import id for documents of several users; nothing was stored.
+        """
+        given = checked_list(documents, "documents", "a list of documents")
+        if len(given) > DOCUMENTS:
+            allowed = f"at most {DOCUMENTS} documents"
+            raise InvalidInputError("documents", allowed, got=str(len(given)))
+        graph = self._ports.graph
+        batch = Batch(
+            tuple(given),
+            DEFAULT_ORG if org_id is None else checked_id(org_id, "org_id"),
+            checked_optional_id(import_id, "import_id"),
+            graph.clock.now(),
+            fail_fast=checked_bool(fail_fast, "fail_fast"),
+            create_missing=checked_bool(create_missing, "create_missing"),
+        )
+        return await create(self._ports, batch, self._lane, self._importing)
 
     def _import(
         self,

@@ -48,6 +48,8 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     kept = await _not_buried(transaction, plan, found)
     _check_equals(kept, found)
     chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
+    for link in plan.links:
+        chains.begin_earlier(link)
     for memory in kept:
         chains.insert(memory)
     for end in plan.ends:
@@ -121,7 +123,8 @@ def _interactions(plan: WritePlan) -> set[str]:
 
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
-    named |= {link.memory_id for link in plan.links}
+    for link in plan.links:
+        named |= {link.memory_id, link.earlier.predecessor_id if link.earlier else None}
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}
@@ -290,6 +293,17 @@ async def _write_memories(
 ) -> None:
     """Change stored neighbours first, so that no head or successor is there twice."""
     tenant = owner(plan.scope)
+    earlier = [
+        {
+            "memory_id": link.memory_id,
+            "obtained_at": micros(link.earlier.obtained_at),
+            "source_role": link.earlier.source_role,
+        }
+        for link in plan.links
+        if link.earlier is not None
+    ]
+    if earlier:
+        await transaction.rows(_Q["begin_earlier"], **tenant, versions=earlier)
     if chains.stored:
         versions = [version.properties for version in chains.stored]
         await transaction.rows(_Q["change_versions"], **tenant, versions=versions)

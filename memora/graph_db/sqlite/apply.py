@@ -37,6 +37,7 @@ from memora.schema.write_plan import (
     MemoryWrite,
     MessageEdit,
     OutboxOp,
+    SourceLink,
     SourceRef,
     WritePlan,
     WriteReceipt,
@@ -66,6 +67,8 @@ _EQUAL_CURRENT = _SQL["equal_current"]
 _SUPERSEDE = _SQL["supersede"]
 _INSERT_MEMORY = _SQL["insert_memory"]
 _LINK_SOURCE = _SQL["link_source"]
+_BEGIN_EARLIER = _SQL["begin_earlier"]
+_END_EARLIER = _SQL["end_earlier"]
 _END_HEAD = _SQL["end_head"]
 _PUT_JOB = _SQL["put_job"]
 _INSERT_IDEMPOTENCY = _SQL["insert_idempotency"]
@@ -337,6 +340,8 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     kept = [memory for memory in plan.memories if memory.memory_id not in buried]
     for memory in kept:
         _check_equal(connection, scope, memory)
+    for link in plan.links:
+        synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
     for memory in kept:
         synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
@@ -492,6 +497,38 @@ def _link_sources(
             for source in sources
         ],
     )
+
+
+def _begin_earlier(connection: sqlite3.Connection, scope: Scope, link: SourceLink) -> list[str]:
+    """Lower the time of a version; return the ids of those that it changed."""
+    earlier = link.earlier
+    if earlier is None:
+        return []
+    found = one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id)
+    predecessor_id = None if found is None else found["predecessor_id"]
+    if found is None or predecessor_id != earlier.predecessor_id:
+        raise _moved(link.memory_id, earlier.predecessor_id, predecessor_id)
+    changed = change(
+        connection,
+        _BEGIN_EARLIER,
+        **_owner(scope),
+        memory_id=link.memory_id,
+        obtained_at=micros(earlier.obtained_at),
+        source_role=earlier.source_role,
+        was=micros(earlier.was),
+    )
+    if not changed:
+        raise _moved(link.memory_id, "its time", "another")
+    if predecessor_id is None:
+        return [link.memory_id]
+    change(
+        connection,
+        _END_EARLIER,
+        **_owner(scope),
+        memory_id=predecessor_id,
+        superseded_at=optional_micros(earlier.predecessor_superseded_at),
+    )
+    return [link.memory_id, predecessor_id]
 
 
 def _end(connection: sqlite3.Connection, scope: Scope, end: MemoryEnd) -> None:

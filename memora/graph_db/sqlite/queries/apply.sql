@@ -188,6 +188,17 @@ WHERE interaction.org_id = :org_id
   AND memory.memory_id = :memory_id
 ON CONFLICT DO NOTHING;
 
+-- name: begin_earlier
+UPDATE main.memory SET obtained_at = :obtained_at, source_role = :source_role
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND memory_id = :memory_id
+  AND obtained_at = :was;
+
+-- name: end_earlier
+UPDATE main.memory SET superseded_at = :superseded_at
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
+
 -- name: end_head
 UPDATE main.memory SET superseded_at = :ended_at
 WHERE org_id = :org_id
