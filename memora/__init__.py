@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memora import errors
     from memora.agent.main import Memora
+    from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
     from memora.schema.seeding import SeedConfig, SeedData, SeedResult
@@ -15,6 +16,7 @@ __all__ = [
     "Memora",
     "MemoryFilters",
     "MemorySearchScope",
+    "RankingConfig",
     "SeedConfig",
     "SeedData",
     "SeedResult",
@@ -26,6 +28,7 @@ _LAZY = {
     "Memora": "memora.agent.main",
     "MemoryFilters": "memora.schema.recall",
     "MemorySearchScope": "memora.schema.scope",
+    "RankingConfig": "memora.schema.ranking",
     "SeedConfig": "memora.schema.seeding",
     "SeedData": "memora.schema.seeding",
     "SeedResult": "memora.schema.seeding",

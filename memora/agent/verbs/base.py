@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from memora.agent.bound import Creations
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
@@ -27,6 +28,7 @@ class Verbs(ABC):
     _transcripts: Transcripts
     _lane: Lane
     _is_open: bool
+    _creations: Creations
     _embedder_named: Callable[[str], BaseEmbedder] | None
 
     @abstractmethod

@@ -14,6 +14,7 @@ from memora.agent import (
 from memora.agent.inputs import checked_memories, optional_int, search_of, seconds
 from memora.agent.verbs.base import Verbs
 from memora.schema.models import Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import (
     MemorySearchScope,
@@ -52,6 +53,7 @@ class RecallVerbs(Verbs):
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first.
 
@@ -74,6 +76,7 @@ class RecallVerbs(Verbs):
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Returns:
             The memories and their ids; nothing found is `([], [])`.
@@ -99,6 +102,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         request = recall.RecallRequest(
             scope=Scope(org_id, user_id, agent_id),
@@ -114,6 +118,7 @@ class RecallVerbs(Verbs):
             always=checked_labels(always, "always"),
             token_budget=optional_int(token_budget, "token_budget", 10_000_000),
             deadline=seconds(deadline_ms),
+            rerank_candidates=self._defaults.rerank_candidates,
         )
         async with self._lane.live():
             result = await recall.recall(self._ports, request)
@@ -133,6 +138,7 @@ class RecallVerbs(Verbs):
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first; see the batch form."""
         scope = search_scope("user", org_id, user_id, agent_id, across_agents=search_across_agents)
@@ -146,6 +152,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         await self._check_owner(org_id, user_id, agent_id)
         async with self._lane.live():
@@ -166,6 +173,7 @@ class RecallVerbs(Verbs):
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each, in their order.
 
@@ -183,6 +191,7 @@ class RecallVerbs(Verbs):
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Raises:
             InvalidInputError: An argument is malformed, or the scope is unknown.
@@ -204,6 +213,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         await self._check_owner(
             org_id, scope.user_id if isinstance(scope, Scope) else None, agent_id

@@ -144,13 +144,14 @@ class Chains:
         self._supersede(version, micros(end.ended_at))
 
     def check(self, link: SourceLink) -> None:
-        """Check that the version that gains sources is there.
+        """Check that the version that gains sources is there; what was said before is in its text.
 
         Raises:
             ConflictError: It is gone: what repeats it is new now.
         """
         if link.memory_id not in self.versions:
             raise _conflict(link.memory_id, link.memory_id, None)
+        self.synced[link.memory_id] = None
 
     def begin_earlier(self, link: SourceLink) -> None:
         """Lower the time of a version, and of the end of the one before.
