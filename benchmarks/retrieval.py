@@ -21,6 +21,8 @@ from typing import Any
 
 SETS = ("locomo", "longmemeval", "beam")
 KS = (5, 10, 20, 50)
+# Categories without an answer; they are told apart and are no part of the whole.
+APART = ("adversarial", "abstention")
 _LOCOMO = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
 _FORMATS = ("%I:%M %p on %d %B, %Y", "%Y/%m/%d (%a) %H:%M", "%B-%d-%Y", "%Y-%m-%d")
 _EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -122,7 +124,7 @@ def _locomo_question(question_id: str, asked: Mapping[str, Any], known: set[str]
     turns = (f"D{int(session)}:{int(turn)}" for session, turn in named)
     evidence = tuple(dict.fromkeys(turn for turn in turns if turn in known))
     sessions = tuple(dict.fromkeys(turn.split(":")[0] for turn in evidence))
-    answer = str(asked.get("answer", asked.get("adversarial_answer", "")))
+    answer = str(asked.get("answer", ""))
     category = _LOCOMO[asked["category"]]
     return Question(question_id, asked["question"], category, None, answer, evidence, sessions)
 

@@ -5,7 +5,8 @@ MemoraError
 ├── InvalidInputError (also a ValueError)
 ├── NotFoundError
 │   ├── OrganizationNotFoundError, UserNotFoundError, AgentNotFoundError
-│   └── InteractionNotFoundError, MemoryNotFoundError, JobNotFoundError
+│   ├── InteractionNotFoundError, MemoryNotFoundError, EntityNotFoundError
+│   └── JobNotFoundError
 ├── ConflictError
 ├── ExtractionError
 ├── MemoryUpdateError, MemoryDeleteError
@@ -99,6 +100,12 @@ class MemoryNotFoundError(NotFoundError):
     """The memory does not exist for the user."""
 
     kind = "memory"
+
+
+class EntityNotFoundError(NotFoundError):
+    """No current memory of the user mentions the entity."""
+
+    kind = "entity"
 
 
 class JobNotFoundError(NotFoundError):

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     from memora.ops import reindex as reindexing
     from memora.rerankers.base import BaseReranker
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.entities import (
+        Entity,
+        EntityMemories,
+        EntityMention,
+        EntityName,
+        EntityRelation,
+    )
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
@@ -369,6 +376,22 @@ class BoundMemora:
                 dry_run=dry_run,
             )
         )
+
+    def list_entities(self, *, skip: int = 0, limit: int = 100) -> list[Entity]:
+        """Return what current memories mention, most mentioned first."""
+        return self._background.run(self._wrapped.list_entities(skip=skip, limit=limit))
+
+    def entity_memories(self, entity: str, *, limit: int = 100) -> EntityMemories:
+        """Return what is known about somebody or something."""
+        return self._background.run(self._wrapped.entity_memories(entity, limit=limit))
+
+    def merge_entities(self, entity: str, into: str) -> Entity:
+        """Say that two entities are one."""
+        return self._background.run(self._wrapped.merge_entities(entity, into))
+
+    def split_entity(self, entity: str, names: Sequence[str]) -> Entity:
+        """Say that some names of an entity are somebody or something else."""
+        return self._background.run(self._wrapped.split_entity(entity, names))
 
     def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""
@@ -1182,6 +1205,88 @@ class GraphDB:
     ) -> dict[str, Memory]:
         """Return the user's current memories by content hash; an agent in the scope narrows."""
         return self._background.run(self._wrapped.find_current_by_hash(scope, content_hashes))
+
+    def list_entity_names(
+        self,
+        scope: Scope,
+        now: datetime,
+        *,
+        entity_ids: Sequence[str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[EntityName]:
+        """Return all names of a page of entities, those first that most memories mention.
+
+        Here and below only live memories count: current, not expired, not archived. An entity
+        that none of them mentions is left out; the names of one stand together, the one that most
+        memories use first.
+
+        Args:
+            scope: Owner.
+            now: Time at which memories are live.
+            entity_ids: Only these.
+            skip: Entities to leave out.
+            limit: At most that many entities.
+        """
+        return self._background.run(
+            self._wrapped.list_entity_names(
+                scope, now, entity_ids=entity_ids, skip=skip, limit=limit
+            )
+        )
+
+    def find_entity_ids(self, scope: Scope, names: Sequence[str]) -> dict[str, str]:
+        """Return the entities that have these names in some spelling; unknown names are left out.
+
+        Args:
+            scope: Owner.
+            names: As stored, with placeholders.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(self._wrapped.find_entity_ids(scope, names))
+
+    def read_entity_groups(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
+        """Return the entity of every name that these entities have, by the name's id."""
+        return self._background.run(self._wrapped.read_entity_groups(scope, entity_ids))
+
+    def memories_mentioning(
+        self, scope: Scope, entity_ids: Sequence[str], now: datetime, *, each: int
+    ) -> list[EntityMention]:
+        """Return live memories that mention these entities, newest first for each entity.
+
+        Args:
+            scope: Owner; an agent narrows.
+            entity_ids: The entities.
+            now: Time at which memories are live.
+            each: At most that many for each entity.
+        """
+        return self._background.run(
+            self._wrapped.memories_mentioning(scope, entity_ids, now, each=each)
+        )
+
+    def entities_mentioned(
+        self, scope: Scope, memory_ids: Sequence[str], now: datetime
+    ) -> list[EntityMention]:
+        """Return what these memories mention, with the number of live memories that do so too."""
+        return self._background.run(self._wrapped.entities_mentioned(scope, memory_ids, now))
+
+    def entity_relations(
+        self, scope: Scope, entity_id: str, now: datetime, *, limit: int
+    ) -> list[EntityRelation]:
+        """Return what live memories say about an entity and another, newest first."""
+        return self._background.run(
+            self._wrapped.entity_relations(scope, entity_id, now, limit=limit)
+        )
+
+    def move_entity_names(self, scope: Scope, moves: Mapping[str, str]) -> int:
+        """Give names another entity; return how many there were. The user's own names only.
+
+        Args:
+            scope: Owner.
+            moves: New entity by the id of the name.
+        """
+        return self._background.run(self._wrapped.move_entity_names(scope, moves))
 
     def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
@@ -2381,6 +2486,77 @@ class Memora:
                 create_missing=create_missing,
             )
         )
+
+    def list_entities(
+        self, org_id: str, user_id: str, *, skip: int = 0, limit: int = 100
+    ) -> list[Entity]:
+        """Return what current memories mention, most mentioned first.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            skip: Entities to leave out.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.list_entities(org_id, user_id, skip=skip, limit=limit)
+        )
+
+    def entity_memories(
+        self, org_id: str, user_id: str, entity: str, *, limit: int = 100
+    ) -> EntityMemories:
+        """Return what is known about somebody or something: current memories, newest first.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: One of its names, in any spelling, or its id.
+            limit: At most that many memories, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions it.
+        """
+        return self._background.run(
+            self._wrapped.entity_memories(org_id, user_id, entity, limit=limit)
+        )
+
+    def merge_entities(self, org_id: str, user_id: str, entity: str, into: str) -> Entity:
+        """Say that two entities are one; `split_entity` takes them apart again.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: A name or the id of the one whose names move.
+            into: A name or the id of the one that gets them, and is returned.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions one of them.
+        """
+        return self._background.run(self._wrapped.merge_entities(org_id, user_id, entity, into))
+
+    def split_entity(self, org_id: str, user_id: str, entity: str, names: Sequence[str]) -> Entity:
+        """Say that some names of an entity are somebody or something else, which is returned.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: A name or the id.
+            names: Some of its names (`aliases`), not all.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or no such split is possible.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions it.
+        """
+        return self._background.run(self._wrapped.split_entity(org_id, user_id, entity, names))
 
     def list_jobs(
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from memora.agent.parts import (
     CONTEXT_MESSAGES,
@@ -23,18 +23,21 @@ from memora.agent.parts import (
 from memora.agent.threads import EACH, off_loop
 from memora.core import chunking
 from memora.core.authority import least_trusted, rank
+from memora.core.entities import normalised_name, relation_type
 from memora.core.hashing import content_hash, normalised
 from memora.core.ids import derived_memory_id
 from memora.core.messages import block
 from memora.core.placeholders import agent_span, escape, neutral, user_span
 from memora.core.planning import Candidate
-from memora.errors import LLMResponseError
+from memora.errors import InvalidInputError, LLMResponseError
 from memora.graph_db.base import StoredMessage
 from memora.llm_backends.base import BaseBackendLLM
 from memora.prompts import render
 from memora.schema.extraction_schema import ExtractedMemory, MemoryExtractionResponse
-from memora.schema.models import MemoryType, MessageBlock, SourceRole
+from memora.schema.models import MemoryType, MessageBlock, Relation, SourceRole
+from memora.schema.validation import checked_name
 from memora.schema.write_plan import NewMessage, SourceRef
+from memora.text.entities import recognise, seen_inside
 
 _logger = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class ExtractedItem(TypedDict):
     sources: list[int]
     memory_type: str
     importance: float
+    entities: NotRequired[list[str]]
+    relations: NotRequired[list[tuple[int, str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
     """
     roles = _remembered_roles(conversation)
     found: dict[str, Candidate] = {}
+    names = _known_names(conversation, roles)
     for item in conversation.new:
         message = item.message
         if message.role not in roles:
@@ -119,10 +125,18 @@ def verbatim(conversation: Conversation) -> list[Candidate]:
                 sources=(source,),
                 source_role=_SOURCE_ROLES[message.role].value,
                 memory_type=MemoryType.OTHER.value,
+                entities=tuple(recognise(piece, names)),
                 metadata={} if message.name is None else {"speaker": message.name},
             )
             found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
+
+
+def _known_names(conversation: Conversation, roles: Collection[str]) -> set[str]:
+    """Return the speakers' names, and those that stand inside sentences of the new messages."""
+    speakers = {item.message.name for item in conversation.new if item.message.name}
+    texts = [heard(item.message) for item in conversation.new if item.message.role in roles]
+    return speakers | seen_inside(texts) if len(texts) > 1 else speakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +279,7 @@ async def _extract(
         elif _echoes(memory.memory, instructions):
             dropped["instructions"] += 1
         else:
-            valid.append(_item(memory, sources))
+            valid.append(_item(memory, sources, dropped))
     if dropped:
         _logger.warning("extraction items dropped: %s", dict(dropped))
     return valid
@@ -306,13 +320,45 @@ def _echoes(text: str, instructions: str) -> bool:
     return words.count(" ") >= _ECHO_WORDS and words in instructions
 
 
-def _item(memory: ExtractedMemory, sources: list[int]) -> ExtractedItem:
-    return {
+def _item(memory: ExtractedMemory, sources: list[int], dropped: Counter[str]) -> ExtractedItem:
+    item: ExtractedItem = {
         "memory": memory.memory,
         "sources": sources,
         "memory_type": memory.memory_type.value,
         "importance": memory.importance,
     }
+    named = [name if _is_named(name, memory.memory) else "" for name in memory.entities]
+    if "" in named:
+        dropped["name_not_in_statement"] += named.count("")
+    if any(named):
+        item["entities"] = named
+    relations = [
+        (each.subject, type_, each.object)
+        for each in memory.relations
+        if (type_ := relation_type(each.type))
+        and each.subject != each.object
+        and _has(named, each.subject)
+        and _has(named, each.object)
+    ]
+    if len(relations) < len(memory.relations):
+        dropped["relation_out_of_range"] += len(memory.relations) - len(relations)
+    if relations:
+        item["relations"] = relations
+    return item
+
+
+def _is_named(name: str, statement: str) -> bool:
+    """Tell whether the model's name can be stored, and is one that the statement has."""
+    try:
+        checked_name(name, "entities")
+    except InvalidInputError:
+        return False
+    wanted = normalised_name(name)
+    return any(char.isalnum() for char in wanted) and wanted in normalised_name(statement)
+
+
+def _has(named: Sequence[str], place: int) -> bool:
+    return 0 <= place < len(named) and bool(named[place])
 
 
 def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -> list[Candidate]:
@@ -330,6 +376,7 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
         if not sources:
             continue
         text = _with_spans(item["memory"], conversation)
+        entities, relations = _names_of(item, conversation)
         times = [source.message.timestamp for source in sources if source.message.timestamp]
         candidate = Candidate(
             memory_id=derived_memory_id(conversation.key, "extracted", str(number)),
@@ -344,11 +391,34 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
             source_role=least_trusted(source.message.role for source in sources),
             memory_type=item["memory_type"],
             importance=item["importance"],
+            entities=entities,
+            relations=relations,
         )
         key = content_hash(neutral(text))
         known = found.get(key)
         found[key] = candidate if known is None else _merged(known, candidate)
     return list(found.values())
+
+
+def _names_of(
+    item: ExtractedItem, conversation: Conversation
+) -> tuple[tuple[str, ...], tuple[Relation, ...]]:
+    """Return what a statement mentions, as the model says or as it is recognised, and relations.
+
+    User and agent are ends of relations, but nothing that a memory of theirs mentions.
+    """
+    named = item.get("entities", [])
+    own = [name for name in named if name and not _TOKEN.search(name)]
+    relations = tuple(
+        Relation(
+            subject=_with_spans(named[subject], conversation),
+            type=type_,
+            object=_with_spans(named[object_], conversation),
+        )
+        for subject, type_, object_ in item.get("relations", [])
+    )
+    found = own or recognise(_TOKEN.sub(" ", item["memory"]))
+    return tuple(dict.fromkeys(found)), relations
 
 
 def _merged(known: Candidate, again: Candidate) -> Candidate:

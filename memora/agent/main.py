@@ -20,6 +20,7 @@ from memora.agent.bound import BoundMemora, Creations
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
+from memora.agent.verbs.entities import EntityVerbs
 from memora.agent.verbs.recalling import RecallVerbs
 from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, SeedVerbs, EntityVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:

@@ -10,6 +10,7 @@ from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
 from memora.cli.commands import keys, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
+from memora.cli.commands.entities import entities
 from memora.cli.commands.erase import erase
 from memora.cli.commands.rollback import rollback
 
@@ -64,6 +65,10 @@ app.command(
     epilog="Example: memora history 3da273d5-4a1e-59e8-8871-7e712e7a8f75 --path ./memory "
     "--org demo --user nora"
 )(reading.history)
+app.command(
+    epilog="Example: memora entities --path ./memory --org demo --user nora\n\n"
+    "Example: memora entities Lisbon --path ./memory --org demo --user nora"
+)(entities)
 app.command(
     epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
 )(reading.interaction)

@@ -15,7 +15,7 @@ from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
-from memora.schema.models import Interaction, Memory, SourceRole
+from memora.schema.models import Interaction, Memory, Relation, SourceRole
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
@@ -65,6 +65,7 @@ class Candidate:
     importance: float = 0.5
     tags: tuple[str, ...] = field(default=(), repr=False)
     entities: tuple[str, ...] = field(default=(), repr=False)
+    relations: tuple[Relation, ...] = field(default=(), repr=False)
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
 
@@ -417,6 +418,7 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
         importance=candidate.importance,
         tags=candidate.tags,
         entities=candidate.entities,
+        relations=candidate.relations,
         metadata=candidate.metadata,
         source_role=candidate.source_role,
         confidence=candidate.confidence,
@@ -460,10 +462,12 @@ def manual_version(
     text: str,
     obtained_at: datetime,
     author: str | None,
+    entities: Sequence[str] | None = None,
 ) -> MemoryWrite:
     """Plan a version made by hand: the text is new, what describes the statement stays.
 
-    Where it came from does not: sources, import and confidence belong to the version they made.
+    Where it came from does not: sources, import and confidence belong to the version they made,
+    and relations to its words.
 
     Args:
         memory: The version it starts from, as stored.
@@ -472,7 +476,9 @@ def manual_version(
         text: Stored form of the statement.
         obtained_at: Its time.
         author: Who made it; None: the application. That there is one tells it from what was said.
+        entities: Names in the new text; None: those of the version it starts from.
     """
+    is_same = text == memory.memory
     write = MemoryWrite(
         memory_id=memory_id,
         chain_id=memory.chain_id,
@@ -484,7 +490,8 @@ def manual_version(
         memory_type=memory.memory_type,
         importance=memory.importance,
         tags=tuple(memory.tags),
-        entities=tuple(memory.entities),
+        entities=tuple(memory.entities if entities is None else entities),
+        relations=tuple(memory.relations) if is_same else (),
         metadata=dict(memory.metadata),
         expires_at=memory.expires_at,
         pinned=memory.pinned,

@@ -35,6 +35,7 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
+from memora.schema.entities import EntityMention, EntityName, EntityRelation
 from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
@@ -878,23 +879,19 @@ class BaseGraphDB(ABC):
 
     async def with_names(self, org_id: str, memories: Sequence[Memory]) -> list[Memory]:
         """Return the memories with current names in place of placeholders."""
-        spanned = [memory for memory in memories if "[[" in memory.memory]
+        spanned = [memory for memory in memories if _has_spans(memory)]
         if not spanned:
             return list(memories)
         users = {memory.user_id for memory in spanned}
         agents = {memory.agent_id for memory in spanned if memory.agent_id is not None}
         user_names, agent_labels = await self.read_names(org_id, users, agents)
         return [
-            memory.model_copy(
-                update={
-                    "memory": placeholders.render(
-                        memory.memory,
-                        _only(user_names, memory.user_id),
-                        _only(agent_labels, memory.agent_id),
-                    )
-                }
+            _rendered(
+                memory,
+                _only(user_names, memory.user_id),
+                _only(agent_labels, memory.agent_id),
             )
-            if "[[" in memory.memory
+            if _has_spans(memory)
             else memory
             for memory in memories
         ]
@@ -1221,6 +1218,80 @@ class BaseGraphDB(ABC):
         """Return the user's current memories by content hash; an agent in the scope narrows."""
 
     @abstractmethod
+    async def list_entity_names(
+        self,
+        scope: Scope,
+        now: datetime,
+        *,
+        entity_ids: Sequence[str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[EntityName]:
+        """Return all names of a page of entities, those first that most memories mention.
+
+        Here and below only live memories count: current, not expired, not archived. An entity
+        that none of them mentions is left out; the names of one stand together, the one that most
+        memories use first.
+
+        Args:
+            scope: Owner.
+            now: Time at which memories are live.
+            entity_ids: Only these.
+            skip: Entities to leave out.
+            limit: At most that many entities.
+        """
+
+    @abstractmethod
+    async def find_entity_ids(self, scope: Scope, names: Sequence[str]) -> dict[str, str]:
+        """Return the entities that have these names in some spelling; unknown names are left out.
+
+        Args:
+            scope: Owner.
+            names: As stored, with placeholders.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+
+    @abstractmethod
+    async def read_entity_groups(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
+        """Return the entity of every name that these entities have, by the name's id."""
+
+    @abstractmethod
+    async def memories_mentioning(
+        self, scope: Scope, entity_ids: Sequence[str], now: datetime, *, each: int
+    ) -> list[EntityMention]:
+        """Return live memories that mention these entities, newest first for each entity.
+
+        Args:
+            scope: Owner; an agent narrows.
+            entity_ids: The entities.
+            now: Time at which memories are live.
+            each: At most that many for each entity.
+        """
+
+    @abstractmethod
+    async def entities_mentioned(
+        self, scope: Scope, memory_ids: Sequence[str], now: datetime
+    ) -> list[EntityMention]:
+        """Return what these memories mention, with the number of live memories that do so too."""
+
+    @abstractmethod
+    async def entity_relations(
+        self, scope: Scope, entity_id: str, now: datetime, *, limit: int
+    ) -> list[EntityRelation]:
+        """Return what live memories say about an entity and another, newest first."""
+
+    @abstractmethod
+    async def move_entity_names(self, scope: Scope, moves: Mapping[str, str]) -> int:
+        """Give names another entity; return how many there were. The user's own names only.
+
+        Args:
+            scope: Owner.
+            moves: New entity by the id of the name.
+        """
+
+    @abstractmethod
     async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
 
@@ -1388,6 +1459,26 @@ class BaseGraphDB(ABC):
 def _expect_equal(record: str, record_id: str, wanted: object, stored: object) -> None:
     if wanted != stored:
         raise ConflictError(record, record_id, expected="an equal body", actual="another body")
+
+
+def _has_spans(memory: Memory) -> bool:
+    return "[[" in memory.memory or any(
+        "[[" in relation.subject or "[[" in relation.object for relation in memory.relations
+    )
+
+
+def _rendered(memory: Memory, users: Mapping[str, str], agents: Mapping[str, str]) -> Memory:
+    relations = [
+        relation.model_copy(
+            update={
+                "subject": placeholders.render(relation.subject, users, agents),
+                "object": placeholders.render(relation.object, users, agents),
+            }
+        )
+        for relation in memory.relations
+    ]
+    text = placeholders.render(memory.memory, users, agents)
+    return memory.model_copy(update={"memory": text, "relations": relations})
 
 
 def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:

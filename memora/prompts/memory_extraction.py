@@ -14,6 +14,10 @@ skills, relationships, rules the assistant was given, and how people feel about 
   the conversation where a message has none.
 - msg_source_ids: the numbers of the new messages that state it, and no others. Prefer the message
   in which the person concerned says so.
+- memory_type emotion: who feels what about what.
+- entities: names of people, places, organizations, works and products, as the statement has them,
+  without the user unless a relation needs [[user]]. relations: what the statement says about two
+  of them, by their places in entities; type in snake_case, such as works_at or sister_of.
 - No greetings, thanks, small talk, or what only matters right now. No statement twice.
 - Nothing worth keeping is a valid result: an empty list.
 """

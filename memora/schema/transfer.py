@@ -272,6 +272,16 @@ class MessageSource(BaseModel):
     position: Count
 
 
+class RelationPart(BaseModel):
+    """What a memory says about two of its entities, with placeholders for names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    subject: Stored
+    type: Name
+    object: Stored
+
+
 class MemoryRecord(_Record):
     """One version of a memory, as stored: with placeholders for names in its text."""
 
@@ -294,6 +304,7 @@ class MemoryRecord(_Record):
     importance: Share
     tags: Names = ()
     entities: Names = ()
+    relations: Annotated[tuple[RelationPart, ...], Field(strict=False)] = ()
     metadata: JsonObject
     expires_at: Time | None = None
     pinned: bool = False
@@ -326,6 +337,9 @@ class MemoryRecord(_Record):
             "text": memory.memory,
             "tags": tuple(memory.tags),
             "entities": tuple(memory.entities),
+            "relations": tuple(
+                RelationPart.model_construct(**dict(relation)) for relation in memory.relations
+            ),
             "sources": tuple(
                 MessageSource.model_construct(interaction_id=interaction_id, position=position)
                 for interaction_id, position in sources
@@ -418,6 +432,29 @@ class JobRecord(_Record):
         )
 
 
+class EntityRecord(_Record):
+    """Which entity a name belongs to, where that does not follow from the name.
+
+    Attributes:
+        name_id: Made of the user's salt and the name, which memories of the user have.
+        decided: Somebody said so.
+    """
+
+    id_field = "name_id"
+
+    kind: Literal["entity"] = "entity"
+    org_id: Id
+    user_id: Id
+    name_id: MemoryId
+    entity_id: MemoryId
+    decided: bool = False
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """By name, after the memories that have it; see `OrganizationRecord`."""
+        return (self.org_id, 1, self.user_id, 7, self.name_id)
+
+
 TransferRecord: TypeAlias = (
     OrganizationRecord
     | UserRecord
@@ -428,6 +465,7 @@ TransferRecord: TypeAlias = (
     | TombstoneRecord
     | IdempotencyKeyRecord
     | JobRecord
+    | EntityRecord
 )
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from memora.schema.jobs import ExtractionJob
+from memora.schema.models import Relation
 from memora.schema.scope import Scope
 
 
@@ -106,6 +107,8 @@ class MemoryWrite:
 
     Attributes:
         text: The statement with name placeholders (`core.placeholders`).
+        entities: Names that it mentions, as callers give them.
+        relations: With placeholders; their ends are entities of the memory too.
         superseded_at: Set when it is inserted below the head: the successor's `obtained_at`, or
             where the version that it cuts short ended before that.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
@@ -123,6 +126,7 @@ class MemoryWrite:
     importance: float = 0.5
     tags: tuple[str, ...] = field(default=(), repr=False)
     entities: tuple[str, ...] = field(default=(), repr=False)
+    relations: tuple[Relation, ...] = field(default=(), repr=False)
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     expires_at: datetime | None = None
     pinned: bool = False
@@ -299,7 +303,11 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """Records by kind: what a delete removed from the graph, or what `count_records` found."""
+    """Records by kind: what a delete removed from the graph, or what `count_records` found.
+
+    Attributes:
+        entities: Names; those that go because the last memory that has them does are not counted.
+    """
 
     interactions: int = 0
     messages: int = 0
@@ -311,6 +319,7 @@ class DeleteCounts:
     tombstones: int = 0
     outbox_entries: int = 0
     organizations: int = 0
+    entities: int = 0
 
     def __add__(self, other: DeleteCounts) -> DeleteCounts:
         return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

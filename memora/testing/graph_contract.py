@@ -15,6 +15,7 @@ from __future__ import annotations
 from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.contexts import ContextClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
+from memora.testing.graph_clauses.entities import EntityClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
@@ -35,6 +36,7 @@ class GraphContract(
     ContextClauses,
     PlanClauses,
     EqualClauses,
+    EntityClauses,
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,

@@ -88,6 +88,11 @@ FACADE: dict[str, Call] = {
     "retract_memory": lambda m, i: m.retract_memory(i.org_id, i.user_id, i.memory_id),
     "delete_memory": lambda m, i: m.delete_memory(i.org_id, i.user_id, i.memory_id),
     "memory_history": lambda m, i: m.memory_history(i.org_id, i.user_id, i.memory_id),
+    "list_entities": lambda m, i: m.list_entities(i.org_id, i.user_id),
+    "entity_memories": lambda m, i: m.entity_memories(i.org_id, i.user_id, "Tom"),
+    "entity_memories by id": lambda m, i: m.entity_memories(i.org_id, i.user_id, i.memory_id),
+    "merge_entities": lambda m, i: m.merge_entities(i.org_id, i.user_id, "Tom", "tom"),
+    "split_entity": lambda m, i: m.split_entity(i.org_id, i.user_id, "Tom", ["Tom"]),
     "memories_by_source": lambda m, i: m.memories_by_source(
         i.org_id, i.user_id, interaction_id=i.interaction_id
     ),

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = {
     "recall_memories_for_message": ("recall", "peanuts"),
     "memory_history": ("history", "{memory}"),
+    "list_entities": ("entities",),
+    "entity_memories": ("entities", "Lisbon"),
+    "merge_entities": ("entities", "Lisbon", "--merge-into", "Lisboa"),
+    "split_entity": ("entities", "Lisbon", "--split", "Lisboa"),
     "memories_by_source": ("memories", "--by-source", "interaction:chat-1"),
     "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
     "list_jobs": ("jobs",),

@@ -14,7 +14,7 @@ from memora.errors import (
     InteractionNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
 from memora.graph_db.neo4j._outbox import enqueue
@@ -58,6 +58,8 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         sourced = await _write_transcript(transaction, plan, transcript)
         chains.synced.update(dict.fromkeys(sourced))
     await _write_memories(transaction, plan, kept, chains)
+    named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
+    await _names.link(transaction, owner(plan.scope), found["salt"], named)
     await _link_sources(transaction, plan)
     await _settle(transaction, plan)
     if chains.synced:
@@ -340,6 +342,7 @@ def _memory(plan: WritePlan, memory: MemoryWrite) -> dict[str, Any]:
         "import_id": memory.import_id,
         "process_id": memory.process_id,
         "author": memory.author,
+        "relations": records.stored_relations(memory.relations),
     }
 
 

@@ -18,6 +18,7 @@ _Q = load(PACKAGE, "queries/organization.cypher")
 _LOCK = load(PACKAGE, "queries/user.cypher")["lock_organization"]
 _KINDS: dict[str, LiteralString] = {
     "memories": _Q["erase_memories"],
+    "entities": _Q["erase_entities"],
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],

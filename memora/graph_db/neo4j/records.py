@@ -6,13 +6,21 @@ Times are whole microseconds since 1970 in UTC; objects are JSON texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from memora.graph_db.base import StoredMessage
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+from memora.schema.models import (
+    Agent,
+    Interaction,
+    Memory,
+    MessageBlock,
+    Organization,
+    Relation,
+    User,
+)
 from memora.schema.write_plan import IdempotencyRecord, OutboxEntry, OutboxOp
 
 Row = Mapping[str, Any]
@@ -115,6 +123,16 @@ def stored_message(row: Row) -> StoredMessage:
     return StoredMessage(message(row), row["prefix_hash"])
 
 
+def relations(stored: str | None) -> list[Relation]:
+    """Build the relations of a memory; a memory without any has no such property."""
+    return [] if stored is None else [Relation(**each) for each in json.loads(stored)]
+
+
+def stored_relations(given: Sequence[Relation]) -> str | None:
+    """Return relations as their property has them."""
+    return json.dumps([dict(each) for each in given], ensure_ascii=False) if given else None
+
+
 def memory(row: Row) -> Memory:
     """Build a memory version with its sources and neighbours; the text keeps its placeholders."""
     return Memory(
@@ -131,6 +149,7 @@ def memory(row: Row) -> Memory:
         importance=row["importance"],
         tags=row["tags"],
         entities=row["entities"],
+        relations=relations(row.get("relations")),
         metadata=json.loads(row["metadata"]),
         expires_at=optional_moment(row.get("expires_at")),
         pinned=row["pinned"],

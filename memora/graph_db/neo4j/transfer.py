@@ -10,14 +10,16 @@ from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.errors import ConflictError
-from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j.records import as_json, micros
 from memora.graph_db.neo4j.user import lock_user
+from memora.schema.models import Relation
 from memora.schema.scope import Scope
 from memora.schema.transfer import (
     AgentRecord,
+    EntityRecord,
     IdempotencyKeyRecord,
     InteractionRecord,
     JobRecord,
@@ -131,6 +133,8 @@ async def _user(transaction: Transaction, scope: Scope) -> AsyncIterator[Transfe
         )
     async for row in transaction.stream(_Q["jobs"], **tenant):
         yield JobRecord.of(records.job(row["job"]))
+    async for row in transaction.stream(_Q["entities"], **tenant):
+        yield EntityRecord.model_construct(**row["entity"])
 
 
 async def _interactions(
@@ -176,11 +180,30 @@ async def _load(transaction: Transaction, given: Sequence[TransferRecord], now: 
     memories = [record for record in given if isinstance(record, MemoryRecord)]
     if memories:
         await _link(transaction, org_id, memories)
-    by_user: dict[str, list[str]] = {}
+    by_user: dict[str, list[MemoryRecord]] = {}
     for record in memories:
-        by_user.setdefault(record.user_id, []).append(record.memory_id)
-    for user_id, ids in by_user.items():
+        by_user.setdefault(record.user_id, []).append(record)
+    for user_id, own in by_user.items():
+        await _name(transaction, Scope(org_id, user_id), own)
+        ids = [record.memory_id for record in own]
         await enqueue(transaction, OutboxOp.SYNC, org_id, user_id, ids, now)
+    # Names are there once the memories that have them are.
+    entities = [{"properties": _properties(each)} for each in given if each.kind == "entity"]
+    if entities:
+        await _insert(transaction, _Q["load_entity"], org_id, entities, "entity")
+
+
+async def _name(transaction: Transaction, scope: Scope, memories: Sequence[MemoryRecord]) -> None:
+    """Make what follows from memories: the file does not have it."""
+    salt = await lock_user(transaction, scope)
+    named = [_names.Naming(each.memory_id, each.entities, _relations(each)) for each in memories]
+    tenant = {"org_id": scope.org_id, "user_id": scope.user_id}
+    # Which names are one is in the file, whatever the order of its memories.
+    await _names.link(transaction, tenant, salt or "", named, joins=False)
+
+
+def _relations(record: MemoryRecord) -> list[Relation]:
+    return [Relation(**dict(each)) for each in record.relations]
 
 
 async def _lock_users(
@@ -224,9 +247,10 @@ async def _link(transaction: Transaction, org_id: str, memories: Sequence[Memory
 
 def _properties(record: TransferRecord) -> dict[str, Any]:
     """Return what a record's node gets."""
-    others = {"kind", "sources", "superseded_by"}
+    others = {"kind", "sources", "superseded_by", "relations"}
     properties = {name: _stored(value) for name, value in record if name not in others}
     if isinstance(record, MemoryRecord):
+        properties["relations"] = records.stored_relations(_relations(record))
         properties["successor_id"] = record.superseded_by
         properties["head_of"] = record.chain_id if record.superseded_at is None else None
     return properties

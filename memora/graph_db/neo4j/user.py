@@ -20,6 +20,7 @@ from memora.schema.write_plan import DeleteCounts, OutboxOp
 _Q = load(PACKAGE, "queries/user.cypher")
 _KINDS: dict[str, LiteralString] = {
     "memories": _Q["erase_memories"],
+    "entities": _Q["erase_entities"],
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],

@@ -15,7 +15,7 @@ from memora.errors import (
     InteractionNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
@@ -333,6 +333,8 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
         synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
     for memory in kept:
         synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
+    _names.link(connection, scope, salt, named)
     for link in plan.links:
         if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
             raise _moved(link.memory_id, link.memory_id, None)
@@ -464,6 +466,7 @@ def _memory_fields(plan: WritePlan, memory: MemoryWrite) -> dict[str, Any]:
         "entities": dumps(memory.entities),
         "metadata": dumps(memory.metadata),
         "text": memory.text,
+        "relations": records.stored_relations(memory.relations),
     }
 
 

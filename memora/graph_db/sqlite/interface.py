@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
+from memora.graph_db.sqlite.entity import EntityPart
 from memora.graph_db.sqlite.erasure import ErasurePart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
@@ -26,6 +27,7 @@ class SQLiteGraph(
     AgentPart,
     InteractionPart,
     MemoryPart,
+    EntityPart,
     JobPart,
     OutboxPart,
     ErasurePart,

@@ -9,7 +9,15 @@ from typing import Any
 
 from memora.graph_db.base import StoredMessage
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+from memora.schema.models import (
+    Agent,
+    Interaction,
+    Memory,
+    MessageBlock,
+    Organization,
+    Relation,
+    User,
+)
 from memora.schema.write_plan import IdempotencyRecord, OutboxEntry, OutboxOp
 
 Row = Mapping[str, Any]
@@ -123,6 +131,16 @@ def stored_message(row: Row) -> StoredMessage:
     return StoredMessage(message(row), row["prefix_hash"])
 
 
+def relations(stored: str | None) -> list[Relation]:
+    """Return the relations of a column; NULL is none."""
+    return [] if stored is None else [Relation(**each) for each in loads(stored)]
+
+
+def stored_relations(given: Sequence[Relation]) -> str | None:
+    """Return relations as their column has them."""
+    return dumps([dict(each) for each in given]) if given else None
+
+
 def memory(row: Row, sources: Sequence[MessageBlock]) -> Memory:
     """Return the memory of a row of `memory_version`."""
     return Memory(
@@ -139,6 +157,7 @@ def memory(row: Row, sources: Sequence[MessageBlock]) -> Memory:
         importance=row["importance"],
         tags=loads(row["tags"]),
         entities=loads(row["entities"]),
+        relations=relations(row["relations"]),
         metadata=loads(row["metadata"]),
         expires_at=optional_moment(row["expires_at"]),
         pinned=bool(row["pinned"]),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from memora import _queries
 from memora.errors import OrganizationNotFoundError, UserNotFoundError
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
 from memora.graph_db.sqlite._seal import USER, sealed
 from memora.graph_db.sqlite.records import Row
@@ -116,6 +116,7 @@ def erase_user(connection: sqlite3.Connection, scope: Scope, now: datetime) -> D
     outbox = change(connection, _DELETE_OUTBOX, **owner, now=records.micros(now))
     enqueue(connection, OutboxOp.DROP_USER, org_id, user_id, now)
     change(connection, _DELETE_SOURCES, **owner)
+    entities = _names.erase(connection, scope)
     memories = change(connection, _DELETE_MEMORIES, **owner)
     messages = change(connection, _DELETE_MESSAGES, **owner)
     return DeleteCounts(
@@ -128,4 +129,5 @@ def erase_user(connection: sqlite3.Connection, scope: Scope, now: datetime) -> D
         agents=change(connection, _DELETE_AGENTS, **owner),
         users=change(connection, _DELETE, **owner),
         outbox_entries=outbox,
+        entities=entities,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from memora import _queries
 from memora.core import withdrawal
 from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import JOB, sealed
 from memora.graph_db.sqlite.records import Row
@@ -183,8 +183,10 @@ def _write(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainW
         marks = {mark for each in decided for mark in each.marks(salt)}
         grave = {**owner, "purged_at": records.micros(task.now)}
         connection.executemany(_INSERT_TOMBSTONE, [{**grave, "mark": mark} for mark in marks])
-    removed = records.id_list(memory_id for each in decided for memory_id in each.removed)
+    ids = [memory_id for each in decided for memory_id in each.removed]
+    removed = records.id_list(ids)
     change(connection, _DELETE_SOURCES, **owner, memory_ids=removed)
+    _names.unlink(connection, task.scope, ids)
     change(connection, _DELETE, **owner, memory_ids=removed)
     for each in decided:
         for span in each.changed:

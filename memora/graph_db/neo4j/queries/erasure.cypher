@@ -67,7 +67,12 @@ RETURN
     MATCH (e:OutboxEntry)
     USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
     WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.op IS NOT NULL AND e.seq IS NOT NULL
-  } AS outbox_entries
+  } AS outbox_entries,
+  COUNT {
+    MATCH (n:Entity)
+    USING INDEX SEEK n:Entity(org_id, user_id, name_id)
+    WHERE n.org_id = $org_id AND n.user_id = $user_id AND n.name_id IS NOT NULL
+  } AS entities
 
 // name: count_organization
 RETURN
@@ -117,4 +122,9 @@ RETURN
     USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
     WHERE e.org_id = $org_id AND e.user_id IS NOT NULL AND e.op IS NOT NULL AND e.seq IS NOT NULL
   } AS outbox_entries,
-  COUNT { MATCH (:Organization {org_id: $org_id}) } AS organizations
+  COUNT { MATCH (:Organization {org_id: $org_id}) } AS organizations,
+  COUNT {
+    MATCH (n:Entity)
+    USING INDEX SEEK n:Entity(org_id, user_id, name_id)
+    WHERE n.org_id = $org_id AND n.user_id IS NOT NULL AND n.name_id IS NOT NULL
+  } AS entities

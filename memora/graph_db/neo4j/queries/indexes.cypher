@@ -84,6 +84,20 @@ FOR (m:Memory) ON (m.org_id, m.user_id, m.agent_id, m.obtained_at, m.memory_id)
 CREATE INDEX memora_memory_of_interaction IF NOT EXISTS
 FOR (m:Memory) ON (m.org_id, m.user_id, m.interaction_id, m.obtained_at, m.memory_id)
 
+// name: memora_entity
+CREATE CONSTRAINT memora_entity IF NOT EXISTS
+FOR (e:Entity) REQUIRE (e.org_id, e.user_id, e.name_id) IS UNIQUE
+
+// name: memora_entity_names
+// All names of an entity.
+CREATE INDEX memora_entity_names IF NOT EXISTS
+FOR (e:Entity) ON (e.org_id, e.user_id, e.entity_id)
+
+// name: memora_entity_block
+// Holds names of several words only.
+CREATE INDEX memora_entity_block IF NOT EXISTS
+FOR (e:Entity) ON (e.org_id, e.user_id, e.block)
+
 // name: memora_job
 CREATE CONSTRAINT memora_job IF NOT EXISTS
 FOR (j:Job) REQUIRE (j.org_id, j.job_id) IS UNIQUE

@@ -95,6 +95,15 @@ WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NU
 RETURN j {.*} AS job
 ORDER BY j.job_id
 
+// name: entities
+// Names whose entity does not follow from the name.
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+  AND (e.decided OR e.entity_id <> e.name_id)
+RETURN e {.org_id, .user_id, .name_id, .entity_id, .decided} AS entity
+ORDER BY e.org_id, e.user_id, e.name_id
+
 // name: lock_users
 // Users that were there before; no row: it is missing, or being erased.
 UNWIND $user_ids AS id
@@ -204,4 +213,13 @@ MATCH (i:Interaction {
 })
 CREATE (j:Job)
 SET j = row.properties
+RETURN count(*) AS loaded
+
+// name: load_entity
+// Names are there once the memories that have them are.
+UNWIND $rows AS row
+MATCH (e:Entity {
+  org_id: $org_id, user_id: row.properties.user_id, name_id: row.properties.name_id
+})
+SET e.entity_id = row.properties.entity_id, e.decided = row.properties.decided
 RETURN count(*) AS loaded

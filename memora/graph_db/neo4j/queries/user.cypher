@@ -68,6 +68,14 @@ WITH m LIMIT $batch
 DETACH DELETE m
 RETURN count(*) AS deleted
 
+// name: erase_entities
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+WITH e LIMIT $batch
+DETACH DELETE e
+RETURN count(*) AS deleted
+
 // name: erase_messages
 MATCH (s:Message)
 USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)

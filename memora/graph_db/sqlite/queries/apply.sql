@@ -128,13 +128,15 @@ WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, expires_at, source_role, confidence,
-  content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text
+  content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text,
+  relations
 )
 VALUES (
   :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :successor_id,
   :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :expires_at,
   :source_role, :confidence, :content_hash, :external_id, :import_id, :process_id, :author, :tags,
-  :entities, :metadata, :text
+  :entities, :metadata, :text,
+  :relations
 );
 
 -- name: link_source

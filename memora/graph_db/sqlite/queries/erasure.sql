@@ -16,7 +16,8 @@ SELECT
     SELECT count(*) FROM idempotency WHERE org_id = :org_id AND user_id = :user_id
   ) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id AND user_id = :user_id) AS tombstones,
-  (SELECT count(*) FROM outbox WHERE org_id = :org_id AND user_id = :user_id) AS outbox_entries;
+  (SELECT count(*) FROM outbox WHERE org_id = :org_id AND user_id = :user_id) AS outbox_entries,
+  (SELECT count(*) FROM entity WHERE org_id = :org_id AND user_id = :user_id) AS entities;
 
 -- name: count_organization
 SELECT
@@ -29,4 +30,5 @@ SELECT
   (SELECT count(*) FROM idempotency WHERE org_id = :org_id) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id) AS tombstones,
   (SELECT count(*) FROM outbox WHERE org_id = :org_id) AS outbox_entries,
-  (SELECT count(*) FROM organization WHERE org_id = :org_id) AS organizations;
+  (SELECT count(*) FROM organization WHERE org_id = :org_id) AS organizations,
+  (SELECT count(*) FROM entity WHERE org_id = :org_id) AS entities;

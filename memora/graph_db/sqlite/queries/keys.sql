@@ -66,14 +66,22 @@ WHERE rowid = :number;
 
 -- name: read_memory
 SELECT
-  rowid AS number, org_id, user_id, memory_id, content_hash, author, tags, entities, metadata, text
+  rowid AS number, org_id, user_id, memory_id, content_hash, author, tags, entities, metadata,
+  text, relations
 FROM main.memory WHERE rowid > :after ORDER BY rowid LIMIT :limit;
 
 -- name: write_memory
 UPDATE main.memory
 SET content_hash = :content_hash, author = :author, tags = :tags, entities = :entities,
-  metadata = :metadata, text = :text
+  metadata = :metadata, text = :text, relations = :relations
 WHERE rowid = :number;
+
+-- name: read_entity
+SELECT rowid AS number, org_id, user_id, name_id, block, name
+FROM main.entity WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- name: write_entity
+UPDATE main.entity SET block = :block, name = :name WHERE rowid = :number;
 
 -- name: read_idempotency
 SELECT rowid AS number, org_id, user_id, key, body_hash, result

@@ -86,7 +86,8 @@ SELECT
   memora_open('memory.tags', t.tags, t.org_id, t.user_id, t.memory_id) AS tags,
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
-  memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text
+  memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
+  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations
 FROM main.memory AS t;
 
 -- name: memory_version
@@ -102,12 +103,22 @@ SELECT
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
   memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
+  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations,
   t.rowid AS inserted,
   (
     SELECT p.memory_id FROM main.memory AS p
     WHERE p.org_id = t.org_id AND p.successor_id = t.memory_id
   ) AS predecessor_id
 FROM main.memory AS t;
+
+-- name: entity
+CREATE TEMP VIEW IF NOT EXISTS entity AS
+SELECT
+  t.org_id, t.user_id, t.name_id, t.entity_id,
+  memora_unmark('entity.block', t.block, t.org_id, t.user_id) AS block,
+  t.decided,
+  memora_open('entity.name', t.name, t.org_id, t.user_id, t.name_id) AS name
+FROM main.entity AS t;
 
 -- name: idempotency
 CREATE TEMP VIEW IF NOT EXISTS idempotency AS

@@ -54,6 +54,12 @@ SELECT job_id FROM job WHERE org_id = :org_id AND user_id = :user_id ORDER BY jo
 -- name: job
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
 
+-- name: entities
+-- Names whose entity does not follow from the name.
+SELECT name_id, entity_id, decided FROM main.entity
+WHERE org_id = :org_id AND user_id = :user_id AND (decided OR entity_id <> name_id)
+ORDER BY name_id;
+
 -- name: load_organization
 INSERT INTO main.organization (org_id, org_name, created_at) VALUES (:org_id, :org_name, :created_at);
 
@@ -91,13 +97,15 @@ INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, archived, expires_at, source_role,
   confidence, access_count, last_accessed_at, content_hash, external_id, import_id, process_id,
-  author, tags, entities, metadata, text
+  author, tags, entities, metadata, text,
+  relations
 )
 VALUES (
   :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :superseded_by,
   :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :archived,
   :expires_at, :source_role, :confidence, :access_count, :last_accessed_at, :content_hash,
-  :external_id, :import_id, :process_id, :author, :tags, :entities, :metadata, :text
+  :external_id, :import_id, :process_id, :author, :tags, :entities, :metadata, :text,
+  :relations
 );
 
 -- name: load_source
@@ -128,3 +136,8 @@ SELECT org_id, :job_id, user_id, interaction_id, :agent_id, :start, :end, :statu
   :outputs, :attempts, :error, NULL, :created_at, :updated_at
 FROM interaction
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
+
+-- name: load_entity
+-- No row: no memory has the name.
+UPDATE main.entity SET entity_id = :entity_id, decided = :decided
+WHERE org_id = :org_id AND user_id = :user_id AND name_id = :name_id;

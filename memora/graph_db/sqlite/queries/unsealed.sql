@@ -21,6 +21,9 @@ DROP VIEW IF EXISTS temp.memory;
 -- name: memory_version
 DROP VIEW IF EXISTS temp.memory_version;
 
+-- name: entity
+DROP VIEW IF EXISTS temp.entity;
+
 -- name: idempotency
 DROP VIEW IF EXISTS temp.idempotency;
 
