@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from memora.schema.findings import Finding
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
+    from memora.schema.lifetime import Access, DueMemory, MemoryCounts
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
@@ -1018,16 +1019,23 @@ class GraphDB:
         return self._background.run(self._wrapped.purge_memories(scope, memory_ids, now))
 
     def list_source_memories(
-        self, scope: Scope, selector: SourceSelector, *, current_only: bool, skip: int, limit: int
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
     ) -> list[Memory]:
         """Return a page of the user's memories that come from a source, newest first.
 
-        A source that is not the user's, or not there, has none. An agent in the scope does not
-        narrow.
+        Without expired ones. A source that is not the user's, or not there, has none. An agent in
+        the scope does not narrow.
         """
         return self._background.run(
             self._wrapped.list_source_memories(
-                scope, selector, current_only=current_only, skip=skip, limit=limit
+                scope, selector, now, current_only=current_only, skip=skip, limit=limit
             )
         )
 
@@ -1129,14 +1137,17 @@ class GraphDB:
         """Return for each known id all versions of its chain, newest first."""
         return self._background.run(self._wrapped.read_chains(scope, memory_ids))
 
-    def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
-        """Return a page of the user's memories, expired and archived ones included."""
+    def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
+        """Return a page of memories of a user, or of all users of an organization.
+
+        Expired and archived ones are included. An agent in the scope does not narrow.
+        """
         return self._background.run(self._wrapped.list_memories(scope, listing))
 
     def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
-        """Return a page without expired and archived memories."""
+        """Return a page of current memories that are neither expired nor archived."""
         return self._background.run(self._wrapped.list_live_memories(scope, listing, now))
 
     def find_current_by_hash(
@@ -1148,6 +1159,61 @@ class GraphDB:
     def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
         return self._background.run(self._wrapped.find_tombstones(scope, tombstones))
+
+    def count_accesses(self, scope: Scope, accesses: Mapping[str, Access]) -> None:
+        """Add to the usage of the user's memories, by id; unknown and foreign ids change nothing.
+
+        Usage is no version: `access_count` grows, `last_accessed_at` never goes back, nothing else
+        changes and nothing is enqueued.
+        """
+        self._background.run(self._wrapped.count_accesses(scope, accesses))
+
+    def find_expired(
+        self, scope: SearchScope, now: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return versions that are expired by now, history included, by the time of their end.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+        return self._background.run(
+            self._wrapped.find_expired(scope, now, after=after, limit=limit)
+        )
+
+    def find_disused(
+        self, scope: SearchScope, unused_since: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return current memories that were neither obtained nor used since, oldest first.
+
+        Without pinned and archived ones.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            unused_since: Later use or a later `obtained_at` keeps a memory out.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+        return self._background.run(
+            self._wrapped.find_disused(scope, unused_since, after=after, limit=limit)
+        )
+
+    def archive_memories(
+        self, scope: Scope, memory_ids: Sequence[str], unused_since: datetime, now: datetime
+    ) -> list[str]:
+        """Archive those of these memories that `find_disused` would still return; return which.
+
+        In one transaction, with a `sync` entry that names them.
+        """
+        return self._background.run(
+            self._wrapped.archive_memories(scope, memory_ids, unused_since, now)
+        )
+
+    def count_memories(self, scope: SearchScope, now: datetime) -> MemoryCounts:
+        """Count what is stored of a user or an organization; an agent does not narrow."""
+        return self._background.run(self._wrapped.count_memories(scope, now))
 
     def save_job(self, job: ExtractionJob) -> None:
         """Replace an existing job.

@@ -38,6 +38,7 @@ from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
 from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.lifetime import Access, DueMemory, MemoryCounts
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import SourceSelector, Withdrawal
@@ -1074,6 +1075,7 @@ class BaseGraphDB(ABC):
         self,
         scope: Scope,
         selector: SourceSelector,
+        now: datetime,
         *,
         current_only: bool,
         skip: int,
@@ -1081,8 +1083,8 @@ class BaseGraphDB(ABC):
     ) -> list[Memory]:
         """Return a page of the user's memories that come from a source, newest first.
 
-        A source that is not the user's, or not there, has none. An agent in the scope does not
-        narrow.
+        Without expired ones. A source that is not the user's, or not there, has none. An agent in
+        the scope does not narrow.
         """
 
     @abstractmethod
@@ -1180,14 +1182,17 @@ class BaseGraphDB(ABC):
         """Return for each known id all versions of its chain, newest first."""
 
     @abstractmethod
-    async def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
-        """Return a page of the user's memories, expired and archived ones included."""
+    async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
+        """Return a page of memories of a user, or of all users of an organization.
+
+        Expired and archived ones are included. An agent in the scope does not narrow.
+        """
 
     @abstractmethod
     async def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
-        """Return a page without expired and archived memories."""
+        """Return a page of current memories that are neither expired nor archived."""
 
     @abstractmethod
     async def find_current_by_hash(
@@ -1198,6 +1203,55 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
+
+    @abstractmethod
+    async def count_accesses(self, scope: Scope, accesses: Mapping[str, Access]) -> None:
+        """Add to the usage of the user's memories, by id; unknown and foreign ids change nothing.
+
+        Usage is no version: `access_count` grows, `last_accessed_at` never goes back, nothing else
+        changes and nothing is enqueued.
+        """
+
+    @abstractmethod
+    async def find_expired(
+        self, scope: SearchScope, now: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return versions that are expired by now, history included, by the time of their end.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+
+    @abstractmethod
+    async def find_disused(
+        self, scope: SearchScope, unused_since: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return current memories that were neither obtained nor used since, oldest first.
+
+        Without pinned and archived ones.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            unused_since: Later use or a later `obtained_at` keeps a memory out.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+
+    @abstractmethod
+    async def archive_memories(
+        self, scope: Scope, memory_ids: Sequence[str], unused_since: datetime, now: datetime
+    ) -> list[str]:
+        """Archive those of these memories that `find_disused` would still return; return which.
+
+        In one transaction, with a `sync` entry that names them.
+        """
+
+    @abstractmethod
+    async def count_memories(self, scope: SearchScope, now: datetime) -> MemoryCounts:
+        """Count what is stored of a user or an organization; an agent does not narrow."""
 
     @abstractmethod
     async def save_job(self, job: ExtractionJob) -> None:

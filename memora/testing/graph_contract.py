@@ -17,6 +17,7 @@ from memora.testing.graph_clauses.directory import DirectoryClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
+from memora.testing.graph_clauses.lifetime import LifetimeClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
@@ -37,6 +38,7 @@ class GraphContract(
     ErasureClauses,
     IsolationClauses,
     WithdrawalClauses,
+    LifetimeClauses,
     TransferClauses,
     RepairClauses,
 ):

@@ -8,6 +8,7 @@ from memora.graph_db.sqlite.erasure import ErasurePart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
+from memora.graph_db.sqlite.lifetime import LifetimePart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
@@ -32,6 +33,7 @@ class SQLiteGraph(
     InspectPart,
     RekeyPart,
     WithdrawPart,
+    LifetimePart,
     TransferPart,
     RepairPart,
 ):

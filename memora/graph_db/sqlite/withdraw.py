@@ -48,6 +48,7 @@ class WithdrawPart(SQLiteBase):
         self,
         scope: Scope,
         selector: SourceSelector,
+        now: datetime,
         *,
         current_only: bool,
         skip: int,
@@ -59,6 +60,7 @@ class WithdrawPart(SQLiteBase):
                 _PAGE,
                 **_named(scope, selector),
                 current_only=current_only,
+                now=records.micros(now),
                 skip=skip,
                 limit=limit,
             )
