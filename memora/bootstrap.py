@@ -38,6 +38,7 @@ def embedded(
     embedder: BaseEmbedder | str | None,
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
     encryption_key: str | SecretStr | None = None,
+    **retention: Any,
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
     settings = Settings(path=None if path is None else Path(path))
@@ -48,6 +49,7 @@ def embedded(
         _given_model(settings, extraction_model, "extraction_model"),
         enable_logging,
         embedder_named=partial(_given_embedder, settings),
+        **retention,
     )
 
 
@@ -78,6 +80,9 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         model(settings, settings.extraction_model),
         recall_limit=settings.recall_limit,
         min_similarity=settings.min_similarity,
+        similarity_threshold={chosen.model_id: settings.similarity_threshold},
+        short_term_days=settings.short_term_days,
+        archive_after_days=settings.archive_after_days,
         embedder_named=partial(_given_embedder, settings),
     )
 

@@ -7,12 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.agent.inputs import item_of
+from memora.agent.ports import create_owner
+from memora.schema.direct import (
+    DeleteReceipt,
+    MemoryHealth,
+    MemoryReceipt,
+    QueryResult,
+    SavePreview,
+    SweepReceipt,
+)
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope
 from memora.schema.sources import RollbackReceipt
+from memora.schema.validation import checked_list
 
 if TYPE_CHECKING:
     from memora.agent.main import Memora
@@ -36,16 +46,7 @@ class BoundMemora:
         if not self._missing:
             return
         async with self._creating:
-            graph, scope = self._memora.graph, self.scope
-            if await graph.find_organization(scope.org_id) is None:
-                await graph.create_organization(scope.org_id, org_id=scope.org_id)
-            if await graph.find_user(scope) is None:
-                await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
-            if (
-                scope.agent_id is not None
-                and await graph.find_agent(scope.org_id, scope.agent_id) is None
-            ):
-                await graph.create_agent(scope.org_id, scope.agent_id, agent_id=scope.agent_id)
+            await create_owner(self._memora.graph, self.scope)
             self._missing = False
 
     async def save(
@@ -258,6 +259,112 @@ class BoundMemora:
             always=always,
             token_budget=token_budget,
             current_datetime=current_datetime,
+        )
+
+    async def add_memory(
+        self,
+        content: str | Sequence[Mapping[str, Any]],
+        *,
+        interaction_id: str | None = None,
+        memory_type: str = "fact",
+        importance: float = 0.5,
+        tags: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        obtained_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        pinned: bool = False,
+        idempotency_key: str | None = None,
+    ) -> MemoryReceipt:
+        """Remember a text, once."""
+        await self.ensure()
+        return await self._memora.add_memory(
+            self.scope.org_id,
+            self.scope.user_id,
+            content,
+            agent_id=self.scope.agent_id,
+            interaction_id=interaction_id,
+            memory_type=memory_type,
+            importance=importance,
+            tags=tags,
+            entities=entities,
+            metadata=metadata,
+            obtained_at=obtained_at,
+            expires_at=expires_at,
+            pinned=pinned,
+            idempotency_key=idempotency_key,
+            create_missing=False,
+        )
+
+    async def add_memories(self, items: Sequence[str | Mapping[str, Any]]) -> list[MemoryReceipt]:
+        """Remember many texts of this user; one receipt per item, in order.
+
+        Args:
+            items: Texts, or mappings with the arguments of `add_memory`.
+        """
+        await self.ensure()
+        return await self._memora.add_memories(
+            self.scope.org_id,
+            [
+                item_of(item, f"items[{number}]", self.scope)
+                for number, item in enumerate(checked_list(items, "items", "a list of items"))
+            ],
+            create_missing=False,
+        )
+
+    async def query_memories(
+        self,
+        query: str,
+        *,
+        limit: int = 3,
+        interaction_id: str | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        min_similarity: float | None = None,
+    ) -> QueryResult:
+        """Return the memories that answer a question, with a summary of them."""
+        await self.ensure()
+        return await self._memora.query_memories(
+            self.scope.org_id,
+            self.scope.user_id,
+            query,
+            limit=limit,
+            interaction_id=interaction_id,
+            filters=filters,
+            min_similarity=min_similarity,
+        )
+
+    async def list_memories(
+        self,
+        *,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        after: Memory | tuple[datetime, str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the user's current memories (with an agent: what it obtained), newest first."""
+        await self.ensure()
+        return await self._memora.list_memories(
+            self.scope.org_id,
+            self.scope.user_id,
+            agent_id=self.scope.agent_id,
+            filters=filters,
+            after=after,
+            skip=skip,
+            limit=limit,
+        )
+
+    async def memory_health(self, *, sample: int = 64) -> MemoryHealth:
+        """Return how the user's memories are."""
+        await self.ensure()
+        return await self._memora.memory_health(
+            self.scope.org_id, self.scope.user_id, sample=sample
+        )
+
+    async def sweep(self, *, dry_run: bool = False, batch_size: int = 500) -> SweepReceipt:
+        """Remove the user's expired memories, and archive what nothing used for long."""
+        await self.ensure()
+        return await self._memora.sweep(
+            self.scope.org_id, self.scope.user_id, dry_run=dry_run, batch_size=batch_size
         )
 
     async def update_memory(

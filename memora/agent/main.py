@@ -19,9 +19,12 @@ from memora.agent import (
 from memora.agent.bound import BoundMemora
 from memora.agent.inputs import Defaults, Transcripts, save_request
 from memora.agent.ports import Ports
+from memora.agent.usage import Usage
+from memora.agent.verbs.direct import DirectVerbs
 from memora.agent.verbs.recalling import RecallVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
+from memora.core.lifetimes import Lifetimes
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -49,6 +52,11 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        similarity_threshold: Dense similarity from which an added text is compared with what is
+            known, 0 to 1; it depends on the embedder, so it can be given by the embedder's
+            `model_id`, and others have 0.8.
+        short_term_days: Days after which `short_term` memories expire; None: never.
+        archive_after_days: Days after which a sweep archives what nothing used; None: never.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -78,14 +86,19 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         if enable_logging:
             enable_console()
-        graph = graph_db.with_vector_db(vector_db)
+        lifetimes = Lifetimes(short_term_days, archive_after_days)
+        graph = graph_db.with_vector_db(vector_db, lifetimes)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
-        self._defaults = Defaults(recall_limit, min_similarity)
+        self._defaults = Defaults(recall_limit, min_similarity, similarity_threshold)
         self._transcripts = Transcripts()
+        self._usage = Usage(graph)
         self._embedder_named = embedder_named
 
     @classmethod
@@ -98,6 +111,9 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         embedder: BaseEmbedder | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -109,6 +125,9 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            similarity_threshold: As for `Memora`.
+            short_term_days: Days after which `short_term` memories expire; None: never.
+            archive_after_days: Days after which a sweep archives what nothing used; None: never.
         """
         from memora import bootstrap  # noqa: PLC0415 - the one allowed upward call
 
@@ -120,6 +139,9 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             embedder,
             enable_logging,
             encryption_key,
+            similarity_threshold=similarity_threshold,
+            short_term_days=short_term_days,
+            archive_after_days=archive_after_days,
         )
 
     @classmethod
@@ -184,6 +206,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
                     stack.push_async_callback(model.close)
             stack.push_async_callback(self._ports.vector.close)
             stack.push_async_callback(self._ports.graph.close)
+            stack.push_async_callback(self._usage.close)
 
     def for_user(
         self,

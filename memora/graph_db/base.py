@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
+from memora.core.lifetimes import Lifetimes, is_expired, unexpired
 from memora.core.messages import EMPTY_HASH
 from memora.errors import (
     AgentNotFoundError,
@@ -120,6 +121,7 @@ class BaseGraphDB(ABC):
         self._vector_db = associated_vector_db
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or RandomIds()
+        self.lifetimes = Lifetimes()
         self._drains = Drains()
 
     async def __aenter__(self) -> Self:
@@ -133,13 +135,18 @@ class BaseGraphDB(ABC):
         """Return the vector store that follows this graph, if there is one."""
         return self._vector_db
 
-    def with_vector_db(self, vector_db: BaseVectorDB) -> Self:
+    def with_vector_db(self, vector_db: BaseVectorDB, lifetimes: Lifetimes | None = None) -> Self:
         """Return a handle on the same store whose writes drain to this vector store.
 
         This object stays as it is: two engines that share it do not redirect each other's writes.
+
+        Args:
+            vector_db: Follows the handle.
+            lifetimes: How long memories stay that are written through it; None: as here.
         """
         handle = copy.copy(self)
         handle._vector_db = vector_db
+        handle.lifetimes = lifetimes or self.lifetimes
         return handle
 
     async def drain_outbox(
@@ -546,14 +553,17 @@ class BaseGraphDB(ABC):
         """
         chains = await self._contradicted(scope, given)
         now = self.clock.now()
-        plan = planning.stored_interaction(scope, stored, hashes, given, chains, now, self.ids)
+        lifetimes = self.lifetimes
+        plan = planning.stored_interaction(
+            scope, stored, hashes, given, chains, now, self.ids, lifetimes=lifetimes
+        )
         if len(given.contrary_memories) < 2:
             return plan
         marks = planning.tombstones_of_writes(plan.memories, await self.read_salt(scope))
         found = await self.find_tombstones(scope, {mark for each in marks for mark in each})
         buried = {at for at, each in enumerate(marks) if each and found.issuperset(each)}
         return planning.stored_interaction(
-            scope, stored, hashes, given, chains, now, self.ids, buried
+            scope, stored, hashes, given, chains, now, self.ids, buried, lifetimes=lifetimes
         )
 
     async def _contradicted(self, scope: Scope, given: object) -> dict[str, list[Memory]]:
@@ -672,7 +682,7 @@ class BaseGraphDB(ABC):
             )
             memories += page
             if len(page) < MemoryListing().limit:
-                return await self.with_names(scope.org_id, memories)
+                return await self.with_names(scope.org_id, unexpired(memories, self.clock.now()))
             after = (page[-1].obtained_at, page[-1].memory_id)
 
     async def get_all_user_interactions(
@@ -755,8 +765,8 @@ class BaseGraphDB(ABC):
     ) -> list[list[Memory]]:
         """Follow each id to the version that is current, per batch and in order.
 
-        Ids that are unknown, out of scope, or without a current version drop out; two versions of
-        one statement count once, at the place of the first.
+        Ids that are unknown, out of scope, expired, or without a current version drop out; two
+        versions of one statement count once, at the place of the first.
 
         Args:
             batch_org_user_mem_ids: Ids, or mappings with `org_id`, `user_id`, `memory_id` (which
@@ -782,7 +792,8 @@ class BaseGraphDB(ABC):
             found = await self.resolve_memories(Scope(org_id, owner), list(ids), as_of)
             named = await self.with_names(org_id, list(found.values()))
             for memory_id, memory in zip(found, named, strict=True):
-                resolved[owner, memory_id] = memory
+                if not is_expired(memory, as_of or self.clock.now()):
+                    resolved[owner, memory_id] = memory
         return [
             list({m.memory_id: m for pair in batch if (m := resolved.get(pair))}.values())
             for batch in batches
@@ -792,11 +803,11 @@ class BaseGraphDB(ABC):
         """Return exactly this version of a memory, with its sources.
 
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         scope = Scope(org_id, user_id)
         found = await self.read_memories(scope, [checked_id(memory_id, "memory_id")])
-        if not found:
+        if not unexpired(found, self.clock.now()):
             raise MemoryNotFoundError(memory_id)
         return (await self.with_names(scope.org_id, found))[0]
 
@@ -805,14 +816,17 @@ class BaseGraphDB(ABC):
     ) -> list[Memory]:
         """Return all versions of a statement, newest first, from any one of them.
 
+        Expired versions are left out.
+
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         scope = Scope(org_id, user_id)
         chains = await self.read_chains(scope, [checked_id(memory_id, "memory_id")])
-        if memory_id not in chains:
+        history = unexpired(chains.get(memory_id, ()), self.clock.now())
+        if not history:
             raise MemoryNotFoundError(memory_id)
-        return await self.with_names(scope.org_id, chains[memory_id])
+        return await self.with_names(scope.org_id, history)
 
     async def get_all_user_memories(
         self,

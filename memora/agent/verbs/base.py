@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.ports import Ports
+from memora.agent.usage import Usage
 from memora.schema.scope import (
     Scope,
 )
@@ -23,6 +24,7 @@ class Verbs:
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _usage: Usage
     _embedder_named: Callable[[str], BaseEmbedder] | None
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
