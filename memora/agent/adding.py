@@ -329,8 +329,8 @@ async def _placed(
         return None
     verdict = answer.placements[0]
     numbers = [n for n in dict.fromkeys(verdict.existing) if 0 <= n < len(similar)]
-    if len(numbers) < len(verdict.existing):
-        _logger.warning("%d unknown memories in a verdict", len(verdict.existing) - len(numbers))
+    if not set(verdict.existing) <= set(numbers):
+        _logger.warning("a verdict named memories that were not shown")
     if verdict.verdict is PlacementVerdict.NEW or not numbers:
         return None
     first, *others = (similar[number] for number in numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -89,11 +88,11 @@ class LifetimePart(SQLiteBase):
 
     async def count_memories(self, scope: SearchScope, now: datetime) -> MemoryCounts:
         owner = _owner(scope)
-        bounds = records.dumps([micros(now - timedelta(days=days)) for days in AGES])
+        bounds = {f"bound_{at}": micros(now - timedelta(days=days)) for at, days in enumerate(AGES)}
 
         def work(connection: sqlite3.Connection) -> MemoryCounts:
             types = rows(connection, _COUNTS, **owner, now=micros(now))
-            ages = one(connection, _AGES, **owner, now=micros(now), bounds=bounds)
+            ages = one(connection, _AGES, **owner, now=micros(now), **bounds)
             lag = one(connection, _LAG, **owner)
             return _counted(types, ages or {}, lag or {})
 
@@ -110,8 +109,7 @@ def _executed(connection: sqlite3.Connection, changes: Sequence[Mapping[str, Any
 
 
 def _counted(types: Sequence[Row], ages: Row, lag: Row) -> MemoryCounts:
-    younger: list[int] = json.loads(ages["younger"])
-    steps = [0, *younger, ages["total"]]
+    steps = [0, *(ages[f"younger_{at}"] for at in range(len(AGES))), ages["total"]]
     return MemoryCounts(
         by_type={
             row["memory_type"]: TypeCounts(

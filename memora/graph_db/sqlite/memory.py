@@ -31,7 +31,6 @@ _SOURCES = _SQL["sources"]
 _PAGE = _SQL["page"]
 _PAGE_OF_INTERACTION = _SQL["page_of_interaction"]
 _PAGE_OF_ORGANIZATION = _SQL["page_of_organization"]
-_LIVE_PAGE_OF_ORGANIZATION = _SQL["live_page_of_organization"]
 _PAGE_OF_INDEX = _SQL["page_of_index"]
 _CURRENT_BY_HASH = _SQL["current_by_hash"]
 _TOMBSTONES = _SQL["tombstones"]
@@ -208,8 +207,7 @@ def _page(
         query = _PAGE if listing.interaction_id is None else _PAGE_OF_INTERACTION
         found = rows(connection, query, **params, user_id=scope.user_id)
     else:
-        query = _PAGE_OF_ORGANIZATION if now is None else _LIVE_PAGE_OF_ORGANIZATION
-        found = rows(connection, query, **params)
+        found = rows(connection, _PAGE_OF_ORGANIZATION, **params)
     return list(_memories(connection, scope.org_id, found).values())
 
 

@@ -74,22 +74,11 @@ ORDER BY memory_type;
 SELECT
   min(obtained_at) AS oldest,
   max(obtained_at) AS newest,
-  count(*) AS total,
-  (
-    SELECT json_group_array(younger.total) FROM (
-      SELECT count(m.memory_id) AS total
-      FROM json_each(:bounds) AS bound
-      LEFT JOIN memory AS m
-        ON m.org_id = :org_id
-        AND (:user_id IS NULL OR m.user_id = :user_id)
-        AND m.superseded_at IS NULL
-        AND m.archived = 0
-        AND (m.expires_at IS NULL OR m.expires_at > :now)
-        AND m.obtained_at > bound.value
-      GROUP BY bound.key
-      ORDER BY bound.key
-    ) AS younger
-  ) AS younger
+  count(*) FILTER (WHERE obtained_at > :bound_0) AS younger_0,
+  count(*) FILTER (WHERE obtained_at > :bound_1) AS younger_1,
+  count(*) FILTER (WHERE obtained_at > :bound_2) AS younger_2,
+  count(*) FILTER (WHERE obtained_at > :bound_3) AS younger_3,
+  count(*) AS total
 FROM memory
 WHERE org_id = :org_id
   AND (:user_id IS NULL OR user_id = :user_id)

@@ -89,25 +89,14 @@ WHERE org_id = :org_id
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
 -- name: page_of_organization
--- All users' memories, in the order of their times; what is archived or history is sorted first.
+-- The same among the memories of all users.
 SELECT * FROM memory_version
 WHERE org_id = :org_id
   AND (obtained_at, memory_id) < (:after_time, :after_id)
   AND (:agent_id IS NULL OR agent_id = :agent_id)
-  AND (:interaction_id IS NULL OR interaction_id = :interaction_id)
+  AND (:interaction_id IS NULL OR +interaction_id = :interaction_id)
   AND (superseded_at IS NULL OR NOT :current_only)
-ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
-
--- name: live_page_of_organization
--- The same of those that reads answer with; an index has them in this order.
-SELECT * FROM memory_version
-WHERE org_id = :org_id
-  AND superseded_at IS NULL
-  AND archived = 0
-  AND (obtained_at, memory_id) < (:after_time, :after_id)
-  AND (:agent_id IS NULL OR agent_id = :agent_id)
-  AND (:interaction_id IS NULL OR interaction_id = :interaction_id)
-  AND (expires_at IS NULL OR expires_at > :now)
+  AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
 -- name: page_of_index
