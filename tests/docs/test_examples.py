@@ -49,6 +49,17 @@ async def test_quickstart(tmp_path: Path) -> None:
     ]
 
 
+async def test_direct_memories(tmp_path: Path) -> None:
+    assert (await run("direct_memories.py", directory=tmp_path)).splitlines() == [
+        "created, then duplicate",
+        "How does he write SQL? -> Prefers table aliases in SQL queries.",
+        "['Prefers table aliases in SQL queries.']",
+        " current: Prefers common table expressions.",
+        "    past: Prefers table aliases in SQL queries.",
+        "0 removed, 0 archived",
+    ]
+
+
 async def test_personal_assistant_remembers_in_the_next_run(tmp_path: Path) -> None:
     first = await run(
         "personal_assistant.py", typed="I have a dog called Otto.\nquit()\n", directory=tmp_path
