@@ -31,6 +31,7 @@ from memora.vector_db.base import BaseVectorDB
 
 _START = datetime(2025, 1, 1, tzinfo=UTC)
 _PLAN = 500
+_CALLERS = 16
 
 
 @dataclass
@@ -122,9 +123,24 @@ async def measure(
     row: dict[str, Any] = {"memories": size, "tenants": tenants, "fill s": filled}
     _both(row, "recall", await timed(runs, recall))
     row["loop gap ms"] = await loop_gap(lambda number: recall(number + runs))
+    row |= await _together(lambda number: recall(number + runs), runs)
     row |= await _parts(memora, embedder, lambda number: recall(number + runs + 16), runs)
     row |= await _writes(memora, scopes[0], min(runs, 50))
     return row
+
+
+async def _together(recall: Callable[[int], Awaitable[None]], runs: int) -> dict[str, float]:
+    """Recall from 16 callers at once."""
+    numbers = iter(range(runs))
+
+    async def caller() -> None:
+        for number in numbers:
+            await recall(number)
+
+    cpu, started = time.process_time(), time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return {"recalls/s of 16": runs / seconds, "CPU ms of 16": cpu * 1000 / runs}
 
 
 def _both(row: dict[str, Any], name: str, times: list[float]) -> None:
@@ -138,20 +154,30 @@ async def _parts(
     recall: Callable[[int], Awaitable[None]],
     runs: int,
 ) -> dict[str, float]:
-    """Return the mean share of each part of a recall, in ms."""
+    """Return the mean share of each part of a recall, in ms; ranking is all but the embedding."""
     watch = Stopwatch()
     watch.wrap(embedder, "embed_queries", "embedding")
     watch.wrap(memora.vector_db, "run_queries", "vectors")
     for method in ("get_user", "resolve_memories", "read_names"):
         watch.wrap(memora.graph, method, "graph")
+    ranking: list[float] = []
+    cpu = time.process_time()
     for number in range(runs):
+        embedding = watch.spent["embedding"]
+        started = time.perf_counter()
         await recall(number)
+        took = (time.perf_counter() - started) * 1000
+        ranking.append(took - (watch.spent["embedding"] - embedding))
+    cpu = time.process_time() - cpu
     spent = {part: total / runs for part, total in watch.spent.items()}
-    return {
+    row = {
         "embedding": spent.get("embedding", 0.0),
         "engine": spent.get("vectors", 0.0) - spent.get("embedding", 0.0),
         "graph ms": spent.get("graph", 0.0),
+        "CPU ms": cpu * 1000 / runs,
     }
+    _both(row, "ranking", ranking)
+    return row
 
 
 async def _writes(memora: Memora, scope: Scope, runs: int) -> dict[str, float]:
@@ -242,7 +268,8 @@ def main() -> None:
     times = ["graph", "memories", "tenants", "recall p50", "recall p95", "save p50", "save p95"]
     times += ["update p50", "update p95", "loop gap ms", "fill s"]
     show("Milliseconds", [{key: row[key] for key in times} for row in rows])
-    parts = ["graph", "memories", "tenants", "embedding", "engine", "graph ms"]
+    parts = ["graph", "memories", "tenants", "embedding", "engine", "graph ms", "CPU ms"]
+    parts += ["ranking p50", "ranking p95", "recalls/s of 16", "CPU ms of 16"]
     show("Parts of a recall, mean ms", [{key: row[key] for key in parts} for row in rows])
     write_json(arguments.json, {"runs": arguments.runs, "rows": rows})
 

@@ -6,16 +6,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memora import errors
     from memora.agent.main import Memora
+    from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
 
 __version__ = "0.4.0"
-__all__ = ["Memora", "MemoryFilters", "MemorySearchScope", "__version__", "errors"]
+__all__ = [
+    "Memora",
+    "MemoryFilters",
+    "MemorySearchScope",
+    "RankingConfig",
+    "__version__",
+    "errors",
+]
 
 _LAZY = {
     "Memora": "memora.agent.main",
     "MemoryFilters": "memora.schema.recall",
     "MemorySearchScope": "memora.schema.scope",
+    "RankingConfig": "memora.schema.ranking",
 }
 
 logging.getLogger("memora").addHandler(logging.NullHandler())

@@ -1,7 +1,8 @@
 """One SQLite file, owned by one process; under both embedded stores.
 
 One thread writes, on the only connection that can; another one reads, so that a read does not
-wait for the disk flush of somebody's write. Writes that wait at the same moment share one commit,
+wait for the disk flush of somebody's write. Reads that wait at the same moment share one state of
+the database. Writes that wait at the same moment share one commit,
 each in its own savepoint, so that the flush is paid once for all.
 """
 
@@ -14,7 +15,13 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
+from memora._sqlite_reads import Reads
 from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
     GraphDBConnectionError,
@@ -220,8 +228,8 @@ class SqliteStore:
         """
         executor, reader = self._check_usable(), self._reader
         if reader is not None:
-            executor = reader.executor
-        return await asyncio.wrap_future(executor.submit(self._read, work, reader))
+            return await reader.reads.run(lambda: self._read(work, reader))
+        return await asyncio.wrap_future(executor.submit(self._read, work, None))
 
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run `work` in a transaction, and return when it is committed.
@@ -460,7 +468,9 @@ class SqliteStore:
                     self._file = Path(target), _identity(Path(target))
                 stack.callback(self._checkpoint_at_end, connection)
                 if self._path is not None:
-                    self._reader = stack.enter_context(_Reader(Path(target), self._guard))
+                    self._reader = stack.enter_context(
+                        _Reader(Path(target), self._guard, self._errors_translated)
+                    )
                 self._connection = connection
                 self._resources = stack.pop_all()
         elif not self._is_ready:
@@ -628,10 +638,17 @@ class _Reader:
     It neither writes nor checkpoints, so the file still has one connection that does.
     """
 
-    def __init__(self, path: Path, guard: Guard | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        guard: Guard | None,
+        errors_translated: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._path = path
         self._guard = guard
+        self._errors_translated = errors_translated
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="memora-read")
+        self.reads = Reads(self.executor, self._state)
 
     def __enter__(self) -> _Reader:
         self.connection = self.executor.submit(self._connect).result()
@@ -642,13 +659,20 @@ class _Reader:
         self.executor.shutdown()
 
     def run(self, work: Work[T]) -> T:
-        """Run `work` on one snapshot."""
-        _end_transaction(self.connection)
-        self.connection.execute("BEGIN")
-        try:
-            return work(self.connection)
-        finally:
+        """Run `work` on the state that is held, or on the present one if none is."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN")
+        return work(self.connection)
+
+    @contextmanager
+    def _state(self) -> Generator[None]:
+        """Hold one state; it is that of the first look."""
+        with self._errors_translated():
             _end_transaction(self.connection)
+            try:
+                yield
+            finally:
+                _end_transaction(self.connection)
 
     def attach_guard(self) -> None:
         """Have the guard attach itself once more."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from memora.config import ModelSpec, Settings, azure_access, default_path, provider_key
-from memora.embeddings.base import BaseEmbedder
+from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import InvalidInputError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
+from memora.rerankers.base import BaseReranker
 from memora.vector_db.base import BaseVectorDB
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _OPENROUTER_URL = "https://openrouter.ai/api/v1"
 _OLLAMA_URL = "http://localhost:11434/v1"
 _OPENAI_URL = "https://api.openai.com/v1"
 _TOGETHER_URL = "https://api.together.xyz/v1"
+_RERANKER_URLS = {"cohere": "https://api.cohere.com/v2", "jina": "https://api.jina.ai/v1"}
 
 # A directory that has it holds an embedded store.
 GRAPH_FILE = "graph.sqlite3"
@@ -36,18 +38,21 @@ def embedded(
     memory_search_model: BaseBackendLLM | str | None,
     extraction_model: BaseBackendLLM | str | None,
     embedder: BaseEmbedder | str | None,
+    reranker: BaseReranker | str | None,
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
     encryption_key: str | SecretStr | None = None,
+    language: str = "en",
     **retention: Any,
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
-    settings = Settings(path=None if path is None else Path(path))
+    settings = Settings(path=None if path is None else Path(path), language=language)
     return cls(
         _embedded_vectors(settings, _given_embedder(settings, embedder)),
         _embedded_graph(settings, encryption_key),
         _given_model(settings, memory_search_model, "memory_search_model"),
         _given_model(settings, extraction_model, "extraction_model"),
         enable_logging,
+        reranker=_given_reranker(settings, reranker),
         embedder_named=partial(_given_embedder, settings),
         **retention,
     )
@@ -80,6 +85,9 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         model(settings, settings.extraction_model),
         recall_limit=settings.recall_limit,
         min_similarity=settings.min_similarity,
+        ranking=settings.ranking,
+        reranker=reranker(settings, settings.reranker),
+        rerank_candidates=settings.rerank_candidates,
         similarity_threshold={chosen.model_id: settings.similarity_threshold},
         short_term_days=settings.short_term_days,
         archive_after_days=settings.archive_after_days,
@@ -100,7 +108,15 @@ def _embedded_graph(settings: Settings, encryption_key: str | SecretStr | None) 
 def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
     from memora.vector_db.embedded import EmbeddedVectorDB  # noqa: PLC0415 - only if used
 
-    return EmbeddedVectorDB(_directory(settings) / "vectors", embedder=chosen)
+    return EmbeddedVectorDB(
+        _directory(settings) / "vectors", embedder=chosen, lexical=_lexical(settings)
+    )
+
+
+def _lexical(settings: Settings) -> SparseEncoder:
+    from memora.embeddings import LexicalEncoder  # noqa: PLC0415 - only if used
+
+    return LexicalEncoder(settings.language)
 
 
 def _neo4j(settings: Settings) -> BaseGraphDB:
@@ -130,6 +146,7 @@ def _qdrant(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
         client,
         settings.vector_collection or COLLECTION,
         embedder=chosen,
+        lexical=_lexical(settings),
         owns_client=True,
     )
 
@@ -263,6 +280,34 @@ def _endpoint_embedder(settings: Settings, spec: ModelSpec, batch: int, cache: i
         batch_size=batch,
         cache_size=cache,
     )
+
+
+def _given_reranker(settings: Settings, given: BaseReranker | str | None) -> BaseReranker | None:
+    if isinstance(given, str):
+        return reranker(settings, ModelSpec.parse_reranker(given))
+    return given
+
+
+def reranker(settings: Settings, spec: ModelSpec | None) -> BaseReranker | None:
+    """Build a reranker.
+
+    Raises:
+        InvalidInputError: The provider's key is not in the environment, or there is no address.
+    """
+    if spec is None:
+        return None
+    if spec.provider == "fastembed":
+        from memora.rerankers.fastembed import MODEL, FastEmbedReranker  # noqa: PLC0415 - lazy
+
+        return FastEmbedReranker(spec.model or MODEL)
+    from memora.rerankers import HTTPReranker  # noqa: PLC0415 - only if used
+
+    is_known = spec.provider in _RERANKER_URLS
+    key = provider_key(spec.provider) if is_known else settings.reranker_api_key
+    url = settings.reranker_base_url or _RERANKER_URLS.get(spec.provider)
+    if url is None:
+        raise InvalidInputError("reranker_base_url", "set with a rerank-compatible model")
+    return HTTPReranker(url, spec.model, _secret(key))
 
 
 def _secret(value: SecretStr | None) -> str | None:

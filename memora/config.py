@@ -46,6 +46,8 @@ _KEY_VARIABLES = {
 }
 LLM_PROVIDERS = (*_KEY_VARIABLES, "ollama", "openai-compatible")
 _LOCAL_EMBEDDERS = ("wordllama", "hashing", "fastembed")
+_RERANKER_KEYS = {"cohere": "COHERE_API_KEY", "jina": "JINA_API_KEY"}
+RERANKER_PROVIDERS = ("fastembed", *_RERANKER_KEYS, "rerank-compatible")
 EMBEDDER_PROVIDERS = (
     *_LOCAL_EMBEDDERS,
     *(provider for provider in LLM_PROVIDERS if provider not in {"anthropic", "groq"}),
@@ -103,6 +105,24 @@ class ModelSpec:
             raise InvalidInputError(field, f"'{provider}:' and the name of a model")
         return cls(provider, model)
 
+    @classmethod
+    def parse_reranker(cls, text: str, field: str = "reranker") -> Self:
+        """Read the name of a reranker.
+
+        Args:
+            text: Such as `fastembed` or `cohere:rerank-v3.5`.
+            field: What an error calls it.
+
+        Raises:
+            InvalidInputError: The provider is not known, or a model is missing.
+        """
+        provider, _, model = (part.strip() for part in text.partition(":"))
+        if provider not in RERANKER_PROVIDERS:
+            raise InvalidInputError(field, f"'provider:model' with {_one_of(RERANKER_PROVIDERS)}")
+        if provider != "fastembed" and not model:
+            raise InvalidInputError(field, f"'{provider}:' and the name of a model")
+        return cls(provider, model)
+
 
 @dataclass(frozen=True, slots=True)
 class AzureAccess:
@@ -123,6 +143,10 @@ def _llm(value: object, info: ValidationInfo) -> object:
 
 def _embedder(value: object) -> object:
     return ModelSpec.parse_embedder(value) if isinstance(value, str) else value
+
+
+def _reranker(value: object) -> object:
+    return ModelSpec.parse_reranker(value) if isinstance(value, str) else value
 
 
 def _store_url(url: str, info: ValidationInfo) -> str:
@@ -158,6 +182,7 @@ _HttpUrl = Annotated[_Text, AfterValidator(_http_url)]
 # Without NoDecode the environment's value would be taken for JSON.
 _Llm = Annotated[ModelSpec, NoDecode, BeforeValidator(_llm)]
 _Embedder = Annotated[ModelSpec, NoDecode, BeforeValidator(_embedder)]
+_Reranker = Annotated[ModelSpec, NoDecode, BeforeValidator(_reranker)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
@@ -187,11 +212,19 @@ class Settings(BaseSettings):
         embedder_base_url: As `llm_base_url`, for the embedder.
         embedder_api_key: As `llm_api_key`, for the embedder.
         embedder_dimensions: Length of the vectors where the model leaves a choice.
+        reranker: Model that reads once more what a recall found; None: the search has the last
+            word.
+        reranker_base_url: Server of a `rerank-compatible` model.
+        reranker_api_key: Key of such a server; the other providers have their own variable.
+        rerank_candidates: How many found memories a reranker reads.
+        language: ISO 639-1 code of the language most texts are in, for stemming and stop words; a
+            text that is plainly in another one has that one's as well.
         embedding_cache_size: Vectors kept for texts that come again; 0 keeps none.
         similarity_threshold: Similarity from which an added text is compared with what is known;
             it belongs to this embedder, and another one after a reindex has its default.
         min_similarity: Similarity below which recall drops a memory; None drops none.
         recall_limit: Memories that recall returns at most.
+        ranking: Fields of `RankingConfig`, what a score is made of; in a variable as JSON.
         short_term_days: Age at which `short_term` memories expire; None or `never`: they stay.
         archive_after_days: Age at which a sweep archives what nothing uses; None or `never`: it
             stays.
@@ -229,11 +262,17 @@ class Settings(BaseSettings):
     embedder_base_url: _HttpUrl | None = None
     embedder_api_key: SecretStr | None = None
     embedder_dimensions: _Count | None = None
+    reranker: _Reranker | None = None
+    reranker_base_url: _HttpUrl | None = None
+    reranker_api_key: SecretStr | None = None
+    rerank_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
+    language: Annotated[str, StringConstraints(pattern="^[a-z]{2}$")] = "en"
     embedding_batch_size: _Count = 100
     embedding_cache_size: Annotated[int, Field(ge=0)] = 4096
     similarity_threshold: _Share = 0.8
     min_similarity: _Share | None = None
     recall_limit: Annotated[int, Field(ge=1, le=1000)] = 12
+    ranking: dict[str, Any] = Field(default_factory=dict[str, Any])
     short_term_days: _Days = 7
     archive_after_days: _Days = 30
 
@@ -313,12 +352,12 @@ def provider_key(provider: str) -> SecretStr | None:
     """Return the provider's API key from its usual variable; None for one that needs no key.
 
     Args:
-        provider: One of `LLM_PROVIDERS`.
+        provider: One of `LLM_PROVIDERS` or `RERANKER_PROVIDERS`.
 
     Raises:
         InvalidInputError: The provider needs a key and the variable is not set.
     """
-    variable = _KEY_VARIABLES.get(provider)
+    variable = _KEY_VARIABLES.get(provider) or _RERANKER_KEYS.get(provider)
     if variable is None:
         return None
     return SecretStr(_required(variable, provider))

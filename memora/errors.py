@@ -13,6 +13,8 @@ MemoraError
 │   └── LLM{Connection,Timeout,RateLimit,Auth,Response}Error
 ├── EmbeddingError
 │   └── Embedding{Connection,Timeout,RateLimit,Auth,Response}Error
+├── RerankError
+│   └── Rerank{Connection,Timeout,RateLimit,Auth,Response}Error
 ├── GraphDBError ── GraphDBConnectionError
 ├── VectorDBError
 │   └── VectorDBConnectionError, RebuildRunningError
@@ -198,6 +200,21 @@ class _ProviderError(MemoraError):
         super().__init__(f"{provider}: {reason}{code}")
 
 
+class _TooManyCallsError(_ProviderError, RetryableError):
+    """A provider asks for fewer calls."""
+
+    def __init__(
+        self,
+        provider: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(provider, reason, status=status)
+        self.retry_after = retry_after
+
+
 class LLMError(_ProviderError):
     """A language model call failed."""
 
@@ -210,19 +227,8 @@ class LLMTimeoutError(LLMError, RetryableError):
     """The provider did not answer within the deadline."""
 
 
-class LLMRateLimitError(LLMError, RetryableError):
+class LLMRateLimitError(_TooManyCallsError, LLMError):
     """The provider asks for fewer calls; `retry_after` holds the seconds it named."""
-
-    def __init__(
-        self,
-        provider: str,
-        reason: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(provider, reason, status=status)
-        self.retry_after = retry_after
 
 
 class LLMAuthError(LLMError):
@@ -254,19 +260,8 @@ class EmbeddingTimeoutError(EmbeddingError, RetryableError):
     """The embeddings endpoint did not answer within the deadline."""
 
 
-class EmbeddingRateLimitError(EmbeddingError, RetryableError):
+class EmbeddingRateLimitError(_TooManyCallsError, EmbeddingError):
     """The embeddings endpoint asks for fewer calls; `retry_after` holds the seconds it named."""
-
-    def __init__(
-        self,
-        provider: str,
-        reason: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(provider, reason, status=status)
-        self.retry_after = retry_after
 
 
 class EmbeddingAuthError(EmbeddingError):
@@ -275,6 +270,30 @@ class EmbeddingAuthError(EmbeddingError):
 
 class EmbeddingResponseError(EmbeddingError):
     """The embeddings answer is unusable: wrong count, wrong dimension, or not numbers."""
+
+
+class RerankError(_ProviderError):
+    """Found memories could not be reranked."""
+
+
+class RerankConnectionError(RerankError, RetryableError):
+    """The rerank endpoint could not be reached, or answered with a server error."""
+
+
+class RerankTimeoutError(RerankError, RetryableError):
+    """The rerank endpoint did not answer within the deadline."""
+
+
+class RerankRateLimitError(_TooManyCallsError, RerankError):
+    """The rerank endpoint asks for fewer calls; `retry_after` holds the seconds it named."""
+
+
+class RerankAuthError(RerankError):
+    """The rerank endpoint refused the key or the permission."""
+
+
+class RerankResponseError(RerankError):
+    """The answer is unusable: not one finite score for each text."""
 
 
 class GraphDBError(MemoraError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from memora._background import BackgroundLoop
+from memora.agent.inputs import RERANK_CANDIDATES
 from memora.agent.main import Memora as _Memora
 from memora.graph_db.outbox import BATCH
 from memora.schema.jobs import JobStatus
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from memora.ops import importing
     from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
+    from memora.rerankers.base import BaseReranker
     from memora.schema.direct import (
         DeleteReceipt,
         MemoryHealth,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from memora.schema.jobs import ExtractionJob
     from memora.schema.lifetime import Access, DueMemory, MemoryCounts
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+    from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
@@ -83,7 +86,11 @@ class BoundMemora:
         return self._wrapped.scope
 
     def ensure(self) -> None:
-        """Create what is missing of organization, user and agent, if the handle may; once."""
+        """Create what is missing of organization, user and agent, if the handle may; once.
+
+        A handle of before an erasure may not: who passes a conversation whole each time would
+        bring back with one more turn all that was erased.
+        """
         self._background.run(self._wrapped.ensure())
 
     def save(
@@ -192,6 +199,7 @@ class BoundMemora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first."""
         return self._background.run(
@@ -210,6 +218,7 @@ class BoundMemora:
                 token_budget=token_budget,
                 deadline_ms=deadline_ms,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -224,6 +233,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first."""
         return self._background.run(
@@ -236,6 +246,7 @@ class BoundMemora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -250,6 +261,7 @@ class BoundMemora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each."""
         return self._background.run(
@@ -262,6 +274,7 @@ class BoundMemora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -1180,6 +1193,14 @@ class GraphDB:
         """Return the prefix hashes of all messages, by position."""
         return self._background.run(self._wrapped.read_prefix_hashes(scope, interaction_id))
 
+    def read_speakers(self, scope: Scope) -> list[str]:
+        """Return the names under which messages to this user were said lately, sorted.
+
+        Looked for in the first `SPEAKER_MESSAGES` messages of the `SPEAKER_INTERACTIONS`
+        interactions that changed last. The scope's agent does not narrow.
+        """
+        return self._background.run(self._wrapped.read_speakers(scope))
+
     def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
 
@@ -1222,6 +1243,15 @@ class GraphDB:
         the flow filters after resolution.
         """
         return self._background.run(self._wrapped.resolve_memories(scope, memory_ids, as_of))
+
+    def read_contexts(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, str]:
+        """Return by id the text that was said right before the message a memory came from.
+
+        Of several source messages the first one counts (by interaction, then position). What user
+        or assistant said last within the `CONTEXT_REACH` messages before it is meant; memories
+        without that are left out. Whatever changes this enqueues the memory.
+        """
+        return self._background.run(self._wrapped.read_contexts(scope, memory_ids))
 
     def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         """Return for each known id all versions of its chain, newest first."""
@@ -1489,13 +1519,24 @@ class VectorDB:
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Answer each query with its dense and its lexical list, at most `limit` hits each.
 
-        The tenant filter and the conditions are part of every engine query. Lexical IDF is
-        computed over the searched tenant (`scope` without its agent and without the conditions).
+        The engine itself looks at the tenant's points alone, and at those that the conditions let
+        through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
+        without the conditions).
+
+        Args:
+            queries: Texts.
+            scope: Whose memories.
+            conditions: Further filters.
+            limit: Hits per list.
+            dense_queries: What the dense lists answer instead, one for each query.
         """
-        return self._background.run(self._wrapped.run_queries(queries, scope, conditions, limit))
+        return self._background.run(
+            self._wrapped.run_queries(queries, scope, conditions, limit, dense_queries)
+        )
 
     def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
         """Delete these vectors of the user; unknown and foreign ids change nothing."""
@@ -1574,6 +1615,7 @@ class VectorDB:
         *,
         limit: int = 50,
         conditions: tuple[Condition, ...] = (),
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Search with several queries; the answer has one item per query, in order.
 
@@ -1585,6 +1627,7 @@ class VectorDB:
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
             conditions: Further filters on the fields of `core.indexing`.
+            dense_queries: What the dense lists answer instead, one text for each query.
 
         Raises:
             InvalidInputError: An argument is out of range, or the scope is unknown.
@@ -1600,6 +1643,7 @@ class VectorDB:
                 agent_id,
                 limit=limit,
                 conditions=conditions,
+                dense_queries=dense_queries,
             )
         )
 
@@ -1677,6 +1721,11 @@ class Memora:
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
+        reranker: Reads what a recall found once more, together with the message; None: the search
+            has the last word.
+        rerank_candidates: How many found memories it reads, 1 to 1000.
         similarity_threshold: Dense similarity from which an added text is compared with what is
             known, 0 to 1; it depends on the embedder, so it can be given by the embedder's
             `model_id`, and others have 0.8.
@@ -1711,6 +1760,9 @@ class Memora:
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
+        reranker: BaseReranker | None = None,
+        rerank_candidates: int = RERANK_CANDIDATES,
         similarity_threshold: float | Mapping[str, float] = 0.8,
         short_term_days: float | None = 7,
         archive_after_days: float | None = 30,
@@ -1725,6 +1777,9 @@ class Memora:
                 enable_logging,
                 recall_limit=recall_limit,
                 min_similarity=min_similarity,
+                ranking=ranking,
+                reranker=reranker,
+                rerank_candidates=rerank_candidates,
                 similarity_threshold=similarity_threshold,
                 short_term_days=short_term_days,
                 archive_after_days=archive_after_days,
@@ -1761,8 +1816,10 @@ class Memora:
         memory_search_model: BaseBackendLLM | str | None = None,
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
+        reranker: BaseReranker | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        language: str = "en",
         similarity_threshold: float | Mapping[str, float] = 0.8,
         short_term_days: float | None = 7,
         archive_after_days: float | None = 30,
@@ -1774,9 +1831,12 @@ class Memora:
             memory_search_model: Fast model, or `provider:model`.
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
+            reranker: Reranker, or its name; None: the search has the last word.
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            language: ISO 639-1 code of the language most texts are in; a text that is plainly in
+                another one is found as well.
             similarity_threshold: As for `Memora`.
             short_term_days: Days after which `short_term` memories expire; None: never.
             archive_after_days: Days after which a sweep archives what nothing used; None: never.
@@ -1787,8 +1847,10 @@ class Memora:
                 memory_search_model=memory_search_model,
                 extraction_model=extraction_model,
                 embedder=embedder,
+                reranker=reranker,
                 enable_logging=enable_logging,
                 encryption_key=encryption_key,
+                language=language,
                 similarity_threshold=similarity_threshold,
                 short_term_days=short_term_days,
                 archive_after_days=archive_after_days,
@@ -1846,6 +1908,7 @@ class Memora:
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
         return BoundMemora(
             self._background,
@@ -1979,6 +2042,7 @@ class Memora:
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first.
 
@@ -2001,6 +2065,7 @@ class Memora:
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Returns:
             The memories and their ids; nothing found is `([], [])`.
@@ -2032,6 +2097,7 @@ class Memora:
                 token_budget=token_budget,
                 deadline_ms=deadline_ms,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -2049,6 +2115,7 @@ class Memora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first; see the batch form."""
         return self._background.run(
@@ -2064,6 +2131,7 @@ class Memora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -2082,6 +2150,7 @@ class Memora:
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each, in their order.
 
@@ -2099,6 +2168,7 @@ class Memora:
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Raises:
             InvalidInputError: An argument is malformed, or the scope is unknown.
@@ -2121,6 +2191,7 @@ class Memora:
                 as_of=as_of,
                 min_similarity=min_similarity,
                 explain=explain,
+                ranking=ranking,
             )
         )
 
@@ -2739,7 +2810,7 @@ class Memora:
             on_progress: Called with the number of records written so far.
 
         Raises:
-            InvalidInputError: A line is malformed, or not in its place.
+            InvalidInputError: A line is malformed, not in its place, or contradicts itself.
             SchemaVersionError: The file is of a newer memora.
             ConflictError: An organization of the file exists and did not come from it.
             TransferError: The file cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from memora.core.chunking import without_recall
 from memora.core.messages import KnownTranscript, Transcript, parse_messages
 from memora.errors import InvalidInputError
 from memora.schema.models import Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.times import checked_time, parsed_time
@@ -39,18 +40,27 @@ SIMILARITY_THRESHOLD = 0.8
 _RETRIES = 20
 _REVISION = 2**53
 
+RERANK_CANDIDATES = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a recall uses when the call does not say."""
+    """What a recall uses when the call does not say.
+
+    Attributes:
+        rerank_candidates: How many found memories a reranker reads.
+    """
 
     limit: int = 12
     min_similarity: float | None = None
+    ranking: RankingConfig = field(default_factory=RankingConfig)
+    rerank_candidates: int = RERANK_CANDIDATES
     # Similarity from which two statements are compared: one for all embedders, or by model id.
     similarity_threshold: float | Mapping[str, float] = SIMILARITY_THRESHOLD
 
     def __post_init__(self) -> None:
         checked_int(self.limit, "recall_limit", 1, PAGE)
+        checked_int(self.rerank_candidates, "rerank_candidates", 1, PAGE)
         if self.min_similarity is not None:
             checked_share(self.min_similarity, "min_similarity")
         given = self.similarity_threshold
@@ -76,6 +86,7 @@ def search_of(
     as_of: datetime | None,
     min_similarity: float | None,
     explain: bool,
+    ranking: RankingConfig | Mapping[str, Any] | None = None,
 ) -> Search:
     """Build a search from public arguments.
 
@@ -94,6 +105,7 @@ def search_of(
         as_of=None if as_of is None else checked_time(as_of, "as_of"),
         min_similarity=None if floor is None else checked_share(floor, "min_similarity"),
         explain=checked_bool(explain, "explain"),
+        config=RankingConfig.parse(ranking, defaults.ranking),
     )
 
 

@@ -16,8 +16,8 @@ from memora.agent import (
     preview,
     save,
 )
-from memora.agent.bound import BoundMemora
-from memora.agent.inputs import Defaults, Transcripts, save_request
+from memora.agent.bound import BoundMemora, Creations
+from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.ports import Ports
 from memora.agent.usage import Usage
 from memora.agent.verbs.direct import DirectVerbs
@@ -28,7 +28,9 @@ from memora.core.lifetimes import Lifetimes
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
+from memora.rerankers.base import BaseReranker
 from memora.schema.direct import SavePreview
+from memora.schema.ranking import RankingConfig
 from memora.schema.scope import (
     Scope,
 )
@@ -52,6 +54,11 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
         enable_logging: Show memora's log on the console.
         recall_limit: How many memories a recall returns when the call does not say.
         min_similarity: Floor of recalls that do not say, 0 to 1; None: no floor.
+        ranking: What the scores of recalls are made of that do not say; a `RankingConfig` or some
+            of its fields as a mapping.
+        reranker: Reads what a recall found once more, together with the message; None: the search
+            has the last word.
+        rerank_candidates: How many found memories it reads, 1 to 1000.
         similarity_threshold: Dense similarity from which an added text is compared with what is
             known, 0 to 1; it depends on the embedder, so it can be given by the embedder's
             `model_id`, and others have 0.8.
@@ -86,6 +93,9 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
         *,
         recall_limit: int = 12,
         min_similarity: float | None = None,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
+        reranker: BaseReranker | None = None,
+        rerank_candidates: int = RERANK_CANDIDATES,
         similarity_threshold: float | Mapping[str, float] = 0.8,
         short_term_days: float | None = 7,
         archive_after_days: float | None = 30,
@@ -95,9 +105,16 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
             enable_console()
         lifetimes = Lifetimes(short_term_days, archive_after_days)
         graph = graph_db.with_vector_db(vector_db, lifetimes)
-        self._ports = Ports(graph, vector_db, memory_search_model, extraction_model)
-        self._defaults = Defaults(recall_limit, min_similarity, similarity_threshold)
+        self._ports = Ports(graph, vector_db, memory_search_model, extraction_model, reranker)
+        self._defaults = Defaults(
+            recall_limit,
+            min_similarity,
+            RankingConfig.parse(ranking),
+            rerank_candidates,
+            similarity_threshold,
+        )
         self._transcripts = Transcripts()
+        self._creations = Creations()
         self._usage = Usage(graph)
         self._embedder_named = embedder_named
 
@@ -109,8 +126,10 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
         memory_search_model: BaseBackendLLM | str | None = None,
         extraction_model: BaseBackendLLM | str | None = None,
         embedder: BaseEmbedder | str | None = None,
+        reranker: BaseReranker | str | None = None,
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
+        language: str = "en",
         similarity_threshold: float | Mapping[str, float] = 0.8,
         short_term_days: float | None = 7,
         archive_after_days: float | None = 30,
@@ -122,9 +141,12 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
             memory_search_model: Fast model, or `provider:model`.
             extraction_model: Strong model, or `provider:model`.
             embedder: Embedder, or its name; None: the offline default.
+            reranker: Reranker, or its name; None: the search has the last word.
             enable_logging: Show memora's log on the console.
             encryption_key: Encrypts stored text: 32 bytes in base64, see
                 `memora.encryption.new_key`; None: a plain store.
+            language: ISO 639-1 code of the language most texts are in; a text that is plainly in
+                another one is found as well.
             similarity_threshold: As for `Memora`.
             short_term_days: Days after which `short_term` memories expire; None: never.
             archive_after_days: Days after which a sweep archives what nothing used; None: never.
@@ -137,8 +159,10 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
             memory_search_model,
             extraction_model,
             embedder,
+            reranker,
             enable_logging,
             encryption_key,
+            language,
             similarity_threshold=similarity_threshold,
             short_term_days=short_term_days,
             archive_after_days=archive_after_days,
@@ -201,7 +225,8 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
         async with AsyncExitStack() as stack:
-            for model in (self._ports.search_model, self._ports.extraction_model):
+            ports = self._ports
+            for model in (ports.search_model, ports.extraction_model, ports.reranker):
                 if model is not None:
                     stack.push_async_callback(model.close)
             stack.push_async_callback(self._ports.vector.close)
@@ -223,8 +248,10 @@ class Memora(RecallVerbs, DirectVerbs, MemoryVerbs, UpkeepVerbs):
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
-        return BoundMemora(self, Scope(org_id, user_id, agent_id), create=create)
+        scope = Scope(org_id, user_id, agent_id)
+        return BoundMemora(self, self._creations.add(scope, allowed=create))
 
     async def save_or_update_interaction_and_memories(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
+from memora.rerankers.base import BaseReranker
 from memora.schema.scope import Scope
 from memora.vector_db.base import BaseVectorDB
 
@@ -19,6 +20,7 @@ class Ports:
     vector: BaseVectorDB
     search_model: BaseBackendLLM | None = None
     extraction_model: BaseBackendLLM | None = None
+    reranker: BaseReranker | None = None
 
 
 async def create_owner(graph: BaseGraphDB, scope: Scope) -> None:

@@ -10,15 +10,25 @@ from typing import Any
 
 from memora.agent import search_queries
 from memora.agent.ports import Ports, check_owner
+from memora.agent.rerank import rerank
+from memora.core import duplicates, ranking, voices
 from memora.core import filters as filtering
-from memora.core import ranking
 from memora.core.chunking import estimated_tokens
+from memora.core.ranking import Preferences
+from memora.core.voices import Voices
 from memora.graph_db.base import MemoryListing
 from memora.schema.index import QueryHits
 from memora.schema.models import Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters, RankedId, RecallResult
 from memora.schema.scope import MemorySearchScope, OrganizationScope, Scope, SearchScope
+from memora.schema.span import TimeSpan
+from memora.text import times
 from memora.text.tokens import words
+
+# Hits that are resolved beside those that are wanted: some are of the same statement, or no longer
+# match. When they were more, another window follows.
+_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,9 @@ class Search:
         exclude: Ids left out, compared with the current versions that were found.
         as_of: Read the versions that were current at this conversation time.
         min_similarity: Floor on the raw dense similarity, 0 to 1; None: no floor.
+        config: What a score is made of.
+        message: What is asked in the end, where the queries were made from it.
+        now: Conversation time of the question; None: the store's time.
     """
 
     scope: SearchScope
@@ -39,6 +52,9 @@ class Search:
     as_of: datetime | None = None
     min_similarity: float | None = None
     explain: bool = False
+    config: RankingConfig = field(default_factory=RankingConfig)
+    message: str | None = field(default=None, repr=False)
+    now: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class RecallRequest:
         across_agents: Whether memories of other agents may answer.
         now: Conversation time of the message.
         deadline: Seconds until the model stages are skipped.
+        rerank_candidates: How many found memories the reranker reads, where there is one.
     """
 
     scope: Scope
@@ -61,6 +78,7 @@ class RecallRequest:
     always: tuple[str, ...] = field(default=(), repr=False)
     token_budget: int | None = None
     deadline: float | None = None
+    rerank_candidates: int = 1
 
 
 async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
@@ -80,11 +98,17 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
     queries = await search_queries.for_message(
         ports.search_model, request.message, preceding, request.now, request.deadline
     )
-    found = await find(ports, replace(request.search, queries=queries))
-    left = None if request.deadline is None else request.deadline - (loop.time() - started)
-    if request.use_filter_model and ports.search_model is not None and (left is None or left > 0):
+    found = await find(ports, _search(ports, request, queries))
+
+    def left() -> float | None:
+        return None if request.deadline is None else request.deadline - (loop.time() - started)
+
+    if ports.reranker is not None and _is_time(left()):
+        found = await rerank(ports.reranker, request.message, found, left())
+    found = found[: request.search.limit]
+    if request.use_filter_model and ports.search_model is not None and _is_time(left()):
         found = await search_queries.select(
-            ports.search_model, request.message, queries, found, request.now, left
+            ports.search_model, request.message, queries, found, request.now, left()
         )
     first = await _always(ports, request)
     shown = {memory.memory_id for memory in first}
@@ -95,19 +119,62 @@ async def recall(ports: Ports, request: RecallRequest) -> RecallResult:
     return RecallResult(tuple(kept), queries)
 
 
+def _search(ports: Ports, request: RecallRequest, queries: tuple[str, ...]) -> Search:
+    """Return what to search for; more than asked for where a reranker chooses from it."""
+    search = replace(request.search, queries=queries, message=request.message, now=request.now)
+    if ports.reranker is None:
+        return search
+    return replace(search, limit=max(search.limit, request.rerank_candidates))
+
+
+def _is_time(left: float | None) -> bool:
+    return left is None or left > 0
+
+
 async def find(ports: Ports, search: Search) -> list[Memory]:
     """Answer all queries together: each memory once, best first."""
-    hits = await _hits(ports, search)
-    return await _resolved(ports, search, hits)
+    speakers = await _speakers(ports, search)
+    asked = search.queries if search.message is None else (search.message,)
+    preferences = _preferences(ports, search, asked, speakers)
+    hits = await _hits(ports, search, [preferences.voices] * len(search.queries))
+    return await _resolved(ports, search, hits, preferences)
 
 
 async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
     """Answer each query by itself; as many lists as queries, in their order."""
-    hits = await _hits(ports, search)
-    return list(await asyncio.gather(*(_resolved(ports, search, [answer]) for answer in hits)))
+    speakers = await _speakers(ports, search)
+    preferences = [_preferences(ports, search, (query,), speakers) for query in search.queries]
+    hits = await _hits(ports, search, [each.voices for each in preferences])
+    answers = zip(hits, preferences, strict=True)
+    return list(
+        await asyncio.gather(*(_resolved(ports, search, [hit], each) for hit, each in answers))
+    )
 
 
-async def _hits(ports: Ports, search: Search) -> list[QueryHits]:
+async def _speakers(ports: Ports, search: Search) -> list[str]:
+    if not isinstance(search.scope, Scope) or not search.config.speaker_weight:
+        return []
+    return await ports.graph.read_speakers(search.scope)
+
+
+def _preferences(
+    ports: Ports, search: Search, asked: Sequence[str], speakers: Sequence[str]
+) -> Preferences:
+    """Return what makes a memory a better answer, as the question says."""
+    config = search.config
+    now = search.now or ports.graph.clock.now()
+    named = (
+        [span for text in asked for span in times.spans(text, now)] if config.time_weight else []
+    )
+    return Preferences(
+        config,
+        search.as_of or now,
+        voices.asked_for(asked, speakers) if config.speaker_weight else Voices(),
+        tuple(TimeSpan(start, end) for start, end in named),
+    )
+
+
+async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[QueryHits]:
     scope = search.scope
     kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
     candidates = max(ranking.CANDIDATES, search.limit + len(search.exclude))
@@ -123,16 +190,27 @@ async def _hits(ports: Ports, search: Search) -> list[QueryHits]:
         conditions=filtering.engine_conditions(
             search.filters, ports.graph.clock.now(), search.as_of
         ),
+        dense_queries=[
+            voices.without_names(query, named)
+            for query, named in zip(search.queries, asked, strict=True)
+        ],
     )
 
 
-async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> list[Memory]:
-    """Turn hits into current memories, a window at a time, until there are enough."""
-    ranked = ranking.fuse(hits)
+async def _resolved(
+    ports: Ports, search: Search, hits: Sequence[QueryHits], preferences: Preferences
+) -> list[Memory]:
+    """Turn hits into current memories, a window at a time, until no other can be among the best."""
+    config = search.config
+    ranked = ranking.fuse(hits, config, explain=search.explain)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
-    window = 2 * search.limit + len(search.exclude)
+    # Diversity, and what is known of the memories themselves, choose from twice as many.
+    wanted = 2 * search.limit if config.diversity else search.limit
+    window = wanted + len(search.exclude) + max(_SPARE, search.limit // 4)
+    window *= 2 if preferences.most else 1
     memories: list[Memory] = []
+    found: list[Memory] = []
     for start in range(0, len(ranked), window):
         part = ranked[start : start + window]
         resolved = await _current_versions(ports, search, part, owners)
@@ -143,12 +221,14 @@ async def _resolved(ports: Ports, search: Search, hits: Sequence[QueryHits]) -> 
         }
         known = {memory.memory_id for memory in memories} | search.exclude
         part = _above_floor(search, part, kept)
-        memories += ranking.restore_order(kept, part, known, explain=search.explain)
-        if len(memories) >= search.limit:
+        memories += ranking.restore_order(
+            kept, part, known, preferences=preferences, explain=search.explain
+        )
+        memories = ranking.best_first(memories)
+        found = duplicates.distinct(memories) if config.collapse_duplicates else memories
+        if ranking.settled(found, ranked[start + window :], wanted, preferences):
             break
-    # Windows end anywhere in a row of equal scores.
-    memories.sort(key=lambda memory: (-(memory.score or 0.0), memory.memory_id))
-    return memories[: search.limit]
+    return ranking.chosen(found, search.limit, config)
 
 
 async def _current_versions(

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from memora.core.chunking import without_recall
 from memora.core.hashing import exact_hash
 from memora.core.placeholders import neutral
 from memora.schema.index import IndexDocument
 from memora.schema.models import Memory
 
 # Version of how texts are built; stamped into vector stores together with the encoder's.
-TEXT_RECIPE = "text-v1"
+TEXT_RECIPE = "text-v2"
 
 KEYWORD_FIELDS = (
     "org_id", "user_id", "agent_id", "interaction_id", "memory_type", "tags", "entities",
@@ -22,6 +23,8 @@ KEYWORD_FIELDS = (
 )  # fmt: skip
 NUMBER_FIELDS = ("obtained_at", "importance", "archived", "expires_at")
 _TERM_CHARS = 200
+# Of what was said before, the end: a question stands at the end of what is asked.
+CONTEXT_CHARS = 400
 # By themselves: strftime would write them in the language of the process.
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -32,21 +35,47 @@ _NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def index_texts(
-    stored_text: str, obtained_at: datetime, speaker: str | None = None
+    stored_text: str,
+    obtained_at: datetime,
+    speaker: str | None = None,
+    context: str | None = None,
 ) -> tuple[str, str, str]:
     """Return (dense text, lexical text, hash over both) of a memory.
 
     Args:
         stored_text: The statement with placeholders.
         obtained_at: Its time; the date is part of both texts, so that dates in questions match.
-        speaker: Who said it, where it is somebody's own words; part of both texts, so that names
-            in questions match.
+        speaker: Who said it, where it is somebody's own words; part of the lexical text, so that
+            names in questions match. In the dense text a name would outweigh the words around it.
+        context: What was said right before. Its end is part of the lexical text: an answer often
+            leaves out what the question said.
     """
     text = neutral(stored_text)
-    said = text if speaker is None else f"{speaker}: {text}"
-    date = f"{obtained_at.day} {_MONTHS[obtained_at.month - 1]} {obtained_at.year}"
-    dense = f"{said} ({date})"
-    return dense, dense, exact_hash(TEXT_RECIPE, dense, dense)
+    dense = f"{text} ({date_words(obtained_at)})"
+    lexical = dense if speaker is None else f"{speaker}: {dense}"
+    before = "" if context is None else _end(without_recall(context).strip())
+    if before:
+        lexical = f"{before}\n{lexical}"
+    return dense, lexical, exact_hash(TEXT_RECIPE, dense, lexical)
+
+
+def date_words(moment: datetime) -> str:
+    """Return the date as it is written in indexed texts."""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+
+
+def _end(text: str) -> str:
+    """Return the end of a text, from the beginning of a word on."""
+    if len(text) <= CONTEXT_CHARS:
+        return text
+    end = text[-CONTEXT_CHARS:]
+    return end.partition(" ")[2] or end
+
+
+def speaker_of(memory: Memory) -> str | None:
+    """Return the name of who said a memory, where it is somebody's own words."""
+    speaker = memory.metadata.get("speaker")
+    return speaker if isinstance(speaker, str) and speaker else None
 
 
 def is_scalar(value: object) -> bool:
@@ -112,15 +141,15 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
     return exact_hash(json.dumps(plain, sort_keys=True))
 
 
-def document(memory: Memory) -> IndexDocument:
+def document(memory: Memory, context: str | None = None) -> IndexDocument:
     """Return what a vector store holds of a memory.
 
     Args:
         memory: As stored, with name placeholders.
+        context: What was said right before the message that it came from.
     """
-    speaker = memory.metadata.get("speaker")
     dense, lexical, text_hash = index_texts(
-        memory.memory, memory.obtained_at, speaker if isinstance(speaker, str) else None
+        memory.memory, memory.obtained_at, speaker_of(memory), context
     )
     return IndexDocument(
         memory_id=memory.memory_id,

@@ -1,53 +1,56 @@
 """Fusion and order of search hits; the only place that decides what is relevant.
 
-Dense and lexical lists arrive with their raw scores. Within one query each list is scaled to 0..1
-by its own minimum and maximum, and the two are added with a weight (a convex combination, see
-Bruch, Gai, Ingber: "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 2023). Scores
-of different queries are not added up: a memory keeps its best one, and a query whose best raw score
-is weaker than another's counts less.
+Dense and lexical lists arrive with their raw scores. Within one query they become one list, by
+default scaled to 0..1 each and added with a weight (a convex combination, see Bruch, Gai, Ingber:
+"An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 2023). Scores of different queries
+are not added up: a memory keeps its best one, and a query whose best raw score is weaker than
+another's counts less. What is known of the memory itself is added to that, see `Preferences`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from statistics import fmean, pstdev
 
+from memora.core import duplicates
+from memora.core.voices import Voices
 from memora.schema.index import Hit, QueryHits
 from memora.schema.models import Memory
+from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
+from memora.schema.span import TimeSpan
 
-DENSE_WEIGHT = 0.5
 # Dense similarity from which on a stored memory is shown to the comparison model.
 RELATED_FLOOR = 0.4
 RELATED_PER_CANDIDATE = 5
 # Candidates asked of each list; more when some filters are only checked afterwards.
-CANDIDATES = 50
+CANDIDATES = 200
 CANDIDATES_MAX = 1000
 
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What the score is made of.
-
-    Attributes:
-        dense: Share of the dense list, 0 to 1; the lexical list has the rest.
-    """
-
-    dense: float = DENSE_WEIGHT
+_RRF_K = 60
+_DAY = timedelta(days=1)
+# Recalls after which usage counts half of what it can.
+_USED_HALF = 5.0
 
 
-def fuse(batches: Sequence[QueryHits], weights: Weights | None = None) -> list[RankedId]:
+def fuse(
+    batches: Sequence[QueryHits], config: RankingConfig | None = None, *, explain: bool = True
+) -> list[RankedId]:
     """Return each memory once, best evidence first, ties by id.
 
     Args:
         batches: One answer per query.
-        weights: Shares of the lists.
+        config: How the lists become one.
+        explain: Also tell what the scores are made of.
     """
-    weights = weights or Weights()
+    config = config or RankingConfig()
     best: dict[str, RankedId] = {}
     strengths = _strengths(batches)
     for batch, strength in zip(batches, strengths, strict=True):
-        for ranked in _fuse_query(batch, weights, strength):
+        for ranked in _fuse_query(batch, config, strength, explain=explain):
             known = best.get(ranked.memory_id)
             if known is None:
                 best[ranked.memory_id] = ranked
@@ -80,29 +83,32 @@ def _relative(values: Sequence[float]) -> list[float]:
 
 
 def _fuse_query(
-    batch: QueryHits, weights: Weights, strength: tuple[float, float]
+    batch: QueryHits, config: RankingConfig, strength: tuple[float, float], *, explain: bool
 ) -> list[RankedId]:
-    dense, lexical = _scaled(batch.dense), _scaled(batch.lexical)
+    scaled = _SCALED[config.fusion]
+    dense, lexical = scaled(batch.dense), scaled(batch.lexical)
     raw = {hit.memory_id: hit.score for hit in batch.dense}
-    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
+    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical} if explain else {}
     # When one leg has no answer at all (no word in common), the other one decides alone.
-    share = 1.0 if not lexical else 0.0 if not dense else weights.dense
+    share = 1.0 if not lexical else 0.0 if not dense else config.dense_weight
+    dense_share, lexical_share = share * strength[0], (1 - share) * strength[1]
     ranked: list[RankedId] = []
-    for memory_id in dict.fromkeys([*dense, *lexical]):
-        parts = {
-            "dense": share * strength[0] * dense.get(memory_id, 0.0),
-            "lexical": (1 - share) * strength[1] * lexical.get(memory_id, 0.0),
-        }
-        if memory_id in raw:
-            parts["dense_raw"] = raw[memory_id]
-        if memory_id in raw_lexical:
-            parts["lexical_raw"] = raw_lexical[memory_id]
-        score = parts["dense"] + parts["lexical"]
-        ranked.append(RankedId(memory_id, score, raw.get(memory_id), parts))
+    for memory_id in dense | lexical:
+        of_dense = dense_share * dense.get(memory_id, 0.0)
+        of_lexical = lexical_share * lexical.get(memory_id, 0.0)
+        similarity = raw.get(memory_id)
+        parts: dict[str, float] = {}
+        if explain:
+            parts = {"dense": of_dense, "lexical": of_lexical}
+            if similarity is not None:
+                parts["dense_raw"] = similarity
+            if memory_id in raw_lexical:
+                parts["lexical_raw"] = raw_lexical[memory_id]
+        ranked.append(RankedId(memory_id, of_dense + of_lexical, similarity, parts))
     return ranked
 
 
-def _scaled(hits: Sequence[Hit]) -> dict[str, float]:
+def _by_range(hits: Sequence[Hit]) -> dict[str, float]:
     """Return scores scaled to 0..1 within the list; a list of equal scores is all ones."""
     if not hits:
         return {}
@@ -111,30 +117,158 @@ def _scaled(hits: Sequence[Hit]) -> dict[str, float]:
     return {hit.memory_id: (hit.score - low) / span if span > 0 else 1.0 for hit in hits}
 
 
+def _by_deviation(hits: Sequence[Hit]) -> dict[str, float]:
+    """Return scores scaled so that the mean is 0.5, and three deviations from it 0 and 1."""
+    scores = [hit.score for hit in hits]
+    spread = pstdev(scores) if scores else 0.0
+    if not spread:
+        return dict.fromkeys((hit.memory_id for hit in hits), 1.0)
+    mean = fmean(scores)
+    return {
+        hit.memory_id: min(1.0, max(0.0, 0.5 + (hit.score - mean) / (6 * spread))) for hit in hits
+    }
+
+
+def _by_rank(hits: Sequence[Hit]) -> dict[str, float]:
+    """Return reciprocal ranks, 1 for the first."""
+    return {hit.memory_id: (_RRF_K + 1) / (_RRF_K + rank) for rank, hit in enumerate(hits, start=1)}
+
+
+_SCALED: dict[Fusion, Callable[[Sequence[Hit]], dict[str, float]]] = {
+    Fusion.WEIGHTED: _by_range,
+    Fusion.DBSF: _by_deviation,
+    Fusion.RRF: _by_rank,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What makes a memory better than what was found in its text.
+
+    Attributes:
+        config: The weights.
+        voices: Whose words are asked for.
+        times: Times that the question names.
+        now: What ages are counted from.
+    """
+
+    config: RankingConfig
+    now: datetime
+    voices: Voices = field(default_factory=Voices)
+    times: tuple[TimeSpan, ...] = ()
+
+    @property
+    def most(self) -> float:
+        """What a memory can gain at most."""
+        config = self.config
+        weights = [
+            config.speaker_weight if self.voices.any else 0.0,
+            config.time_weight if self.times else 0.0,
+            config.recency_weight,
+            config.importance_weight,
+            config.usage_weight,
+            config.pinned_weight,
+            max((0.0, *config.type_weights.values())),
+        ]
+        return sum(weights)
+
+    def parts(self, memory: Memory) -> dict[str, float]:
+        """Return what a memory gains, by name; only what counts in this search."""
+        config = self.config
+        found: dict[str, float] = {}
+        if self.voices.any and config.speaker_weight:
+            found["speaker"] = config.speaker_weight * self.voices.said(memory)
+        if self.times and config.time_weight:
+            found["time"] = config.time_weight * _fit(memory.obtained_at, self.times)
+        if config.recency_weight:
+            days = max(0.0, (self.now - memory.obtained_at) / _DAY)
+            found["recency"] = config.recency_weight * 0.5 ** (days / config.recency_half_life_days)
+        if config.importance_weight:
+            found["importance"] = config.importance_weight * memory.importance
+        if config.usage_weight:
+            used = memory.access_count / (memory.access_count + _USED_HALF)
+            found["usage"] = config.usage_weight * used
+        if config.pinned_weight:
+            found["pinned"] = config.pinned_weight * memory.pinned
+        if config.type_weights:
+            found["type"] = config.type_weights.get(memory.memory_type, 0.0)
+        return found
+
+
+def _fit(moment: datetime, times: Sequence[TimeSpan]) -> float:
+    """Return 1 within one of the times, and half of it for each of its lengths away from it."""
+    return max(math.exp2(-_apart(moment, span)) for span in times)
+
+
+def _apart(moment: datetime, span: TimeSpan) -> float:
+    if span.start <= moment < span.end:
+        return 0.0
+    distance = span.start - moment if moment < span.start else moment - span.end
+    return distance / max(span.end - span.start, _DAY)
+
+
 def restore_order(
     resolved: Mapping[str, Memory],
     ranked: Sequence[RankedId],
     exclude: Collection[str] = frozenset(),
     *,
+    preferences: Preferences | None = None,
     explain: bool = False,
 ) -> list[Memory]:
-    """Return resolved memories in rank order with their scores, each once.
+    """Return resolved memories in the order of their final scores, each once.
 
     Args:
         resolved: Current version by the id that was hit.
         ranked: Fused hits; a memory takes the best of its versions' scores.
         exclude: Ids to leave out, compared after resolution.
+        preferences: What else counts; None: nothing.
         explain: Also attach what the scores are made of.
     """
-    scored: dict[str, tuple[float, Memory]] = {}
+    whole = 1.0 if preferences is None else 1.0 + preferences.most
+    scored: dict[str, Memory] = {}
     for hit in ranked:
         memory = resolved.get(hit.memory_id)
         if memory is None or memory.memory_id in exclude or memory.memory_id in scored:
             continue
-        update = {"score": hit.score, "score_parts": dict(hit.parts) if explain else None}
-        scored[memory.memory_id] = (hit.score, memory.model_copy(update=update))
-    ordered = sorted(scored.values(), key=lambda item: (-item[0], item[1].memory_id))
-    return [memory for _score, memory in ordered]
+        gained = {} if preferences is None else preferences.parts(memory)
+        score = (hit.score + sum(gained.values())) / whole
+        parts: dict[str, float] | None = None
+        if explain:
+            shares = {**hit.parts, **gained}
+            parts = {k: v if k.endswith("_raw") else v / whole for k, v in shares.items()}
+        scored[memory.memory_id] = memory.model_copy(update={"score": score, "score_parts": parts})
+    return best_first(scored.values())
+
+
+def best_first(memories: Iterable[Memory]) -> list[Memory]:
+    """Return memories by score, ties by id."""
+    return sorted(memories, key=lambda memory: (-(memory.score or 0.0), memory.memory_id))
+
+
+def settled(
+    memories: Sequence[Memory], rest: Sequence[RankedId], limit: int, preferences: Preferences
+) -> bool:
+    """Tell whether nothing of the rest can come among the best `limit`.
+
+    Args:
+        memories: What was found so far, best first, without duplicates.
+        rest: Hits that were not looked at yet, best first.
+        limit: How many are wanted.
+        preferences: What the rest could gain.
+    """
+    if not rest:
+        return True
+    if len(memories) < limit:
+        return False
+    most = preferences.most
+    return (memories[limit - 1].score or 0.0) > (rest[0].score + most) / (1.0 + most)
+
+
+def chosen(memories: Sequence[Memory], limit: int, config: RankingConfig) -> list[Memory]:
+    """Return the `limit` best memories, in the order in which they are shown."""
+    if config.diversity:
+        return duplicates.diverse(memories, limit, config.diversity)
+    return list(memories[:limit])
 
 
 def above_floor(

@@ -8,8 +8,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from memora.embeddings.base import SparseVector
+from memora.text.languages import Guess, guess
 from memora.text.stemming import Stemmer
-from memora.text.tokens import bigrams, is_stop_word, is_unspaced, words
+from memora.text.tokens import bigrams, is_stop_word, is_unspaced, stop_words, words
 
 # The usual BM25 constants (Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 # Beyond", 2009). The average length is fixed, so that a stored vector never depends on the other
@@ -26,6 +27,10 @@ class LexicalEncoder:
     A stem's index is a 32-bit hash, so with 100,000 different stems about one pair shares an index
     and counts as one word. Encoding uses the CPU: call it in a worker thread.
 
+    A text whose function words are those of another language (`text.languages`) gets the stems of
+    that language as well as the usual ones. So a store may hold several languages, and a question
+    too short to show its language still finds what was said.
+
     Args:
         language: ISO 639-1 code of the language most texts are in. It decides the stemming of
             words in that language's script; other scripts have their own, see `Stemmer`.
@@ -37,7 +42,8 @@ class LexicalEncoder:
 
     def __init__(self, language: str = "en") -> None:
         self._stemmer = Stemmer(language)
-        self.recipe = f"bm25-v1-snowball-{language}"
+        self._expected = stop_words(language)
+        self.recipe = f"bm25-v2-snowball-{language}"
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         """Saturated, length-normalised term frequencies, without the IDF."""
@@ -62,17 +68,28 @@ class LexicalEncoder:
 
     def _terms(self, text: str, *, single_characters: bool) -> list[str]:
         found = words(text)
-        language = self._stemmer.language
-        kept = [word for word in found if not is_stop_word(word, language)] or found
+        other = guess(found, self._expected)
         terms: list[str] = []
-        for word in kept:
+        for word in self._searchable(found, other):
             if is_unspaced(word):
                 terms += bigrams(word)
                 if single_characters and len(word) > 1:
                     terms += word
             else:
-                terms.append(self._stemmer.stem(word))
+                stem = self._stemmer.stem
+                terms += dict.fromkeys(
+                    (stem(word), *(stem(word, code) for code in other.languages))
+                )
         return terms
+
+    def _searchable(self, found: list[str], other: Guess) -> list[str]:
+        language = self._stemmer.language
+        kept = [
+            word
+            for word in found
+            if not is_stop_word(word, language) and not other.is_function_word(word)
+        ]
+        return kept or found
 
     def _document(self, text: str) -> SparseVector:
         counts = Counter(map(_index, self._terms(text, single_characters=True)))

@@ -66,6 +66,11 @@ from memora.vector_db.base import BaseVectorDB, PinnedStore
 
 # How often an interaction is read that others change meanwhile.
 _READS = 8
+# How many messages before a source are looked at for what was said before it.
+CONTEXT_REACH = 4
+# Who has spoken lately: names in the first messages of so many interactions.
+SPEAKER_INTERACTIONS = 20
+SPEAKER_MESSAGES = 8
 
 RekeyProgress = Callable[[int], None]
 
@@ -913,15 +918,18 @@ class BaseGraphDB(ABC):
         self, scope: Scope, memory_ids: Sequence[str]
     ) -> list[IndexDocument]:
         """Return what the vector store holds of these memories; missing ones are left out."""
-        return [indexing.document(memory) for memory in await self.read_memories(scope, memory_ids)]
+        memories = await self.read_memories(scope, memory_ids)
+        contexts = await self.read_contexts(scope, [memory.memory_id for memory in memories])
+        return [indexing.document(each, contexts.get(each.memory_id)) for each in memories]
 
     async def all_index_documents(self, scope: Scope) -> AsyncIterator[IndexDocument]:
         """Yield what the vector store should hold of a user, for reindex and doctor."""
         after: tuple[datetime, str] | None = None
         while True:
             page = await self.list_memories(scope, MemoryListing(current_only=False, after=after))
+            contexts = await self.read_contexts(scope, [memory.memory_id for memory in page])
             for memory in page:
-                yield indexing.document(memory)
+                yield indexing.document(memory, contexts.get(memory.memory_id))
             if len(page) < MemoryListing().limit:
                 return
             after = (page[-1].obtained_at, page[-1].memory_id)
@@ -1149,6 +1157,14 @@ class BaseGraphDB(ABC):
         """Return the prefix hashes of all messages, by position."""
 
     @abstractmethod
+    async def read_speakers(self, scope: Scope) -> list[str]:
+        """Return the names under which messages to this user were said lately, sorted.
+
+        Looked for in the first `SPEAKER_MESSAGES` messages of the `SPEAKER_INTERACTIONS`
+        interactions that changed last. The scope's agent does not narrow.
+        """
+
+    @abstractmethod
     async def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
 
@@ -1189,6 +1205,15 @@ class BaseGraphDB(ABC):
 
         In the order of the ids; ids without one are left out. The scope's agent does not narrow:
         the flow filters after resolution.
+        """
+
+    @abstractmethod
+    async def read_contexts(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, str]:
+        """Return by id the text that was said right before the message a memory came from.
+
+        Of several source messages the first one counts (by interaction, then position). What user
+        or assistant said last within the `CONTEXT_REACH` messages before it is meant; memories
+        without that are left out. Whatever changes this enqueues the memory.
         """
 
     @abstractmethod

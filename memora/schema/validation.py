@@ -61,7 +61,9 @@ def _checked_line(value: object, field: str, length: int) -> str:
     if not text.strip() or len(text) > length:
         raise InvalidInputError(field, allowed, got=f"{len(text)} characters")
     # Cc: control, Cs: lone surrogates, Zl/Zp: line and paragraph separators.
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
+    if not text.isprintable() and any(
+        unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text
+    ):
         raise InvalidInputError(field, allowed, got="a control character or lone surrogate")
     return text
 

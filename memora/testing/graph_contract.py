@@ -13,6 +13,7 @@ share a store, since they claim each other's outbox entries.
 from __future__ import annotations
 
 from memora.testing.graph_clauses.chains import ChainClauses
+from memora.testing.graph_clauses.contexts import ContextClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
@@ -32,6 +33,7 @@ class GraphContract(
     TranscriptClauses,
     MemoryClauses,
     ChainClauses,
+    ContextClauses,
     PlanClauses,
     EqualClauses,
     OutboxClauses,

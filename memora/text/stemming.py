@@ -64,8 +64,8 @@ class _Snowball(Protocol):
 class Stemmer:
     """Stems of single words, cached and safe to share between threads.
 
-    The choice of algorithm depends on the word and the language given here, never on the text
-    around the word, so a question and its answer are always stemmed alike.
+    The choice of algorithm depends on the word and the language given, never on the text around
+    the word, so a question and its answer are stemmed alike.
 
     Args:
         language: ISO 639-1 code of the language that most texts are in.
@@ -81,9 +81,17 @@ class Stemmer:
         self._algorithms: dict[str, _Snowball] = {}
         self._cached = lru_cache(maxsize=cache_size)(self._stem)
 
-    def stem(self, word: str) -> str:
-        """Return the stem; what is too long to be a word is its own."""
-        return word if len(word) > _LONGEST_WORD else self._cached(word)
+    def stem(self, word: str, language: str | None = None) -> str:
+        """Return the stem; what is too long to be a word is its own.
+
+        Args:
+            word: As `tokens.words` gives it.
+            language: ISO 639-1 code of a language in Latin script, where the text is in another
+                one than most; words in other scripts are stemmed as ever.
+        """
+        if len(word) > _LONGEST_WORD:
+            return word
+        return self._cached(word, language or self.language)
 
     def forget(self) -> None:
         """Drop the words that are kept for their stems."""
@@ -91,21 +99,21 @@ class Stemmer:
         with self._lock:
             self._algorithms.clear()
 
-    def _stem(self, word: str) -> str:
+    def _stem(self, word: str, wanted: str) -> str:
         if word.isdecimal():
             return word
-        language = self._language_of(word)
+        language = self._language_of(word, wanted)
         with self._lock:
             algorithm = self._algorithms.get(language)
             if algorithm is None:
                 algorithm = self._algorithms[language] = _load(language)
             return algorithm.stemWord(word) or word
 
-    def _language_of(self, word: str) -> str:
+    def _language_of(self, word: str, wanted: str) -> str:
         for first, last, languages in _SCRIPTS:
             if first <= word[0] <= last:
                 return self.language if self.language in languages else languages[0]
-        return _LATIN_DEFAULT if self.language in _NOT_LATIN else self.language
+        return _LATIN_DEFAULT if wanted in _NOT_LATIN else wanted
 
 
 def _load(language: str) -> _Snowball:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from functools import cache
 
+from memora.text.languages import function_words
+
 _STRAIGHT_APOSTROPHE = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\uff07", "'"))
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 
@@ -68,10 +70,15 @@ def bigrams(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
 
 
+def stop_words(language: str) -> frozenset[str]:
+    """Words too common in a language to find anything with; empty where none are known."""
+    return _ENGLISH_STOP_WORDS if language == "en" else function_words(language)
+
+
 def is_stop_word(word: str, language: str) -> bool:
-    """Whether a word is too common in its language to find anything with; English is known."""
+    """Whether a word is too common in its language to find anything with; see `stop_words`."""
     if language != "en":
-        return False
+        return word in function_words(language)
     head, apostrophe, tail = word.partition("'")
     return word in _ENGLISH_STOP_WORDS or (
         bool(apostrophe) and head in _ENGLISH_STOP_WORDS and tail in _ENGLISH_CLITICS

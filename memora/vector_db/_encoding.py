@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from memora.core.indexing import TEXT_RECIPE, payload
 from memora.embeddings.base import BaseEmbedder, SparseEncoder, SparseVector
@@ -17,6 +17,9 @@ from memora.vector_db.base import checked_memory_id
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+# An id as an engine's adapter compares it.
+Key = TypeVar("Key", int, str)
 
 DENSE = "dense"
 LEXICAL = "bm25"
@@ -52,6 +55,20 @@ class EncodedQuery:
 
     dense: list[float] | None
     lexical: SparseVector | None
+
+
+class Owned(NamedTuple):
+    """Whose a memory is."""
+
+    memory_id: str
+    org_id: str
+    user_id: str
+    agent_id: str | None
+
+    @classmethod
+    def of(cls, memory_id: str, payload: Mapping[str, Any]) -> Owned:
+        """Read it from a payload."""
+        return cls(memory_id, payload["org_id"], payload["user_id"], payload.get("agent_id"))
 
 
 class ScoredPoint(Protocol):
@@ -137,14 +154,20 @@ class Encoder:
             )
         ]
 
-    async def queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+    async def queries(
+        self, texts: Sequence[str], dense_texts: Sequence[str] | None = None
+    ) -> list[EncodedQuery]:
         """Encode queries.
+
+        Args:
+            texts: What the lexical lists answer, and the dense ones where nothing else is given.
+            dense_texts: What the dense lists answer.
 
         Raises:
             EmbeddingError: The texts could not be embedded.
         """
         lexical = self._in_worker(self._lexical.encode_queries, texts)
-        dense = await self._embedder.embed_queries(texts)
+        dense = await self._embedder.embed_queries(texts if dense_texts is None else dense_texts)
         return [
             EncodedQuery(row.tolist() if row.any() else None, sparse if sparse.indices else None)
             for row, sparse in zip(dense, await lexical, strict=True)
@@ -190,15 +213,40 @@ def _words(stamp: IndexStamp) -> str:
     return f"vectors of {stamp.model_id} ({stamp.dimensions} dimensions, {stamp.recipe})"
 
 
+def best(
+    points: Sequence[ScoredPoint], limit: int, key: Callable[[ScoredPoint], Key]
+) -> list[tuple[Key, float]]:
+    """Return keys and scores of the best of an engine's hits, ties by key.
+
+    Args:
+        points: In the order of the engine's scores, best first.
+        limit: At most that many.
+        key: What stands for the id of a hit, and is ordered like it.
+    """
+    end = min(limit, len(points))
+    while 0 < end < len(points) and _score(points[end]) == _score(points[limit - 1]):
+        end += 1
+    ranked = sorted([(-_score(point), key(point)) for point in points[:end]])
+    return [(found, -negative) for negative, found in ranked[:limit]]
+
+
 def answers(
-    queries: Sequence[EncodedQuery], lists: Iterable[Iterable[ScoredPoint]], limit: int
+    queries: Sequence[EncodedQuery],
+    lists: Iterable[Sequence[tuple[Key, float]]],
+    owned: Mapping[Key, Owned],
 ) -> list[QueryHits]:
-    """Put the lists that were asked for (dense before lexical) back to their queries."""
+    """Put the best of the lists that were asked for (dense before lexical) back to their queries.
+
+    Args:
+        queries: What was asked.
+        lists: As `best` returns them.
+        owned: Whose the hits are, by what stands for them in the lists.
+    """
     found = iter(lists)
     return [
         QueryHits(
-            dense=_best(next(found), limit) if query.dense else (),
-            lexical=_best(next(found), limit) if query.lexical else (),
+            dense=_hits(next(found), owned) if query.dense else (),
+            lexical=_hits(next(found), owned) if query.lexical else (),
         )
         for query in queries
     ]
@@ -214,14 +262,5 @@ def _score(point: ScoredPoint) -> float:
     return round(point.score, _DIGITS)
 
 
-def _best(points: Iterable[ScoredPoint], limit: int) -> tuple[Hit, ...]:
-    """Return the best hits, ties by id."""
-    ranked = sorted((-_score(point), str(point.id), point) for point in points)
-    return tuple(
-        _hit(memory_id, -negative, point.payload or {})
-        for negative, memory_id, point in ranked[:limit]
-    )
-
-
-def _hit(memory_id: str, score: float, owner: Mapping[str, Any]) -> Hit:
-    return Hit(memory_id, owner["org_id"], owner["user_id"], owner.get("agent_id"), score)
+def _hits(ranked: Sequence[tuple[Key, float]], owned: Mapping[Key, Owned]) -> tuple[Hit, ...]:
+    return tuple(Hit(*owned[key], score) for key, score in ranked)

@@ -21,7 +21,10 @@ from memora.vector_db._encoding import (
     EncodedDocument,
     EncodedQuery,
     Encoder,
+    Owned,
+    ScoredPoint,
     answers,
+    best,
     ends_in_tie,
 )
 from memora.vector_db._lazy import LazyModule
@@ -85,7 +88,14 @@ class Points:
             answered = await self._ask([more[i] for i in tied])
             for i, points in zip(tied, answered, strict=True):
                 found[i] = points
-        return answers(queries, found, limit)
+        ranked = [best(points, limit, _key) for points in found]
+        owned = {
+            key: Owned.of(key, point.payload or {})
+            for points in found
+            for point in points
+            for key in (_key(point),)
+        }
+        return answers(queries, ranked, owned)
 
     async def _ask(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
         if not requests:
@@ -168,6 +178,10 @@ def _point(document: EncodedDocument) -> models.PointStruct:
         vector={DENSE: document.dense.tolist(), LEXICAL: _sparse(document.lexical)},
         payload=document.payload,
     )
+
+
+def _key(point: ScoredPoint) -> str:
+    return str(point.id)
 
 
 def _match(field: str, *values: str) -> models.FieldCondition:

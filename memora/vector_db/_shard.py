@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
-from memora.core.filters import AnyOf, Condition
+from memora.core.filters import AnyOf, Condition, Range
 from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
-from memora.schema.scope import Scope, SearchScope
+from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
     HIT_FIELDS,
@@ -22,7 +24,10 @@ from memora.vector_db._encoding import (
     MANY_TIES,
     TIES,
     EncodedQuery,
+    Owned,
+    ScoredPoint,
     answers,
+    best,
     ends_in_tie,
 )
 from memora.vector_db._lazy import LazyModule
@@ -40,11 +45,23 @@ _TOGETHER = 20_000
 # Earlier ones lose after a crash what was not flushed.
 _MIN_ENGINE = (0, 9)
 
+# So many points that a range excludes, or this share of the tenant's, are taken out of the answers
+# instead: the engine finds points by one condition from its index, and checks every other one on
+# each of them, which takes four times as long.
+_FEW = 100
+_FEW_SHARE = 0.01
+# Owners of so many hits are kept, which takes some megabytes.
+_KNOWN = 20_000
+
+# From so many users on it does not matter who has points in the shard.
+_SEVERAL = 2
+
 # What the payload of a point looks like; a shard of another layout is filled again.
-_LAYOUT = 1
+_LAYOUT = 2
 # Every payload index costs a dozen disk flushes when it is made, and each one holds the GIL. So
-# the keyword fields but the owner share one, as terms `field=value`.
+# the keyword fields but the owner share one, as terms `field=value`; a user is one value.
 _OWNER_FIELDS = ("org_id", "user_id")
+_USER = "user"
 _TERMS = "terms"
 _AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field not in _OWNER_FIELDS)
 _KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
@@ -83,6 +100,8 @@ class Shard:
 
     def __init__(self, shard: edge.EdgeShard, change: int) -> None:
         self._shard = shard
+        self._known: dict[int, Owned] = {}
+        self._users = self._some_users()
         self.change = change
         self.flushed = change
         self.waiting = 0
@@ -94,7 +113,7 @@ class Shard:
         path.mkdir(mode=0o700, parents=True)
         with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
-            for field in (*_OWNER_FIELDS, _TERMS):
+            for field in ("org_id", _USER, _TERMS):
                 index = edge.KeywordIndexParams(is_tenant=field == "org_id")
                 shard.update(edge.UpdateOperation.create_field_index(field, index))
             for field in NUMBER_FIELDS:
@@ -124,6 +143,8 @@ class Shard:
 
     def delete(self, memory_ids: Sequence[str]) -> None:
         """Delete points; those that are not there change nothing."""
+        for memory_id in memory_ids:
+            self._known.pop(UUID(memory_id).int, None)
         with translated():
             self._shard.update(edge.UpdateOperation.delete_points(list(memory_ids)))
         self.waiting += len(memory_ids)
@@ -131,11 +152,40 @@ class Shard:
     def apply(self, points: Sequence[StoredPoint], upto: int) -> None:
         """Insert or replace points; the shard then is at change `upto`."""
         if points:
+            self._expect(points)
             with translated():
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
+            self._learn(points)
         self.change = upto
         self.waiting += len(points)
         self.applied += len(points)
+
+    def _expect(self, points: Sequence[StoredPoint]) -> None:
+        """Forget what may change, and note for good that somebody else has points here."""
+        for point in points:
+            self._known.pop(UUID(point.memory_id).int, None)
+            if len(self._users) < _SEVERAL:
+                self._users.add(_user_of(point.payload))
+
+    def _learn(self, points: Sequence[StoredPoint]) -> None:
+        """Note whose the points are that came."""
+        if len(self._known) + len(points) > _KNOWN:
+            self._known.clear()
+        for point in points[-_KNOWN:]:
+            owned = Owned.of(point.memory_id, point.payload)
+            self._known[UUID(point.memory_id).int] = owned
+
+    def _some_users(self) -> set[str]:
+        """Return the users that have points here, or several of them."""
+        with translated():
+            found = self._shard.facet(edge.FacetRequest(_USER, limit=_SEVERAL, exact=True))
+        return {str(hit.value) for hit in found.hits}
+
+    def _is_all_of(self, scope: SearchScope) -> bool:
+        """Tell whether every point is the tenant's, so that nothing is left to filter by it."""
+        return isinstance(scope, Scope) and self._users == {
+            _user_value(scope.org_id, scope.user_id)
+        }
 
     def search(
         self,
@@ -145,24 +195,74 @@ class Shard:
         limit: int,
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
+        conditions, excluded = self._without_ranges(scope, conditions)
         # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
         # much as the first.
-        requests = _requests(queries, scope, conditions, limit + TIES, limit + MANY_TIES)
-        found = self._ask(scope, requests)
+        is_all, most = self._is_all_of(scope), limit + MANY_TIES
+        requests = _requests(queries, scope, conditions, limit + TIES, most, is_all=is_all)
+        found = self._ask(scope, requests, excluded)
         tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
         if tied:
-            more = _requests(queries, scope, conditions, limit + MANY_TIES, limit + MANY_TIES)
-            for i, points in zip(tied, self._ask(scope, [more[i] for i in tied]), strict=True):
+            more = _requests(queries, scope, conditions, most, most, is_all=is_all)
+            again = self._ask(scope, [more[i] for i in tied], excluded)
+            for i, points in zip(tied, again, strict=True):
                 found[i] = points
-        return answers(queries, found, limit)
+        ranked = [best(points, limit, _key) for points in found]
+        return answers(queries, ranked, self._owned(ranked))
+
+    def _owned(self, ranked: Sequence[Sequence[tuple[int, float]]]) -> dict[int, Owned]:
+        """Return whose these hits are: reading that costs more than the search does."""
+        if len(self._known) > _KNOWN:
+            self._known.clear()
+        keys = {key for hits in ranked for key, _score in hits}
+        new = [str(UUID(int=key)) for key in keys if key not in self._known]
+        for memory_id, payload in self.payloads(new, HIT_FIELDS).items() if new else ():
+            self._known[UUID(memory_id).int] = Owned.of(memory_id, payload)
+        return self._known
+
+    def _without_ranges(
+        self, scope: SearchScope, conditions: tuple[Condition, ...]
+    ) -> tuple[tuple[Condition, ...], frozenset[UUID]]:
+        """Return conditions, and the ids that they leave in beside those that were given.
+
+        Every point has every number field, so that a range excludes what the opposite ones hold.
+        """
+        ranges = [condition for condition in conditions if isinstance(condition, Range)]
+        opposites = [opposite for condition in ranges for opposite in _opposites(condition)]
+        excluded: set[UUID] = set()
+        if opposites:
+            anyone = (_condition(opposite, scope.org_id) for opposite in opposites)
+            others = edge.Filter(must=[_owner(scope)], should=[*anyone])
+            with translated():
+                few = max(_FEW, int(self._estimate(edge.Filter(must=[_owner(scope)])) * _FEW_SHARE))
+                if self._estimate(others) > few:
+                    return conditions, frozenset()
+                request = edge.ScrollRequest(limit=few + 1, filter=others, with_payload=False)
+                found, _next = self._shard.scroll(request)
+            if len(found) > few:
+                return conditions, frozenset()
+            excluded = {record.id for record in found if isinstance(record.id, UUID)}
+        kept = tuple(condition for condition in conditions if not isinstance(condition, Range))
+        return kept, frozenset(excluded)
 
     def _ask(
-        self, scope: SearchScope, requests: list[edge.QueryRequest]
+        self,
+        scope: SearchScope,
+        requests: Sequence[_Request],
+        excluded: frozenset[UUID],
     ) -> list[list[edge.ScoredPoint]]:
+        built = [request.build(len(excluded)) for request in requests]
         with translated():
             if self._is_large(scope):
-                return [self._shard.query(request) for request in requests]
-            return self._shard.query_batch(edge.QueryBatchRequest(requests))
+                found = [self._shard.query(request) for request in built]
+            else:
+                found = self._shard.query_batch(edge.QueryBatchRequest(built))
+        if not excluded:
+            return found
+        return [
+            [point for point in points if point.id not in excluded][: request.limit]
+            for request, points in zip(requests, found, strict=True)
+        ]
 
     def page(self, after: str | None, limit: int) -> list[tuple[str, dict[str, Any]]]:
         """Return ids and owners in the order of the ids."""
@@ -175,16 +275,19 @@ class Shard:
         page = [(str(record.id), dict(record.payload or {})) for record in found]
         return [item for item in page if item[0] != after][:limit]
 
-    def payloads(self, memory_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the payloads of these points by id."""
+    def payloads(
+        self, memory_ids: Sequence[str], fields: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return the payloads of these points by id, or only these fields of them."""
+        wanted = True if fields is None else list(fields)
         with translated():
-            found = self._shard.retrieve(list(memory_ids), with_payload=True, with_vector=False)
+            found = self._shard.retrieve(list(memory_ids), with_payload=wanted, with_vector=False)
         return {str(record.id): dict(record.payload or {}) for record in found}
 
     def count(self, scope: SearchScope | None = None) -> int:
         """Return the exact number of points, of a tenant or of all."""
         with translated():
-            selected = None if scope is None else _tenant(scope)
+            selected = None if scope is None else edge.Filter(must=[_owner(scope)])
             return self._shard.count(edge.CountRequest(filter=selected))
 
     def flush(self) -> None:
@@ -205,11 +308,14 @@ class Shard:
             self._shard.close()
 
     def _is_large(self, scope: SearchScope) -> bool:
-        # Estimates, which take microseconds; the total first, because it needs no filter.
-        if self._shard.count(edge.CountRequest(exact=False)) <= _TOGETHER:
+        # The total first, because it needs no filter.
+        if self._estimate(None) <= _TOGETHER:
             return False
-        count = self._shard.count(edge.CountRequest(exact=False, filter=_tenant(scope)))
-        return count > _TOGETHER
+        return self._estimate(edge.Filter(must=[_owner(scope)])) > _TOGETHER
+
+    def _estimate(self, selected: edge.Filter | None) -> int:
+        """Count about, in microseconds."""
+        return self._shard.count(edge.CountRequest(exact=False, filter=selected))
 
 
 def _config(dimensions: int) -> edge.EdgeConfig:
@@ -235,7 +341,16 @@ def stored(payload: dict[str, Any]) -> dict[str, Any]:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    return kept | {_TERMS: terms}
+    return kept | {_USER: _user_of(payload), _TERMS: terms}
+
+
+def _user_of(payload: dict[str, Any]) -> str:
+    return _user_value(payload["org_id"], payload["user_id"])
+
+
+def _user_value(org_id: str, user_id: str) -> str:
+    """Return what stands for a user: no two users share it, of whatever organizations."""
+    return f"{len(org_id)}:{org_id}:{user_id}"
 
 
 def _term(field: str, value: str) -> str:
@@ -250,26 +365,25 @@ def _equals(field: str, value: str) -> edge.FieldCondition:
     return edge.FieldCondition(field, match=edge.MatchValue(value))
 
 
-def _owners(scope: SearchScope) -> list[edge.FieldCondition]:
-    owners = [_equals("org_id", scope.org_id)]
-    return [*owners, _equals("user_id", scope.user_id)] if isinstance(scope, Scope) else owners
+def _owner(scope: SearchScope) -> edge.FieldCondition:
+    """Return the condition that holds for the whole tenant, without the scope's agent."""
+    if isinstance(scope, OrganizationScope):
+        return _equals("org_id", scope.org_id)
+    return _equals(_USER, _user_value(scope.org_id, scope.user_id))
 
 
-def _tenant(scope: SearchScope) -> edge.Filter:
-    """Filter the whole tenant, without the scope's agent."""
-    return edge.Filter(must=[*_owners(scope)])
-
-
-def _any_of(condition: AnyOf) -> edge.FieldCondition:
+def _any_of(condition: AnyOf, org_id: str) -> edge.FieldCondition:
     field, values = condition.field, list(condition.values)
-    if field not in _OWNER_FIELDS:
+    if field == "user_id":
+        field, values = _USER, [_user_value(org_id, value) for value in values]
+    elif field not in _OWNER_FIELDS:
         field, values = _TERMS, [_term(field, value) for value in values]
     return edge.FieldCondition(field, match=edge.MatchAny(values))
 
 
-def _condition(condition: Condition) -> edge.FieldCondition:
+def _condition(condition: Condition, org_id: str) -> edge.FieldCondition:
     if isinstance(condition, AnyOf):
-        return _any_of(condition)
+        return _any_of(condition, org_id)
     return edge.FieldCondition(
         condition.field,
         range=edge.RangeFloat(
@@ -278,35 +392,73 @@ def _condition(condition: Condition) -> edge.FieldCondition:
     )
 
 
+def _opposites(condition: Range) -> list[Range]:
+    """Return ranges one of which holds where this one does not."""
+    field = condition.field
+    opposites = (
+        None if condition.gt is None else Range(field, lte=condition.gt),
+        None if condition.gte is None else Range(field, lt=condition.gte),
+        None if condition.lt is None else Range(field, gte=condition.lt),
+        None if condition.lte is None else Range(field, gt=condition.lte),
+    )
+    return [opposite for opposite in opposites if opposite is not None]
+
+
+def _key(point: ScoredPoint) -> int:
+    return point.id.int
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One list that is asked for."""
+
+    nearest: Any
+    selected: edge.Filter | None
+    params: edge.SearchParams | None
+    limit: int
+
+    def build(self, more: int) -> edge.QueryRequest:
+        """Return it as the engine takes it, for a list that is longer by `more`."""
+        return edge.QueryRequest(
+            self.limit + more, query=self.nearest, filter=self.selected, params=self.params
+        )
+
+
 def _requests(
     queries: Sequence[EncodedQuery],
     scope: SearchScope,
     conditions: tuple[Condition, ...],
     dense_limit: int,
     lexical_limit: int,
-) -> list[edge.QueryRequest]:
-    """Build one request per list, in the order of the queries, dense before lexical."""
-    agent = [] if scope.agent_id is None else [_any_of(AnyOf("agent_id", (scope.agent_id,)))]
-    selected = edge.Filter(must=[*_owners(scope), *agent, *map(_condition, conditions)])
-    within_tenant = edge.SearchParams(idf=edge.IdfParams(corpus=_tenant(scope)))
-    requests: list[edge.QueryRequest] = []
+    *,
+    is_all: bool,
+) -> list[_Request]:
+    """Build one request per list, in the order of the queries, dense before lexical.
+
+    Args:
+        queries: What is asked.
+        scope: Where.
+        conditions: Further filters.
+        dense_limit: Hits of a dense list.
+        lexical_limit: Hits of a lexical list.
+        is_all: Whether there are no points but the tenant's, so that the engine need not choose.
+    """
+    if scope.agent_id is not None:
+        conditions = (AnyOf("agent_id", (scope.agent_id,)), *conditions)
+    asked = [_condition(condition, scope.org_id) for condition in conditions]
+    must = [*asked] if is_all else [_owner(scope), *asked]
+    selected = edge.Filter(must=[*must]) if must else None
+    # Always of the tenant's points: those of the whole shard count removed ones as well.
+    corpus = edge.IdfParams(corpus=edge.Filter(must=[_owner(scope)]))
+    within_tenant = edge.SearchParams(idf=corpus)
+    requests: list[_Request] = []
     for query in queries:
-        asked: list[tuple[Any, int, edge.SearchParams | None]] = []
         if query.dense:
-            asked.append((edge.Query.Nearest(query.dense, using=DENSE), dense_limit, None))
+            dense = edge.Query.Nearest(query.dense, using=DENSE)
+            requests.append(_Request(dense, selected, None, dense_limit))
         if query.lexical:
-            nearest = edge.Query.Nearest(_sparse(query.lexical), using=LEXICAL)
-            asked.append((nearest, lexical_limit, within_tenant))
-        requests += [
-            edge.QueryRequest(
-                limit,
-                query=nearest,
-                filter=selected,
-                params=params,
-                with_payload=list(HIT_FIELDS),
-            )
-            for nearest, limit, params in asked
-        ]
+            lexical = edge.Query.Nearest(_sparse(query.lexical), using=LEXICAL)
+            requests.append(_Request(lexical, selected, within_tenant, lexical_limit))
     return requests
 
 

@@ -97,11 +97,20 @@ class BaseVectorDB(ABC):
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Answer each query with its dense and its lexical list, at most `limit` hits each.
 
-        The tenant filter and the conditions are part of every engine query. Lexical IDF is
-        computed over the searched tenant (`scope` without its agent and without the conditions).
+        The engine itself looks at the tenant's points alone, and at those that the conditions let
+        through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
+        without the conditions).
+
+        Args:
+            queries: Texts.
+            scope: Whose memories.
+            conditions: Further filters.
+            limit: Hits per list.
+            dense_queries: What the dense lists answer instead, one for each query.
         """
 
     @abstractmethod
@@ -247,6 +256,7 @@ class BaseVectorDB(ABC):
         *,
         limit: int = 50,
         conditions: tuple[Condition, ...] = (),
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         """Search with several queries; the answer has one item per query, in order.
 
@@ -258,6 +268,7 @@ class BaseVectorDB(ABC):
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
             conditions: Further filters on the fields of `core.indexing`.
+            dense_queries: What the dense lists answer instead, one text for each query.
 
         Raises:
             InvalidInputError: An argument is out of range, or the scope is unknown.
@@ -275,7 +286,8 @@ class BaseVectorDB(ABC):
             return []
         if not _satisfiable(conditions):
             return [QueryHits() for _ in texts]
-        answers = await self.run_queries(texts, scope, conditions, limit)
+        dense = None if dense_queries is None else _checked_dense(dense_queries, texts)
+        answers = await self.run_queries(texts, scope, conditions, limit, dense)
         return [
             QueryHits(_checked_hits(answer.dense, scope), _checked_hits(answer.lexical, scope))
             for answer in answers
@@ -385,6 +397,13 @@ def _is_uuid(memory_id: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _checked_dense(value: object, texts: Sequence[str]) -> list[str]:
+    given = checked_list(value, "dense_queries", "a list of texts")
+    if len(given) != len(texts):
+        raise InvalidInputError("dense_queries", f"{len(texts)} texts", got=str(len(given)))
+    return [checked_text(query, f"dense_queries[{i}]") for i, query in enumerate(given)]
 
 
 def _satisfiable(conditions: tuple[Condition, ...]) -> bool:

@@ -78,10 +78,11 @@ class EmbeddedVectorDB(BaseVectorDB):
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         while True:
             _, index = self._generations.opened()
-            encoded = await index.encoder.queries(queries)
+            encoded = await index.encoder.queries(queries, dense_queries)
             found = await self._generations.search(index, encoded, scope, conditions, limit)
             if found is not None:
                 return found

@@ -123,9 +123,10 @@ class QdrantDB(BaseVectorDB):
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         async def work(points: Points) -> list[QueryHits]:
-            encoded = await points.encoder.queries(queries)
+            encoded = await points.encoder.queries(queries, dense_queries)
             return await points.search(encoded, scope, conditions, limit)
 
         return await self._on_current(work)

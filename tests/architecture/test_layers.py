@@ -52,7 +52,13 @@ ADAPTERS = (
     "graph_db.sqlite",
 )
 # Packages that look an adapter up when its name is used.
-NAMES = ("llm_backends.names", "embeddings.names", "vector_db.names", "graph_db.names")
+NAMES = (
+    "llm_backends.names",
+    "embeddings.names",
+    "rerankers.names",
+    "vector_db.names",
+    "graph_db.names",
+)
 _PURE = ("errors", "schema", "core")
 _VECTOR_SHARED = (
     *_PURE,
@@ -77,6 +83,7 @@ LAYERS = (
         "sqlite",
         (
             "memora._sqlite",
+            "memora._sqlite_reads",
             "memora._sqlite_schema",
             "memora._sqlite_snapshot",
             "memora._process_lock",
@@ -182,6 +189,7 @@ LAYERS = (
         ("memora.embeddings",),
         ("embeddings.base", "embeddings", "embeddings.lexical", "embeddings.static"),
     ),
+    Layer("rerankers.names", ("memora.rerankers",), ("rerankers.base", "rerankers")),
     Layer(
         "vector_db.names",
         ("memora.vector_db",),

@@ -52,18 +52,32 @@ def write_sparse_model(cache: Path, source: str, file_name: str) -> None:
     _write(cache, source, file_name, np.eye(len(VOCABULARY)))
 
 
-def _write(cache: Path, source: str, file_name: str, table: np.ndarray) -> None:
+def write_cross_encoder(cache: Path, source: str, file_name: str) -> None:
+    """Write a model whose logit is the share of the word "dog" among the tokens, a hundredfold."""
+    table = np.full((len(VOCABULARY), 1), -1.0)
+    table[VOCABULARY.index("dog")] = 100.0
+    _write(cache, source, file_name, table, pooled=True)
+
+
+def _write(
+    cache: Path, source: str, file_name: str, table: np.ndarray, *, pooled: bool = False
+) -> None:
     repository = cache / f"models--{source.replace('/', '--')}"
     folder = repository / "snapshots" / "0"
     folder.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0")
     names = ("input_ids", "attention_mask", "token_type_ids")
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["hidden"])]
+    output, shape = "hidden", ["batch", "length", "width"]
+    if pooled:
+        nodes.append(helper.make_node("ReduceMean", ["hidden"], ["logits"], axes=[1], keepdims=0))
+        output, shape = "logits", ["batch", "width"]
     graph = helper.make_graph(
-        [helper.make_node("Gather", ["table", "input_ids"], ["hidden"])],
+        nodes,
         "lookup",
         [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "length"]) for n in names],
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "length", "width"])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
         [numpy_helper.from_array(table.astype(np.float32), "table")],
     )
     opset = [helper.make_opsetid("", 13)]

@@ -58,8 +58,9 @@ class RowsIndex(BaseVectorDB):
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
-        encoded = await self._encoder.queries(queries)
+        encoded = await self._encoder.queries(queries, dense_queries)
         points = (await self._rows.changes(0, _ALL)).points
         mine = [
             (np.array(point.dense), Hit(point.memory_id, org_id, user_id, agent_id, 0.0))

@@ -128,8 +128,9 @@ class Vectors(EmbeddedVectorDB):
         scope: SearchScope,
         conditions: tuple[Condition, ...],
         limit: int,
+        dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
-        found = await super().run_queries(queries, scope, conditions, limit)
+        found = await super().run_queries(queries, scope, conditions, limit, dense_queries)
         self.watch.alive("search")
         return found
 

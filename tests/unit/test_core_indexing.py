@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memora.core.chunking import RECALL_CLOSE, RECALL_OPEN
 from memora.core.indexing import (
     KEYWORD_FIELDS,
     NUMBER_FIELDS,
@@ -46,9 +47,35 @@ def test_texts_hold_the_statement_and_its_date_and_no_id() -> None:
     assert dense == lexical == "the user told the agent about [[u:x]] (5 March 2026)"
 
 
-def test_texts_name_the_speaker_of_own_words() -> None:
-    dense, _lexical, _hash = index_texts("I like tea", T0, "Ann")
-    assert dense == "Ann: I like tea (1 January 2026)"
+def test_only_words_are_found_by_the_name_of_who_said_them() -> None:
+    dense, lexical, _hash = index_texts("I like tea", T0, "Ann")
+    assert dense == "I like tea (1 January 2026)"
+    assert lexical == "Ann: I like tea (1 January 2026)"
+
+
+def test_what_was_said_before_is_in_the_lexical_text() -> None:
+    dense, lexical, with_context = index_texts("Yes", T0, None, "Do you like tea? ")
+    assert dense == "Yes (1 January 2026)"
+    assert lexical == "Do you like tea?\nYes (1 January 2026)"
+    assert with_context != index_texts("Yes", T0)[2]
+    assert index_texts("Yes", T0, None, " ") == index_texts("Yes", T0)
+
+
+def test_of_what_was_said_before_the_end_counts() -> None:
+    before = " ".join(f"word{n}" for n in range(1000))
+    context = index_texts("Yes", T0, None, before)[1].split("\n")[0]
+    assert before.endswith(f" {context}")
+    assert len(context) <= 400
+    assert len(index_texts("Yes", T0, None, "x" * 1000)[1].split("\n")[0]) == 400
+
+
+def test_what_was_recalled_is_no_context() -> None:
+    block = in_block("Ann has a cat")
+    assert index_texts("Yes", T0, None, f"{block}Do you?")[1].startswith("Do you?\n")
+
+
+def in_block(text: str) -> str:
+    return f"{RECALL_OPEN}\n- {text}\n{RECALL_CLOSE}\n"
 
 
 MONTHS = [

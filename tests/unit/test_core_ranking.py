@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memora.core.ranking import Weights, above_floor, fuse, restore_order, within_budget
+from memora.core.ranking import (
+    Preferences,
+    above_floor,
+    fuse,
+    restore_order,
+    settled,
+    within_budget,
+)
 from memora.schema.index import Hit, QueryHits
 from memora.schema.models import Memory
+from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
+from memora.schema.span import TimeSpan
 from tests.unit.kit import DAY, T0, memory, quick
 
 
@@ -36,9 +45,11 @@ batches = st.lists(queries, max_size=4)
 
 
 @settings(quick, max_examples=200)
-@given(batches, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
-def test_i14_every_memory_comes_once_in_one_order(found: list[QueryHits], dense: float) -> None:
-    ranked = fuse(found, Weights(dense=dense))
+@given(batches, st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from(Fusion))
+def test_i14_every_memory_comes_once_in_one_order(
+    found: list[QueryHits], dense: float, fusion: Fusion
+) -> None:
+    ranked = fuse(found, RankingConfig(dense_weight=dense, fusion=fusion))
     ids = {h.memory_id for batch in found for h in (*batch.dense, *batch.lexical)}
     assert sorted(r.memory_id for r in ranked) == sorted(ids)
     assert ranked == sorted(ranked, key=lambda r: (-r.score, r.memory_id))
@@ -93,7 +104,7 @@ def test_explained_parts_add_up(found: QueryHits) -> None:
 
 
 def order(*found: QueryHits, dense: float = 0.5) -> list[str]:
-    return [r.memory_id for r in fuse(found, Weights(dense=dense))]
+    return [r.memory_id for r in fuse(found, RankingConfig(dense_weight=dense))]
 
 
 def test_nothing_found_is_nothing() -> None:
@@ -225,3 +236,56 @@ def test_a_budget_is_never_exceeded(lengths: list[int], limit: int, budget: int)
     assert len(kept) <= limit
     ids = [m.memory_id for m in kept]
     assert ids == [m.memory_id for m in given_ if m.memory_id in ids]
+
+
+SPAN = TimeSpan(T0, T0 + DAY)
+
+
+def preferring(times: tuple[TimeSpan, ...] = (), **weights: Any) -> Preferences:
+    return Preferences(RankingConfig(**weights), now=T0 + 30 * DAY, times=times)
+
+
+GAINED: list[tuple[dict[str, Any], dict[str, Any], float]] = [
+    ({"recency_weight": 1.0}, {"obtained_at": T0}, 0.5),
+    ({"recency_weight": 1.0, "recency_half_life_days": 15}, {"obtained_at": T0}, 0.25),
+    ({"recency_weight": 1.0}, {"obtained_at": T0 + 99 * DAY}, 1.0),
+    ({"importance_weight": 0.5}, {"importance": 0.4}, 0.2),
+    ({"usage_weight": 1.0}, {"access_count": 5}, 0.5),
+    ({"pinned_weight": 0.3}, {"pinned": True}, 0.3),
+    ({"type_weights": {"rule": -0.2}}, {"memory_type": "rule"}, -0.2),
+    ({"type_weights": {"rule": -0.2}}, {"memory_type": "fact"}, 0.0),
+    ({"times": (SPAN,)}, {"obtained_at": T0}, 0.1),
+    ({"times": (SPAN,)}, {"obtained_at": T0 + 2 * DAY}, 0.05),
+    ({"times": (SPAN,)}, {"obtained_at": T0 - 2 * DAY}, 0.025),
+    ({}, {"importance": 1.0, "pinned": True}, 0.0),
+]
+
+
+@pytest.mark.parametrize(("config", "fields", "gained"), GAINED)
+def test_what_is_known_of_a_memory_counts_as_configured(
+    config: dict[str, Any], fields: dict[str, Any], gained: float
+) -> None:
+    parts = preferring(**config).parts(memory("a", **fields))
+    assert sum(parts.values()) == pytest.approx(gained)
+    assert len(parts) == (1 if config else 0)
+
+
+def test_scores_stay_within_one_and_parts_add_up() -> None:
+    preferences = preferring(recency_weight=1.0, importance_weight=1.0)
+    best = memory("a", obtained_at=T0 + 30 * DAY, importance=1.0)
+    (found,) = restore_order({"a": best}, [ranked("a", 1.0)], preferences=preferences, explain=True)
+    assert found.score == pytest.approx(1.0)
+    assert found.score_parts == pytest.approx(
+        {"dense": 1 / 3, "recency": 1 / 3, "importance": 1 / 3}
+    )
+
+
+def test_the_rest_is_looked_at_while_it_can_gain_enough() -> None:
+    found = [memory("a", score=0.9), memory("b", score=0.5)]
+    nothing, much = preferring(), preferring(pinned_weight=1.0)
+    assert settled(found, [], 5, nothing)
+    assert settled(found, [ranked("c", 0.4)], 2, nothing)
+    assert not settled(found, [ranked("c", 0.5)], 2, nothing)
+    assert not settled(found, [ranked("c", 0.4)], 3, nothing)
+    assert not settled(found, [ranked("c", 0.4)], 2, much)
+    assert settled(found, [ranked("c", 0.4)], 1, much)

@@ -645,3 +645,19 @@ async def test_a_transaction_that_could_not_be_ended_is_ended_by_the_next_call(s
     assert await store.read(names) == ["kept"]
     await store.write(insert("next"))
     assert sorted(await store.read(names)) == ["kept", "next"]
+
+
+async def test_a_read_whose_end_fails_is_reported_and_the_next_one_sees_the_present(
+    store, monkeypatch
+):
+    def fail(connection):
+        if connection.in_transaction:
+            raise sqlite3.OperationalError("on purpose")
+
+    await store.read(names)
+    with monkeypatch.context() as patch:
+        patch.setattr(_sqlite, "_end_transaction", fail)
+        with pytest.raises(GraphDBError):
+            await store.read(names)
+    await store.write(insert("a"))
+    assert await store.read(names) == ["a"]

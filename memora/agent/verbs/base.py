@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from memora.agent.bound import Creations
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.ports import Ports
 from memora.agent.usage import Usage
@@ -24,6 +25,7 @@ class Verbs:
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _creations: Creations
     _usage: Usage
     _embedder_named: Callable[[str], BaseEmbedder] | None
 

@@ -15,6 +15,7 @@ from memora.agent.inputs import checked_memories, optional_int, search_of, secon
 from memora.agent.verbs.base import Verbs
 from memora.core.lifetimes import unexpired
 from memora.schema.models import Memory
+from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import (
     MemorySearchScope,
@@ -53,6 +54,7 @@ class RecallVerbs(Verbs):
         token_budget: int | None = None,
         deadline_ms: int | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> tuple[list[Memory], list[str]]:
         """Recall the memories that matter for a message, best first.
 
@@ -75,6 +77,7 @@ class RecallVerbs(Verbs):
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Returns:
             The memories and their ids; nothing found is `([], [])`.
@@ -100,6 +103,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         request = recall.RecallRequest(
             scope=Scope(org_id, user_id, agent_id),
@@ -115,6 +119,7 @@ class RecallVerbs(Verbs):
             always=checked_labels(always, "always"),
             token_budget=optional_int(token_budget, "token_budget", 10_000_000),
             deadline=seconds(deadline_ms),
+            rerank_candidates=self._defaults.rerank_candidates,
         )
         result = await recall.recall(self._ports, request)
         if search.as_of is None:
@@ -135,6 +140,7 @@ class RecallVerbs(Verbs):
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[Memory]:
         """Search with several queries and return one list, best first; see the batch form."""
         scope = search_scope("user", org_id, user_id, agent_id, across_agents=search_across_agents)
@@ -148,6 +154,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         await self._check_owner(org_id, user_id, agent_id)
         found = await recall.find(self._ports, search) if search.queries else []
@@ -170,6 +177,7 @@ class RecallVerbs(Verbs):
         as_of: datetime | None = None,
         min_similarity: float | None = None,
         explain: bool = False,
+        ranking: RankingConfig | Mapping[str, Any] | None = None,
     ) -> list[list[Memory]]:
         """Search with several queries and return one list for each, in their order.
 
@@ -187,6 +195,7 @@ class RecallVerbs(Verbs):
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1.
             explain: Attach `score_parts`.
+            ranking: `RankingConfig`, or some of its fields as a mapping; None: the engine's own.
 
         Raises:
             InvalidInputError: An argument is malformed, or the scope is unknown.
@@ -208,6 +217,7 @@ class RecallVerbs(Verbs):
             as_of=as_of,
             min_similarity=min_similarity,
             explain=explain,
+            ranking=ranking,
         )
         await self._check_owner(
             org_id, scope.user_id if isinstance(scope, Scope) else None, agent_id

@@ -141,13 +141,14 @@ class Chains:
         self._supersede(version, micros(end.ended_at))
 
     def check(self, link: SourceLink) -> None:
-        """Check that the version that gains sources is there.
+        """Check that the version that gains sources is there; what was said before is in its text.
 
         Raises:
             ConflictError: It is gone: what repeats it is new now.
         """
         if link.memory_id not in self.versions:
             raise _conflict(link.memory_id, link.memory_id, None)
+        self.synced[link.memory_id] = None
 
     def _neighbour(self, memory_id: str | None, chain_id: str) -> Version | None:
         if memory_id is None:

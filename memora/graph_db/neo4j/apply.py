@@ -53,7 +53,8 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     for link in plan.links:
         chains.check(link)
     if transcript is not None:
-        await _write_transcript(transaction, plan, transcript)
+        sourced = await _write_transcript(transaction, plan, transcript)
+        chains.synced.update(dict.fromkeys(sourced))
     await _write_memories(transaction, plan, kept, chains)
     await _link_sources(transaction, plan)
     await _settle(transaction, plan)
@@ -233,8 +234,10 @@ def _check_equals(kept: Sequence[MemoryWrite], found: Row) -> None:
 
 async def _write_transcript(
     transaction: Transaction, plan: WritePlan, transcript: Transcript
-) -> None:
+) -> list[str]:
+    """Write the interaction and its messages; return memories that lost a source."""
     tenant, interaction = owner(plan.scope), transcript.properties
+    sourced: list[str] = []
     place = {**tenant, "interaction_id": transcript.interaction_id}
     first, *others = batched(transcript.messages) or [[]]
     if transcript.is_new:
@@ -243,26 +246,34 @@ async def _write_transcript(
         )
     else:
         if transcript.cut_from is not None:
-            await cut(transaction, place, transcript.cut_from, micros(plan.now))
+            _, sourced = await cut(transaction, place, transcript.cut_from, micros(plan.now))
         await transaction.rows(
             _Q["change_interaction"], **place, interaction=interaction, messages=first
         )
     for block in others:
         await transaction.rows(_Q["append_messages"], **place, messages=block)
+    return sourced
 
 
-async def cut(transaction: Transaction, place: dict[str, Any], keep: int, now: int) -> int:
-    """Drop messages from position `keep` on, lower the jobs that read them; return how many went.
+async def cut(
+    transaction: Transaction, place: dict[str, Any], keep: int, now: int
+) -> tuple[int, list[str]]:
+    """Drop messages from position `keep` on, lower the jobs that read them.
 
     Args:
         transaction: The transaction.
         place: `org_id`, `user_id` and `interaction_id`.
         keep: How many messages stay.
         now: Store time.
+
+    Returns:
+        How many messages went, and the memories that came from them, which the caller enqueues:
+        what was said before the messages was part of their texts.
     """
+    sourced = await transaction.rows(_Q["sourced_from"], **place, keep=keep)
     [row] = await transaction.rows(_Q["cut_messages"], **place, keep=keep)
     await transaction.rows(_Q["lower_jobs"], **place, keep=keep, now=now)
-    return row["deleted"]
+    return row["deleted"], [row["memory_id"] for row in sourced]
 
 
 async def _write_memories(

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from memora._queries import load
-from memora.graph_db.base import StoredMessage
+from memora.graph_db.base import SPEAKER_INTERACTIONS, SPEAKER_MESSAGES, StoredMessage
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
@@ -58,6 +58,15 @@ class InteractionPart(Neo4jBase):
         )
         return row["hashes"]
 
+    async def read_speakers(self, scope: Scope) -> list[str]:
+        found = await self._connection.fetch(
+            _Q["read_speakers"],
+            **owner(scope),
+            interactions=SPEAKER_INTERACTIONS,
+            messages=SPEAKER_MESSAGES,
+        )
+        return sorted(row["name"] for row in found)
+
     async def erase_interactions(
         self, scope: Scope, interaction_ids: Sequence[str] | None, now: datetime
     ) -> DeleteCounts:
@@ -104,16 +113,21 @@ async def _erase(
     if rows and not picked:
         place = {**tenant, "interaction_id": rows[0]["interaction_id"]}
         keep = rows[0]["message_count"] - _BATCH
-        return DeleteCounts(messages=await cut(transaction, place, keep, now)), False
+        deleted, sourced = await cut(transaction, place, keep, now)
+        if sourced:
+            await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=sourced, now=now)
+        return DeleteCounts(messages=deleted), False
     if not picked:
         return DeleteCounts(), True
     found = await transaction.rows(_Q["obtained_in"], **tenant, interaction_ids=picked)
     memories = [row["memory_id"] for row in found]
+    found = await transaction.rows(_Q["sourced_from"], **tenant, interaction_ids=picked)
+    changed = list(dict.fromkeys([*memories, *(row["memory_id"] for row in found)]))
     if memories:
-        await purge(transaction, tenant, memories, None)
+        await purge(transaction, tenant, memories, None, now)
     [row] = await transaction.rows(_Q["erase_interactions"], **tenant, interaction_ids=picked)
-    if memories:
-        await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=memories, now=now)
+    if changed:
+        await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=changed, now=now)
     is_last = len(picked) == len(rows) < _BATCH
     counts = DeleteCounts(row["interactions"], row["messages"], len(memories), jobs=row["jobs"])
     return counts, is_last

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from memora._queries import load
-from memora.graph_db.base import MemoryListing
+from memora.graph_db.base import CONTEXT_REACH, MemoryListing
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
@@ -56,6 +56,15 @@ class MemoryPart(Neo4jBase):
             )
         found = dict(rows)
         return {memory_id: found[memory_id] for memory_id in wanted if memory_id in found}
+
+    async def read_contexts(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, str]:
+        rows = await self._connection.fetch(
+            _Q["read_contexts"],
+            **owner(scope),
+            memory_ids=list(dict.fromkeys(memory_ids)),
+            reach=CONTEXT_REACH,
+        )
+        return {row["id"]: row["content"] for row in rows}
 
     async def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         wanted = list(dict.fromkeys(memory_ids))
@@ -162,7 +171,7 @@ async def _purge(
         rows = await transaction.rows(_Q["pick_named_memories"], **tenant, memory_ids=memory_ids)
     picked = [row["memory_id"] for row in rows]
     if picked:
-        await purge(transaction, tenant, picked, salt)
+        await purge(transaction, tenant, picked, salt, now)
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=picked, now=now)
     return len(picked)
 

@@ -49,6 +49,7 @@ _JOB_ATTEMPTS = _SQL["job_attempts"]
 _INTERACTION_STATE = _SQL["interaction_state"]
 _EXTERNAL_ID_OWNER = _SQL["external_id_owner"]
 _INSERT_INTERACTION = _SQL["insert_interaction"]
+_SOURCED_FROM = _SQL["sourced_from"]
 _CUT_SOURCES = _SQL["cut_sources"]
 _CUT_MESSAGES = _SQL["cut_messages"]
 _LOWER_JOBS = _SQL["lower_jobs"]
@@ -272,6 +273,7 @@ def _edit_messages(
     edit = write.edit
     key = {**_owner(plan.scope), "interaction_id": write.interaction_id}
     if edit.keep < count:
+        _sync_sourced(connection, plan, key, edit.keep)
         change(connection, _CUT_SOURCES, **key, keep=edit.keep)
         change(connection, _CUT_MESSAGES, **key, keep=edit.keep)
         change(
@@ -287,6 +289,15 @@ def _edit_messages(
         return edit.append[-1].prefix_hash
     found = values(connection, _LAST_HASH, **key, count=edit.keep)
     return found[0] if found else EMPTY_HASH
+
+
+def _sync_sourced(
+    connection: sqlite3.Connection, plan: WritePlan, key: dict[str, str], keep: int
+) -> None:
+    """Have memories indexed again that lose a source: what was said before it was in their text."""
+    place = {"org_id": key["org_id"], "interaction_id": key["interaction_id"]}
+    ids = values(connection, _SOURCED_FROM, **place, keep=keep)
+    enqueue(connection, OutboxOp.SYNC, key["org_id"], key["user_id"], plan.now, ids)
 
 
 def _message_rows(key: dict[str, str], edit: MessageEdit) -> list[dict[str, Any]]:
@@ -321,6 +332,7 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
         if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
             raise _moved(link.memory_id, link.memory_id, None)
         _link_sources(connection, scope, link.memory_id, link.sources)
+        synced[link.memory_id] = None
     for end in plan.ends:
         _end(connection, scope, end)
         synced[end.memory_id] = None

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from memora import _queries
-from memora.graph_db.base import StoredMessage
+from memora.graph_db.base import SPEAKER_INTERACTIONS, SPEAKER_MESSAGES, StoredMessage
 from memora.graph_db.sqlite import records
-from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, one, rows, values
+from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
 from memora.graph_db.sqlite.memory import purge
 from memora.schema.models import Interaction
 from memora.schema.scope import Scope
-from memora.schema.write_plan import DeleteCounts
+from memora.schema.write_plan import DeleteCounts, OutboxOp
 
 _SQL = _queries.load(PACKAGE, "queries/interaction.sql")
 _FIND = _SQL["find"]
@@ -25,6 +25,8 @@ _PREFIX_HASHES = _SQL["prefix_hashes"]
 _KNOWN = _SQL["known"]
 _SOME = _SQL["some"]
 _SOME_MEMORIES = _SQL["some_memories"]
+_SOURCED_FROM = _SQL["sourced_from"]
+_SPEAKERS = _SQL["speakers"]
 _DELETE_SOURCES = _SQL["delete_sources"]
 _DELETE_MESSAGES = _SQL["delete_messages"]
 _DELETE_JOBS = _SQL["delete_jobs"]
@@ -88,6 +90,19 @@ class InteractionPart(SQLiteBase):
             )
         )
 
+    async def read_speakers(self, scope: Scope) -> list[str]:
+        found = await self._store.read(
+            lambda connection: values(
+                connection,
+                _SPEAKERS,
+                org_id=scope.org_id,
+                user_id=scope.user_id,
+                interactions=SPEAKER_INTERACTIONS,
+                messages=SPEAKER_MESSAGES,
+            )
+        )
+        return sorted(set(found))
+
     async def erase_interactions(
         self, scope: Scope, interaction_ids: Sequence[str] | None, now: datetime
     ) -> DeleteCounts:
@@ -105,6 +120,8 @@ class InteractionPart(SQLiteBase):
                     return DeleteCounts(interactions, messages, memories, jobs=jobs)
                 ids = {**owner, "interaction_ids": records.id_list(found)}
                 memories += _purge_obtained_in(connection, scope, ids, now)
+                sourced = values(connection, _SOURCED_FROM, **ids)
+                enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, now, sourced)
                 change(connection, _DELETE_SOURCES, **ids)
                 messages += change(connection, _DELETE_MESSAGES, **ids)
                 jobs += change(connection, _DELETE_JOBS, **ids)

@@ -12,7 +12,7 @@ from typing import Any
 from memora import _queries
 from memora.core import indexing, versions
 from memora.core.hashing import tombstone
-from memora.graph_db.base import MemoryListing
+from memora.graph_db.base import CONTEXT_REACH, MemoryListing
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import MEMORY, marks
@@ -28,6 +28,7 @@ _RESOLVE_CURRENT = _SQL["resolve_current"]
 _RESOLVE_AS_OF = _SQL["resolve_as_of"]
 _CHAINS = _SQL["chains"]
 _SOURCES = _SQL["sources"]
+_CONTEXTS = _SQL["contexts"]
 _PAGE = _SQL["page"]
 _PAGE_OF_INTERACTION = _SQL["page_of_interaction"]
 _PAGE_OF_ORGANIZATION = _SQL["page_of_organization"]
@@ -109,25 +110,19 @@ class MemoryPart(SQLiteBase):
     ) -> list[Memory]:
         return await self._store.read(lambda connection: _page(connection, scope, listing, now))
 
+    async def read_contexts(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, str]:
+        return await self._store.read(lambda connection: _contexts(connection, scope, memory_ids))
+
     async def all_index_documents(self, scope: Scope) -> AsyncIterator[IndexDocument]:
-        after_time, after_id = _END_OF_TIME, ""
+        after = (_END_OF_TIME, "")
         while True:
-            page = await self._store.read(
-                partial(
-                    rows,
-                    query=_PAGE_OF_INDEX,
-                    org_id=scope.org_id,
-                    user_id=scope.user_id,
-                    after_time=after_time,
-                    after_id=after_id,
-                    limit=_AT_ONCE,
-                )
-            )
+            page, contexts = await self._store.read(partial(_index_page, scope=scope, after=after))
             for row in page:
-                yield indexing.document(records.memory(row, ()))
+                context = contexts.get(row["memory_id"])
+                yield indexing.document(records.memory(row, ()), context)
             if len(page) < _AT_ONCE:
                 return
-            after_time, after_id = page[-1]["obtained_at"], page[-1]["memory_id"]
+            after = (page[-1]["obtained_at"], page[-1]["memory_id"])
 
     async def find_current_by_hash(
         self, scope: Scope, content_hashes: Collection[str]
@@ -177,13 +172,42 @@ class MemoryPart(SQLiteBase):
                     found = values(connection, _KNOWN, **owner, memory_ids=asked)[:_AT_ONCE]
                 if not found:
                     return DeleteCounts(memories=purged)
-                _bury(connection, scope, found)
+                _bury(connection, scope, found, now)
                 purge(connection, scope, found, now)
                 purged += len(found)
 
         counts = await self._store.write(work)
         await self._store.checkpoint()
         return counts
+
+
+def _contexts(
+    connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str]
+) -> dict[str, str]:
+    found = rows(
+        connection,
+        _CONTEXTS,
+        org_id=scope.org_id,
+        user_id=scope.user_id,
+        memory_ids=records.id_list(dict.fromkeys(memory_ids)),
+        reach=CONTEXT_REACH,
+    )
+    return {row["memory_id"]: row["content"] for row in found if row["content"] is not None}
+
+
+def _index_page(
+    connection: sqlite3.Connection, scope: Scope, after: tuple[int, str]
+) -> tuple[list[Row], dict[str, str]]:
+    page = rows(
+        connection,
+        _PAGE_OF_INDEX,
+        org_id=scope.org_id,
+        user_id=scope.user_id,
+        after_time=after[0],
+        after_id=after[1],
+        limit=_AT_ONCE,
+    )
+    return page, _contexts(connection, scope, [row["memory_id"] for row in page])
 
 
 def _page(
@@ -231,16 +255,19 @@ def _memories(
     }
 
 
-def _bury(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str]) -> None:
+def _bury(
+    connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str], now: datetime
+) -> None:
     """Leave a tombstone for every source of these memories."""
     owner = {"org_id": scope.org_id, "user_id": scope.user_id}
     salt = values(connection, _SALT, **owner)[0]
     hashes = connection.execute(
         _SOURCE_HASHES, {**owner, "memory_ids": records.id_list(memory_ids)}
     ).fetchall()
+    grave = {**owner, "purged_at": records.micros(now)}
     connection.executemany(
         _INSERT_TOMBSTONE,
-        ({**owner, "mark": tombstone(salt, prefix, content)} for prefix, content in hashes),
+        ({**grave, "mark": tombstone(salt, prefix, content)} for prefix, content in hashes),
     )
 
 

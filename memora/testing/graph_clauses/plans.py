@@ -126,7 +126,7 @@ class PlanClauses(TenantFixtures):
         assert await tenant.graph.find_idempotency(tenant.scope, "key") is None
 
     async def test_vector_work_is_enqueued_with_the_change(self, tenant: Tenant) -> None:
-        """One entry names every memory that a plan inserts, supersedes or ends; links none."""
+        """One entry names every memory that a plan inserts, supersedes, ends or links."""
         talk = await tenant.begin("talk", "a")
         assert await tenant.queue() == []
         old, gone, linked = [await tenant.store(name) for name in ("old", "gone", "linked")]
@@ -140,7 +140,7 @@ class PlanClauses(TenantFixtures):
             ends=(MemoryEnd(gone, tenant.at(1)),),
         )
         (entry,) = await tenant.queue()
-        names = ("new", "newer", "old", "gone")
+        names = ("new", "newer", "old", "gone", "linked")
         assert sorted(entry.memory_ids) == sorted(tenant.memory_id(name) for name in names)
         assert (entry.op, entry.user_id, entry.attempts) == (OutboxOp.SYNC, tenant.user_id, 0)
         assert (entry.enqueued_at, entry.lease, entry.dead) == (tenant.start, None, False)
@@ -205,7 +205,7 @@ class PlanClauses(TenantFixtures):
         await tenant.apply(other, job=replace(tenant.job(theirs, 0, 1, "d"), user_id=other.user_id))
 
         async def listed(**selection: object) -> list[str]:
-            found = await graph.list_jobs(org_id, **selection)  # type: ignore[arg-type]
+            found = await graph.list_jobs(org_id, **selection)  # type: ignore[arg-type] - each another
             return [job.job_id for job in found]
 
         assert await listed() == ["b", "c", "a", "d"]

@@ -14,6 +14,7 @@ from memora.testing.vector_clauses.documents import (
     NOON,
     Clauses,
     document,
+    everything,
     find,
     ids,
 )
@@ -88,6 +89,29 @@ class ConditionClauses(Clauses):
         }  # fmt: skip
         await vectors.upsert(list(documents.values()))
         return {document.memory_id: name for name, document in documents.items()}
+
+    @pytest.mark.parametrize("excluded", [3, 99, 140])
+    async def test_b03_what_a_range_excludes_takes_no_place_in_the_answer(
+        self, vectors: BaseVectorDB, alice: Scope, excluded: int
+    ) -> None:
+        bob = Scope(alice.org_id, "bob")
+        live = [document(f"green tea with {n} kinds of honey", alice) for n in range(4)]
+        gone = [
+            document("green tea", alice, archived=True)
+            if number % 2
+            else document("green tea", alice, expires_at=NOON)
+            for number in range(excluded)
+        ]
+        await vectors.upsert([*live, *gone, document("green tea", bob, archived=True)])
+        conditions = (Range("archived", lt=1), Range("expires_at", gt=NOON.timestamp()))
+        hits = await find(vectors, "green tea", alice, conditions=conditions, limit=4)
+        assert set(ids(hits.dense)) == set(ids(hits.lexical)) == {one.memory_id for one in live}
+        hits = await vectors.search_memory(
+            "green tea", "organization", alice.org_id, conditions=conditions, limit=4
+        )
+        assert everything(hits) == {one.memory_id for one in live}
+        all_of_alice = await find(vectors, "green tea", alice, limit=1000)
+        assert len(all_of_alice.dense) == len(live) + len(gone)
 
     async def test_b11_only_indexed_fields_are_filtered(
         self, vectors: BaseVectorDB, alice: Scope

@@ -36,6 +36,22 @@ class WritingClauses(Clauses):
         tagged = await find(vectors, "coffee", alice, conditions=(AnyOf("tags", ("hot",)),))
         assert tagged == QueryHits()
 
+    async def test_b03_a_hit_is_of_whom_it_was_written_for_last(
+        self, vectors: BaseVectorDB, alice: Scope
+    ) -> None:
+        agent = Scope(alice.org_id, alice.user_id, "agent")
+        memory_id = IDS.memory()
+        for scope in (alice, agent, alice):
+            await vectors.upsert([document("green tea", scope, memory_id=memory_id)])
+            hits = await find(vectors, "tea", alice)
+            assert [hit.agent_id for hit in (*hits.dense, *hits.lexical)] == [scope.agent_id] * 2
+        bob = Scope(alice.org_id, "bob")
+        await vectors.remove(alice, [memory_id])
+        await vectors.upsert([document("green tea", bob, memory_id=memory_id)])
+        assert await find(vectors, "tea", alice) == QueryHits()
+        hits = await find(vectors, "tea", bob)
+        assert {hit.user_id for hit in (*hits.dense, *hits.lexical)} == {"bob"}
+
     async def test_upsert_of_nothing(self, vectors: BaseVectorDB) -> None:
         await vectors.upsert([])
 

@@ -75,6 +75,14 @@ UNWIND $messages AS message
 CREATE (i)-[:HAS_MESSAGE]->(s:Message)
 SET s = message
 
+// name: sourced_from
+// Memories that came from messages that are about to be cut.
+MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
+WHERE s.position >= $keep
+MATCH (m:Memory)-[:SOURCED_FROM]->(s)
+RETURN DISTINCT m.memory_id AS memory_id
+
 // name: cut_messages
 // Drops the messages from position $keep on; memories that came from them lose that source.
 MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})

@@ -43,6 +43,34 @@ WHERE s.position >= 0
 WITH s ORDER BY s.org_id, s.user_id, s.interaction_id, s.position
 RETURN collect(s.prefix_hash) AS hashes
 
+// name: read_speakers
+// Names in the first messages of the interactions that changed last.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+CALL () {
+  MATCH (i:Interaction)
+  USING INDEX SEEK i:Interaction(org_id, user_id, updated_at, interaction_id)
+  WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.updated_at IS NOT NULL
+    AND i.interaction_id IS NOT NULL
+  WITH i
+  ORDER BY i.org_id DESC, i.user_id DESC, i.updated_at DESC, i.interaction_id
+  LIMIT $interactions
+  RETURN i.interaction_id AS interaction_id
+}
+MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: interaction_id})
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
+WHERE s.position >= 0 AND s.position < $messages AND s.name IS NOT NULL
+RETURN DISTINCT s.name AS name
+
+// name: sourced_from
+// Memories that came from messages of these interactions.
+UNWIND $interaction_ids AS id
+MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: id})
+USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
+WHERE s.position >= 0
+MATCH (m:Memory)-[:SOURCED_FROM]->(s)
+RETURN DISTINCT m.memory_id AS memory_id
+
 // name: pick_interactions
 // The next interactions to erase; no ids: any of the user.
 MATCH (i:Interaction)

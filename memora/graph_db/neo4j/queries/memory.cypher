@@ -68,6 +68,27 @@ RETURN ids, v {.*,
   }
 } AS memory
 
+// name: read_contexts
+// What was said right before the first message that each of these memories came from.
+MATCH (u:User {org_id: $org_id, user_id: $user_id})
+WHERE u.erasing IS NULL
+UNWIND $memory_ids AS id
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+CALL (m) {
+  MATCH (m)-[:SOURCED_FROM]->(s:Message)
+  RETURN s ORDER BY s.interaction_id, s.position LIMIT 1
+}
+CALL (s) {
+  MATCH (earlier:Message {
+    org_id: $org_id, user_id: $user_id, interaction_id: s.interaction_id
+  })
+  USING INDEX SEEK earlier:Message(org_id, user_id, interaction_id, position)
+  WHERE earlier.position >= s.position - $reach AND earlier.position < s.position
+    AND earlier.role IN ['user', 'assistant'] AND earlier.content IS NOT NULL
+  RETURN earlier.content AS content ORDER BY earlier.position DESC LIMIT 1
+}
+RETURN id, content
+
 // name: list_memories
 // A page from ($at, $id) downwards; `$live_at` given: without what is expired then, or archived.
 // Here and elsewhere SEEK keeps the planner from scanning the index of all tenants, CASE from
@@ -254,4 +275,5 @@ CREATE (m)-[:SUPERSEDED_BY]->(next)
 
 // name: bury
 UNWIND $marks AS mark
-MERGE (:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
+MERGE (t:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
+ON CREATE SET t.purged_at = $now

@@ -37,6 +37,11 @@ VALUES (
   :at, 0, 0, :content_hash, :import_id, :process_id
 );
 
+-- name: sourced_from
+-- Memories that came from messages that are about to be cut.
+SELECT DISTINCT memory_id FROM memory_source
+WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;
+
 -- name: cut_sources
 DELETE FROM main.memory_source
 WHERE org_id = :org_id AND interaction_id = :interaction_id AND position >= :keep;

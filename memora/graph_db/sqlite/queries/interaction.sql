@@ -46,6 +46,29 @@ WHERE org_id = :org_id
   AND interaction_id IN (SELECT value FROM json_each(:interaction_ids))
 LIMIT :limit;
 
+-- name: sourced_from
+-- Memories that came from messages of these interactions.
+SELECT DISTINCT source.memory_id
+FROM json_each(:interaction_ids) AS wanted
+CROSS JOIN interaction AS owned
+  ON owned.org_id = :org_id AND owned.interaction_id = wanted.value AND owned.user_id = :user_id
+CROSS JOIN memory_source AS source
+  ON source.org_id = :org_id AND source.interaction_id = owned.interaction_id;
+
+-- name: speakers
+-- Names in the first messages of the interactions that changed last.
+SELECT DISTINCT message.name
+FROM (
+  SELECT org_id, interaction_id FROM interaction
+  WHERE org_id = :org_id AND user_id = :user_id
+  ORDER BY updated_at DESC, interaction_id LIMIT :interactions
+) AS recent
+CROSS JOIN message
+  ON message.org_id = recent.org_id
+  AND message.interaction_id = recent.interaction_id
+  AND message.position < :messages
+WHERE message.name IS NOT NULL;
+
 -- name: delete_sources
 -- Links from memories that stay.
 DELETE FROM main.memory_source

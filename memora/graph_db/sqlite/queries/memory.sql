@@ -65,6 +65,33 @@ CROSS JOIN message
   AND message.position = source.position
 ORDER BY source.interaction_id, source.position;
 
+-- name: contexts
+-- What was said right before the first message that each of these memories came from.
+SELECT
+  owned.memory_id,
+  (
+    SELECT (
+      SELECT earlier.content FROM message AS earlier
+      WHERE earlier.org_id = message.org_id
+        AND earlier.interaction_id = message.interaction_id
+        AND earlier.position < message.position
+        AND earlier.position >= message.position - :reach
+        AND earlier.role IN ('user', 'assistant')
+        AND earlier.content IS NOT NULL
+      ORDER BY earlier.position DESC LIMIT 1
+    )
+    FROM memory_source AS source
+    JOIN message
+      ON message.org_id = source.org_id
+      AND message.interaction_id = source.interaction_id
+      AND message.position = source.position
+    WHERE source.org_id = owned.org_id AND source.memory_id = owned.memory_id
+    ORDER BY source.interaction_id, source.position LIMIT 1
+  ) AS content
+FROM json_each(:memory_ids) AS wanted
+CROSS JOIN memory AS owned
+  ON owned.org_id = :org_id AND owned.memory_id = wanted.value AND +owned.user_id = :user_id;
+
 -- name: page
 -- Newest first, after the row (:after_time, :after_id). With :now without archived and expired ones.
 SELECT * FROM memory_version
@@ -166,7 +193,8 @@ WHERE memory.org_id = :org_id
   AND memory.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: insert_tombstone
-INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark)
+INSERT INTO main.tombstone (org_id, user_id, mark, purged_at)
+VALUES (:org_id, :user_id, :mark, :purged_at)
 ON CONFLICT DO NOTHING;
 
 -- name: delete_sources

@@ -4,4 +4,4 @@ CREATE INDEX memory_by_expiry ON memory (org_id, expires_at, memory_id)
   WHERE expires_at IS NOT NULL;
 CREATE INDEX memory_by_age ON memory (org_id, obtained_at, memory_id);
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
