@@ -1304,20 +1304,27 @@ class GraphDB:
         )
 
     def find_disused(
-        self, scope: SearchScope, unused_since: datetime, *, after: DueMemory | None, limit: int
+        self,
+        scope: SearchScope,
+        unused_since: datetime,
+        now: datetime,
+        *,
+        after: DueMemory | None,
+        limit: int,
     ) -> list[DueMemory]:
         """Return current memories that were neither obtained nor used since, oldest first.
 
-        Without pinned and archived ones.
+        Without pinned, archived and expired ones.
 
         Args:
             scope: A user, or an organization; an agent does not narrow.
             unused_since: Later use or a later `obtained_at` keeps a memory out.
+            now: Store time.
             after: Last one of the page before.
             limit: At most that many.
         """
         return self._background.run(
-            self._wrapped.find_disused(scope, unused_since, after=after, limit=limit)
+            self._wrapped.find_disused(scope, unused_since, now, after=after, limit=limit)
         )
 
     def archive_memories(

@@ -64,7 +64,7 @@ async def _archive(
     graph = ports.graph
 
     async def disused(of: SearchScope, after: DueMemory | None) -> list[DueMemory]:
-        return await graph.find_disused(of, since, after=after, limit=batch_size)
+        return await graph.find_disused(of, since, now, after=after, limit=batch_size)
 
     async def archive(of: Scope, memory_ids: Sequence[str]) -> int:
         return len(await graph.archive_memories(of, memory_ids, since, now))

@@ -217,7 +217,11 @@ GRAPH: dict[str, Call] = {
         Scope(i.org_id, i.user_id), m.graph.clock.now(), after=None, limit=10
     ),
     "find_disused": lambda m, i: m.graph.find_disused(
-        Scope(i.org_id, i.user_id), m.graph.clock.now(), after=None, limit=10
+        Scope(i.org_id, i.user_id),
+        m.graph.clock.now(),
+        m.graph.clock.now(),
+        after=None,
+        limit=10,
     ),
     "archive_memories": lambda m, i: m.graph.archive_memories(
         Scope(i.org_id, i.user_id), [i.memory_id], m.graph.clock.now(), m.graph.clock.now()

@@ -503,7 +503,7 @@ OF_USER: dict[str, Call] = {
     "withdraw": lambda g: g.withdraw(SCOPE, POISON, NOW, leave_tombstones=True),
     "count_accesses": lambda g: g.count_accesses(SCOPE, {"m": Access(1, NOW)}),
     "find_expired": lambda g: g.find_expired(SCOPE, NOW, after=None, limit=5),
-    "find_disused": lambda g: g.find_disused(SCOPE, NOW, after=None, limit=5),
+    "find_disused": lambda g: g.find_disused(SCOPE, NOW, NOW, after=None, limit=5),
     "archive_memories": lambda g: g.archive_memories(SCOPE, ["m"], NOW, NOW),
     "count_memories": lambda g: g.count_memories(SCOPE, NOW),
     "purge_all_memories": lambda g: g.purge_memories(SCOPE, None, NOW),

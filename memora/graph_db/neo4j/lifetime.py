@@ -43,10 +43,16 @@ class LifetimePart(Neo4jBase):
         return await self._due(scope, _Q["find_expired"], after, limit, now=micros(now))
 
     async def find_disused(
-        self, scope: SearchScope, unused_since: datetime, *, after: DueMemory | None, limit: int
+        self,
+        scope: SearchScope,
+        unused_since: datetime,
+        now: datetime,
+        *,
+        after: DueMemory | None,
+        limit: int,
     ) -> list[DueMemory]:
-        since = micros(unused_since)
-        return await self._due(scope, _Q["find_disused"], after, limit, unused_since=since)
+        times = {"unused_since": micros(unused_since), "now": micros(now)}
+        return await self._due(scope, _Q["find_disused"], after, limit, **times)
 
     async def _due(
         self,

@@ -45,9 +45,16 @@ class LifetimePart(SQLiteBase):
         return await self._due(scope, _EXPIRED, after, limit, now=micros(now))
 
     async def find_disused(
-        self, scope: SearchScope, unused_since: datetime, *, after: DueMemory | None, limit: int
+        self,
+        scope: SearchScope,
+        unused_since: datetime,
+        now: datetime,
+        *,
+        after: DueMemory | None,
+        limit: int,
     ) -> list[DueMemory]:
-        return await self._due(scope, _DISUSED, after, limit, unused_since=micros(unused_since))
+        times = {"unused_since": micros(unused_since), "now": micros(now)}
+        return await self._due(scope, _DISUSED, after, limit, **times)
 
     async def _due(
         self,

@@ -30,7 +30,7 @@ async def disused(tenant: Tenant, since: datetime, scope: SearchScope | None = N
     found: list[DueMemory] = []
     after: DueMemory | None = None
     while page := await tenant.graph.find_disused(
-        scope or tenant.scope, since, after=after, limit=1
+        scope or tenant.scope, since, tenant.clock.now(), after=after, limit=1
     ):
         found += page
         after = page[-1]
@@ -93,6 +93,7 @@ class LifetimeClauses(TenantFixtures):
         old = await tenant.store("old")
         used = await tenant.store("used")
         await tenant.store("pinned", pinned=True)
+        await tenant.store("gone", expires_at=tenant.clock.now())
         new = await tenant.store("new", obtained_at=tenant.at(5))
         past = await tenant.store("past")
         head = await tenant.grow(past, "head", obtained_at=tenant.at(6))

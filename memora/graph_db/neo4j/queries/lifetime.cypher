@@ -31,6 +31,7 @@ WHERE m.org_id = $org_id AND m.obtained_at >= $at AND m.obtained_at <= $unused_s
   AND m.memory_id IS NOT NULL
   AND CASE WHEN m.obtained_at = $at THEN m.memory_id > $id ELSE true END
   AND m.head_of IS NOT NULL AND NOT m.archived AND NOT m.pinned
+  AND (m.expires_at IS NULL OR m.expires_at > $now)
   AND (m.last_accessed_at IS NULL OR m.last_accessed_at <= $unused_since)
   AND ($user_id IS NULL OR m.user_id = $user_id)
 RETURN m.user_id AS user_id, m.memory_id AS memory_id, m.obtained_at AS at

@@ -28,6 +28,7 @@ WHERE org_id = :org_id
   AND (obtained_at, memory_id) > (:after_time, :after_id)
   AND (last_accessed_at IS NULL OR last_accessed_at <= :unused_since)
   AND pinned = 0
+  AND (expires_at IS NULL OR expires_at > :now)
   AND (:user_id IS NULL OR +user_id = :user_id)
 ORDER BY obtained_at, memory_id LIMIT :limit;
 
