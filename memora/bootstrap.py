@@ -42,6 +42,7 @@ def embedded(
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
     encryption_key: str | SecretStr | None = None,
     language: str = "en",
+    **retention: Any,
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
     settings = Settings(path=None if path is None else Path(path), language=language)
@@ -53,6 +54,7 @@ def embedded(
         enable_logging,
         reranker=_given_reranker(settings, reranker),
         embedder_named=partial(_given_embedder, settings),
+        **retention,
     )
 
 
@@ -86,6 +88,9 @@ def from_settings(cls: type[M], settings: Settings | Mapping[str, Any] | None) -
         ranking=settings.ranking,
         reranker=reranker(settings, settings.reranker),
         rerank_candidates=settings.rerank_candidates,
+        similarity_threshold={chosen.model_id: settings.similarity_threshold},
+        short_term_days=settings.short_term_days,
+        archive_after_days=settings.archive_after_days,
         embedder_named=partial(_given_embedder, settings),
     )
 

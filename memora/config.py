@@ -166,6 +166,10 @@ def _http_url(url: str, info: ValidationInfo) -> str:
     return url
 
 
+def _never(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "never" else value
+
+
 def _refuse_credentials(url: str, field: str) -> None:
     # In a URL they would be shown wherever the address is shown.
     if "@" in urlsplit(url).netloc:
@@ -182,6 +186,10 @@ _Reranker = Annotated[ModelSpec, NoDecode, BeforeValidator(_reranker)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
+# Neither the environment nor TOML has a None.
+_Days = Annotated[
+    Annotated[float, Field(gt=0, le=1_000_000)] | None, NoDecode, BeforeValidator(_never)
+]
 
 
 class Settings(BaseSettings):
@@ -212,12 +220,14 @@ class Settings(BaseSettings):
         language: ISO 639-1 code of the language most texts are in, for stemming and stop words; a
             text that is plainly in another one has that one's as well.
         embedding_cache_size: Vectors kept for texts that come again; 0 keeps none.
-        similarity_threshold: Similarity from which two statements are compared when saving.
+        similarity_threshold: Similarity from which an added text is compared with what is known;
+            it belongs to this embedder, and another one after a reindex has its default.
         min_similarity: Similarity below which recall drops a memory; None drops none.
         recall_limit: Memories that recall returns at most.
         ranking: Fields of `RankingConfig`, what a score is made of; in a variable as JSON.
-        short_term_days: Age at which `short_term` memories stop being current.
-        archive_after_days: Age at which memories that nothing uses may be archived.
+        short_term_days: Age at which `short_term` memories expire; None or `never`: they stay.
+        archive_after_days: Age at which a sweep archives what nothing uses; None or `never`: it
+            stays.
 
     Example:
         ```python
@@ -263,8 +273,8 @@ class Settings(BaseSettings):
     min_similarity: _Share | None = None
     recall_limit: Annotated[int, Field(ge=1, le=1000)] = 12
     ranking: dict[str, Any] = Field(default_factory=dict[str, Any])
-    short_term_days: _Positive = 7
-    archive_after_days: _Positive = 30
+    short_term_days: _Days = 7
+    archive_after_days: _Days = 30
 
     def __init__(self, **values: Any) -> None:
         try:

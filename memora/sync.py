@@ -42,7 +42,14 @@ if TYPE_CHECKING:
     from memora.ops import reconcile as reconciling
     from memora.ops import reindex as reindexing
     from memora.rerankers.base import BaseReranker
-    from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.direct import (
+        DeleteReceipt,
+        MemoryHealth,
+        MemoryReceipt,
+        QueryResult,
+        SavePreview,
+        SweepReceipt,
+    )
     from memora.schema.entities import (
         Entity,
         EntityMemories,
@@ -55,6 +62,7 @@ if TYPE_CHECKING:
     from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo, UndoCounts
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
+    from memora.schema.lifetime import Access, DueMemory, MemoryCounts
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
@@ -309,6 +317,87 @@ class BoundMemora:
                 current_datetime=current_datetime,
             )
         )
+
+    def add_memory(
+        self,
+        content: str | Sequence[Mapping[str, Any]],
+        *,
+        interaction_id: str | None = None,
+        memory_type: str = "fact",
+        importance: float = 0.5,
+        tags: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        obtained_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        pinned: bool = False,
+        idempotency_key: str | None = None,
+    ) -> MemoryReceipt:
+        """Remember a text, once."""
+        return self._background.run(
+            self._wrapped.add_memory(
+                content,
+                interaction_id=interaction_id,
+                memory_type=memory_type,
+                importance=importance,
+                tags=tags,
+                entities=entities,
+                metadata=metadata,
+                obtained_at=obtained_at,
+                expires_at=expires_at,
+                pinned=pinned,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def add_memories(self, items: Sequence[str | Mapping[str, Any]]) -> list[MemoryReceipt]:
+        """Remember many texts of this user; one receipt per item, in order.
+
+        Args:
+            items: Texts, or mappings with the arguments of `add_memory`.
+        """
+        return self._background.run(self._wrapped.add_memories(items))
+
+    def query_memories(
+        self,
+        query: str,
+        *,
+        limit: int = 3,
+        interaction_id: str | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        min_similarity: float | None = None,
+    ) -> QueryResult:
+        """Return the memories that answer a question, with a summary of them."""
+        return self._background.run(
+            self._wrapped.query_memories(
+                query,
+                limit=limit,
+                interaction_id=interaction_id,
+                filters=filters,
+                min_similarity=min_similarity,
+            )
+        )
+
+    def list_memories(
+        self,
+        *,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        after: Memory | tuple[datetime, str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the user's current memories (with an agent: what it obtained), newest first."""
+        return self._background.run(
+            self._wrapped.list_memories(filters=filters, after=after, skip=skip, limit=limit)
+        )
+
+    def memory_health(self, *, sample: int = 64) -> MemoryHealth:
+        """Return how the user's memories are."""
+        return self._background.run(self._wrapped.memory_health(sample=sample))
+
+    def sweep(self, *, dry_run: bool = False, batch_size: int = 500) -> SweepReceipt:
+        """Remove the user's expired memories, and archive what nothing used for long."""
+        return self._background.run(self._wrapped.sweep(dry_run=dry_run, batch_size=batch_size))
 
     def update_memory(self, memory_id: str, content: str, *, author: str | None = None) -> Memory:
         """Give a statement a new text, as a new version."""
@@ -823,8 +912,8 @@ class GraphDB:
     ) -> list[list[Memory]]:
         """Follow each id to the version that is current, per batch and in order.
 
-        Ids that are unknown, out of scope, or without a current version drop out; two versions of
-        one statement count once, at the place of the first.
+        Ids that are unknown, out of scope, expired, or without a current version drop out; two
+        versions of one statement count once, at the place of the first.
 
         Args:
             batch_org_user_mem_ids: Ids, or mappings with `org_id`, `user_id`, `memory_id` (which
@@ -844,15 +933,17 @@ class GraphDB:
         """Return exactly this version of a memory, with its sources.
 
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         return self._background.run(self._wrapped.get_user_memory(org_id, user_id, memory_id))
 
     def get_user_memory_history(self, org_id: str, user_id: str, memory_id: str) -> list[Memory]:
         """Return all versions of a statement, newest first, from any one of them.
 
+        Expired versions are left out.
+
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         return self._background.run(
             self._wrapped.get_user_memory_history(org_id, user_id, memory_id)
@@ -1065,16 +1156,23 @@ class GraphDB:
         return self._background.run(self._wrapped.purge_memories(scope, memory_ids, now))
 
     def list_source_memories(
-        self, scope: Scope, selector: SourceSelector, *, current_only: bool, skip: int, limit: int
+        self,
+        scope: Scope,
+        selector: SourceSelector,
+        now: datetime,
+        *,
+        current_only: bool,
+        skip: int,
+        limit: int,
     ) -> list[Memory]:
         """Return a page of the user's memories that come from a source, newest first.
 
-        A source that is not the user's, or not there, has none. An agent in the scope does not
-        narrow.
+        Without expired ones. A source that is not the user's, or not there, has none. An agent in
+        the scope does not narrow.
         """
         return self._background.run(
             self._wrapped.list_source_memories(
-                scope, selector, current_only=current_only, skip=skip, limit=limit
+                scope, selector, now, current_only=current_only, skip=skip, limit=limit
             )
         )
 
@@ -1261,14 +1359,17 @@ class GraphDB:
         """Return for each known id all versions of its chain, newest first."""
         return self._background.run(self._wrapped.read_chains(scope, memory_ids))
 
-    def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
-        """Return a page of the user's memories, expired and archived ones included."""
+    def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
+        """Return a page of memories of a user, or of all users of an organization.
+
+        Expired and archived ones are included. An agent in the scope does not narrow.
+        """
         return self._background.run(self._wrapped.list_memories(scope, listing))
 
     def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
-        """Return a page without expired and archived memories."""
+        """Return a page of current memories that are neither expired nor archived."""
         return self._background.run(self._wrapped.list_live_memories(scope, listing, now))
 
     def find_current_by_hash(
@@ -1362,6 +1463,68 @@ class GraphDB:
     def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
         return self._background.run(self._wrapped.find_tombstones(scope, tombstones))
+
+    def count_accesses(self, scope: Scope, accesses: Mapping[str, Access]) -> None:
+        """Add to the usage of the user's memories, by id; unknown and foreign ids change nothing.
+
+        Usage is no version: `access_count` grows, `last_accessed_at` never goes back, nothing else
+        changes and nothing is enqueued.
+        """
+        self._background.run(self._wrapped.count_accesses(scope, accesses))
+
+    def find_expired(
+        self, scope: SearchScope, now: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return versions that are expired by now, history included, by the time of their end.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+        return self._background.run(
+            self._wrapped.find_expired(scope, now, after=after, limit=limit)
+        )
+
+    def find_disused(
+        self,
+        scope: SearchScope,
+        unused_since: datetime,
+        now: datetime,
+        *,
+        after: DueMemory | None,
+        limit: int,
+    ) -> list[DueMemory]:
+        """Return current memories that were neither obtained nor used since, oldest first.
+
+        Without pinned, archived and expired ones.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            unused_since: Later use or a later `obtained_at` keeps a memory out.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+        return self._background.run(
+            self._wrapped.find_disused(scope, unused_since, now, after=after, limit=limit)
+        )
+
+    def archive_memories(
+        self, scope: Scope, memory_ids: Sequence[str], unused_since: datetime, now: datetime
+    ) -> list[str]:
+        """Archive those of these memories that `find_disused` would still return; return which.
+
+        In one transaction, with a `sync` entry that names them.
+        """
+        return self._background.run(
+            self._wrapped.archive_memories(scope, memory_ids, unused_since, now)
+        )
+
+    def count_memories(self, scope: SearchScope, now: datetime) -> MemoryCounts:
+        """Count what is stored of a user or an organization; an agent does not narrow."""
+        return self._background.run(self._wrapped.count_memories(scope, now))
 
     def save_job(self, job: ExtractionJob) -> None:
         """Replace an existing job.
@@ -1754,6 +1917,11 @@ class Memora:
         reranker: Reads what a recall found once more, together with the message; None: the search
             has the last word.
         rerank_candidates: How many found memories it reads, 1 to 1000.
+        similarity_threshold: Dense similarity from which an added text is compared with what is
+            known, 0 to 1; it depends on the embedder, so it can be given by the embedder's
+            `model_id`, and others have 0.8.
+        short_term_days: Days after which `short_term` memories expire; None: never.
+        archive_after_days: Days after which a sweep archives what nothing used; None: never.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -1786,6 +1954,9 @@ class Memora:
         ranking: RankingConfig | Mapping[str, Any] | None = None,
         reranker: BaseReranker | None = None,
         rerank_candidates: int = RERANK_CANDIDATES,
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         self._bind(
@@ -1800,6 +1971,9 @@ class Memora:
                 ranking=ranking,
                 reranker=reranker,
                 rerank_candidates=rerank_candidates,
+                similarity_threshold=similarity_threshold,
+                short_term_days=short_term_days,
+                archive_after_days=archive_after_days,
                 embedder_named=embedder_named,
             )
         )
@@ -1837,6 +2011,9 @@ class Memora:
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
         language: str = "en",
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -1851,6 +2028,9 @@ class Memora:
                 `memora.encryption.new_key`; None: a plain store.
             language: ISO 639-1 code of the language most texts are in; a text that is plainly in
                 another one is found as well.
+            similarity_threshold: As for `Memora`.
+            short_term_days: Days after which `short_term` memories expire; None: never.
+            archive_after_days: Days after which a sweep archives what nothing used; None: never.
         """
         return cls._around(
             _Memora.embedded(
@@ -1862,6 +2042,9 @@ class Memora:
                 enable_logging=enable_logging,
                 encryption_key=encryption_key,
                 language=language,
+                similarity_threshold=similarity_threshold,
+                short_term_days=short_term_days,
+                archive_after_days=archive_after_days,
             )
         )
 
@@ -2242,6 +2425,7 @@ class Memora:
         *,
         token_budget: int | None = None,
         newest_last: bool = False,
+        as_of: datetime | None = None,
     ) -> str:
         """Render memories as a block for the prompt, with dates and the marker that save strips.
 
@@ -2249,12 +2433,13 @@ class Memora:
             memories: As a recall returned them.
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
+            as_of: Reading time of the recall; what is expired by then (None: by now) is left out.
 
         Raises:
             InvalidInputError: An argument is malformed.
         """
         return self._wrapped.format_memories(
-            memories, token_budget=token_budget, newest_last=newest_last
+            memories, token_budget=token_budget, newest_last=newest_last, as_of=as_of
         )
 
     def build_context(
@@ -2288,6 +2473,230 @@ class Memora:
                 token_budget=token_budget,
                 current_datetime=current_datetime,
             )
+        )
+
+    def add_memory(
+        self,
+        org_id: str,
+        user_id: str,
+        content: str | Sequence[Mapping[str, Any]],
+        *,
+        agent_id: str | None = None,
+        interaction_id: str | None = None,
+        memory_type: str = "fact",
+        importance: float = 0.5,
+        tags: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        obtained_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        pinned: bool = False,
+        idempotency_key: str | None = None,
+        create_missing: bool = True,
+    ) -> MemoryReceipt:
+        """Remember a text, once.
+
+        With an extraction model it is condensed to its key facts, and the model decides whether
+        similar memories are repeated, merged with it, or replaced. Without one it is stored as
+        given, and only a text that is equal up to case, spacing and punctuation is a duplicate.
+
+        Args:
+            org_id: The organization.
+            user_id: The user it is about.
+            content: A text, or messages, which become lines `role: text`.
+            agent_id: The agent that obtained it, if any.
+            interaction_id: The conversation it belongs to (or its external id); it must exist.
+            memory_type: One of `MemoryType`, or your own. `short_term` ones expire.
+            importance: 0 to 1.
+            tags: Labels to filter by.
+            entities: Names of what it is about.
+            metadata: Any JSON object; top-level scalars and lists of scalars can be filtered.
+            obtained_at: When it became known; None: now.
+            expires_at: From then on no read returns it; None: as its type says.
+            pinned: It neither expires by its type nor is archived, and comes first where a recall
+                asks for `always`.
+            idempotency_key: Repeating a call with its key has no second effect.
+            create_missing: Create what is missing of organization, user and agent under these ids.
+
+        Raises:
+            InvalidInputError: An argument is malformed; nothing was stored.
+            NotFoundError: The interaction does not exist, or, without `create_missing`, the owner.
+            ConflictError: The idempotency key was used for another call.
+            LLMError: The extraction model failed; nothing was stored.
+            EmbeddingError: The text could not be embedded; nothing was stored.
+            VectorDBError: Similar memories could not be looked for; nothing was stored.
+        """
+        return self._background.run(
+            self._wrapped.add_memory(
+                org_id,
+                user_id,
+                content,
+                agent_id=agent_id,
+                interaction_id=interaction_id,
+                memory_type=memory_type,
+                importance=importance,
+                tags=tags,
+                entities=entities,
+                metadata=metadata,
+                obtained_at=obtained_at,
+                expires_at=expires_at,
+                pinned=pinned,
+                idempotency_key=idempotency_key,
+                create_missing=create_missing,
+            )
+        )
+
+    def add_memories(
+        self, org_id: str, items: Sequence[Mapping[str, Any]], *, create_missing: bool = True
+    ) -> list[MemoryReceipt]:
+        """Remember many texts; one receipt per item, in order.
+
+        All items are checked before anything is stored. One that fails later ends the call, and
+        what was stored before it stays: with idempotency keys the call can be repeated.
+
+        Args:
+            org_id: The organization.
+            items: At most 1000 mappings with the arguments of `add_memory`: `user_id`, `content`,
+                and any of the others.
+            create_missing: Create what is missing of organization, users and agents.
+
+        Raises:
+            InvalidInputError: An item is malformed; nothing was stored.
+            MemoraError: As `add_memory`, of the first item that failed.
+        """
+        return self._background.run(
+            self._wrapped.add_memories(org_id, items, create_missing=create_missing)
+        )
+
+    def query_memories(
+        self,
+        org_id: str,
+        user_id: str,
+        query: str,
+        *,
+        limit: int = 3,
+        interaction_id: str | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        min_similarity: float | None = None,
+    ) -> QueryResult:
+        """Return the memories that answer a question, with a summary of them.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            query: The question.
+            limit: At most that many, 1 to 1000.
+            interaction_id: Only what was obtained in this interaction (or external id).
+            filters: `MemoryFilters`, or the same as a mapping.
+            min_similarity: Floor on the raw dense similarity, 0 to 1.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            InteractionNotFoundError: The user has no such interaction.
+            EmbeddingError: The query could not be embedded.
+            VectorDBError: The vector store failed.
+            GraphDBError: The graph store failed.
+        """
+        return self._background.run(
+            self._wrapped.query_memories(
+                org_id,
+                user_id,
+                query,
+                limit=limit,
+                interaction_id=interaction_id,
+                filters=filters,
+                min_similarity=min_similarity,
+            )
+        )
+
+    def list_memories(
+        self,
+        org_id: str,
+        user_id: str | None = None,
+        *,
+        agent_id: str | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        after: Memory | tuple[datetime, str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return current memories, newest first, without expired and archived ones.
+
+        Args:
+            org_id: The organization.
+            user_id: The user; None: all users of the organization, for administration, without
+                their source messages.
+            agent_id: Only what this agent obtained.
+            filters: `MemoryFilters`, or the same as a mapping; they can ask for expired and
+                archived memories too.
+            after: The last memory of the page before, or its `(obtained_at, memory_id)`.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            NotFoundError: Organization, user or agent do not exist in this scope.
+        """
+        return self._background.run(
+            self._wrapped.list_memories(
+                org_id,
+                user_id,
+                agent_id=agent_id,
+                filters=filters,
+                after=after,
+                skip=skip,
+                limit=limit,
+            )
+        )
+
+    def memory_health(
+        self, org_id: str, user_id: str | None = None, *, sample: int = 64
+    ) -> MemoryHealth:
+        """Return how the memories of a user or an organization are.
+
+        Args:
+            org_id: The organization.
+            user_id: The user; None: all users of the organization.
+            sample: How many of the newest memories are compared for redundancy, 0 to 1000; each
+                is embedded once.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            NotFoundError: Organization or user do not exist.
+            EmbeddingError: The sample could not be embedded.
+            VectorDBError: The vector store failed.
+            GraphDBError: The graph store failed.
+        """
+        return self._background.run(self._wrapped.memory_health(org_id, user_id, sample=sample))
+
+    def sweep(
+        self,
+        org_id: str | None = None,
+        user_id: str | None = None,
+        *,
+        dry_run: bool = False,
+        batch_size: int = 500,
+    ) -> SweepReceipt:
+        """Remove expired memories from both stores, and archive what nothing used for long.
+
+        Reads leave expired memories out without it; after it their text is gone. Archived ones
+        are kept, and answer where `include_archived` asks for them. Repeating it, also after an
+        interruption, does what is left.
+
+        Args:
+            org_id: The organization; None: all of them.
+            user_id: The user; None: all users.
+            dry_run: Count, and write nothing.
+            batch_size: Memories that are looked up and changed at a time, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            NotFoundError: Organization or user do not exist.
+            GraphDBError: The graph store failed; repeat the call.
+        """
+        return self._background.run(
+            self._wrapped.sweep(org_id, user_id, dry_run=dry_run, batch_size=batch_size)
         )
 
     def update_memory(
@@ -2750,7 +3159,10 @@ class Memora:
         return self._background.run(self._wrapped.resume_job(org_id, job_id))
 
     def drain_outbox(self) -> DrainReport:
-        """Bring the vector store up to date with the graph; a failing one is reported."""
+        """Bring the vector store up to date with the graph; a failing one is reported.
+
+        Counts of usage that wait are written too.
+        """
         return self._background.run(self._wrapped.drain_outbox())
 
     def erase_user(self, org_id: str, user_id: str) -> ErasureReceipt:

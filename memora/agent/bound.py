@@ -10,7 +10,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.agent.inputs import item_of
+from memora.schema.direct import (
+    DeleteReceipt,
+    MemoryHealth,
+    MemoryReceipt,
+    QueryResult,
+    SavePreview,
+    SweepReceipt,
+)
 from memora.schema.entities import Entity, EntityMemories
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
@@ -18,6 +26,7 @@ from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import RollbackReceipt
+from memora.schema.validation import checked_list
 
 if TYPE_CHECKING:
     from memora.agent.main import Memora
@@ -309,6 +318,112 @@ class BoundMemora:
             always=always,
             token_budget=token_budget,
             current_datetime=current_datetime,
+        )
+
+    async def add_memory(
+        self,
+        content: str | Sequence[Mapping[str, Any]],
+        *,
+        interaction_id: str | None = None,
+        memory_type: str = "fact",
+        importance: float = 0.5,
+        tags: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        obtained_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        pinned: bool = False,
+        idempotency_key: str | None = None,
+    ) -> MemoryReceipt:
+        """Remember a text, once."""
+        await self.ensure()
+        return await self._memora.add_memory(
+            self.scope.org_id,
+            self.scope.user_id,
+            content,
+            agent_id=self.scope.agent_id,
+            interaction_id=interaction_id,
+            memory_type=memory_type,
+            importance=importance,
+            tags=tags,
+            entities=entities,
+            metadata=metadata,
+            obtained_at=obtained_at,
+            expires_at=expires_at,
+            pinned=pinned,
+            idempotency_key=idempotency_key,
+            create_missing=False,
+        )
+
+    async def add_memories(self, items: Sequence[str | Mapping[str, Any]]) -> list[MemoryReceipt]:
+        """Remember many texts of this user; one receipt per item, in order.
+
+        Args:
+            items: Texts, or mappings with the arguments of `add_memory`.
+        """
+        await self.ensure()
+        return await self._memora.add_memories(
+            self.scope.org_id,
+            [
+                item_of(item, f"items[{number}]", self.scope)
+                for number, item in enumerate(checked_list(items, "items", "a list of items"))
+            ],
+            create_missing=False,
+        )
+
+    async def query_memories(
+        self,
+        query: str,
+        *,
+        limit: int = 3,
+        interaction_id: str | None = None,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        min_similarity: float | None = None,
+    ) -> QueryResult:
+        """Return the memories that answer a question, with a summary of them."""
+        await self.ensure()
+        return await self._memora.query_memories(
+            self.scope.org_id,
+            self.scope.user_id,
+            query,
+            limit=limit,
+            interaction_id=interaction_id,
+            filters=filters,
+            min_similarity=min_similarity,
+        )
+
+    async def list_memories(
+        self,
+        *,
+        filters: MemoryFilters | Mapping[str, Any] | None = None,
+        after: Memory | tuple[datetime, str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[Memory]:
+        """Return the user's current memories (with an agent: what it obtained), newest first."""
+        await self.ensure()
+        return await self._memora.list_memories(
+            self.scope.org_id,
+            self.scope.user_id,
+            agent_id=self.scope.agent_id,
+            filters=filters,
+            after=after,
+            skip=skip,
+            limit=limit,
+        )
+
+    async def memory_health(self, *, sample: int = 64) -> MemoryHealth:
+        """Return how the user's memories are."""
+        await self.ensure()
+        return await self._memora.memory_health(
+            self.scope.org_id, self.scope.user_id, sample=sample
+        )
+
+    async def sweep(self, *, dry_run: bool = False, batch_size: int = 500) -> SweepReceipt:
+        """Remove the user's expired memories, and archive what nothing used for long."""
+        await self.ensure()
+        return await self._memora.sweep(
+            self.scope.org_id, self.scope.user_id, dry_run=dry_run, batch_size=batch_size
         )
 
     async def update_memory(

@@ -10,6 +10,7 @@ from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
 from memora.core import ranking
 from memora.core.hashing import content_hash
+from memora.core.lifetimes import is_expired
 from memora.core.placeholders import neutral
 from memora.core.planning import Candidate, Decision, Verdict
 from memora.llm_backends.base import BaseBackendLLM
@@ -87,9 +88,15 @@ async def find_related(ports: Ports, scope: Scope, candidates: Sequence[Candidat
     ordered = sorted(best, key=lambda memory_id: (-best[memory_id], memory_id))
     resolved = await ports.graph.resolve_memories(scope, ordered, None) if ordered else {}
     unique = {memory.memory_id: memory for memory in resolved.values()}
+    now = ports.graph.clock.now()
     return Related(
         equal,
-        tuple(m for m in unique.values() if scope.admits(m.org_id, m.user_id, m.agent_id)),
+        tuple(
+            memory
+            for memory in unique.values()
+            if scope.admits(memory.org_id, memory.user_id, memory.agent_id)
+            and not is_expired(memory, now)
+        ),
     )
 
 

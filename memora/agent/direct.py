@@ -8,6 +8,7 @@ from datetime import datetime
 from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
 from memora.core import planning, versions
+from memora.core.lifetimes import is_expired
 from memora.errors import ConflictError, MemoryNotFoundError, MemoryUpdateError
 from memora.schema.direct import DeleteReceipt
 from memora.schema.models import Memory
@@ -34,9 +35,9 @@ async def update_memory(
 
     def change(chain: Sequence[Memory]) -> WritePlan | None:
         head = versions.version_at(chain, None)
-        if head is None:
+        if head is None or is_expired(head, ports.graph.clock.now()):
             raise MemoryUpdateError(memory_id, "it has no current version; revert it first")
-        if head.memory == text:
+        if head.memory == text and not head.archived:
             return None
         return _next_version(ports, scope, chain, head, text, author)
 
@@ -54,7 +55,7 @@ async def revert_memory(ports: Ports, scope: Scope, memory_id: str, author: str 
     def change(chain: Sequence[Memory]) -> WritePlan | None:
         wanted = next(version for version in chain if version.memory_id == memory_id)
         head = versions.version_at(chain, None)
-        if head is not None and head.memory == wanted.memory:
+        if head is not None and head.memory == wanted.memory and not head.archived:
             return None
         return _next_version(ports, scope, chain, wanted, wanted.memory, author)
 
@@ -108,6 +109,7 @@ def _next_version(
         text,
         max(now, chain[0].obtained_at),
         author,
+        ports.graph.lifetimes,
         _names_in(template, text),
     )
     return WritePlan(scope, now, memories=(write,))
@@ -128,9 +130,10 @@ async def _changed(
     """Apply what `change` plans for the chain as it is; again if somebody was quicker."""
     for _attempt in range(_TRIES):
         chains = await ports.graph.read_chains(scope, [memory_id])
-        if memory_id not in chains:
+        chain = chains.get(memory_id, [])
+        now = ports.graph.clock.now()
+        if all(version.memory_id != memory_id or is_expired(version, now) for version in chain):
             raise MemoryNotFoundError(memory_id)
-        chain = chains[memory_id]
         size = new_size + sum(EACH + len(version.memory) for version in chain)
         plan = await off_loop(size, change, chain)
         if plan is not None:

@@ -279,7 +279,7 @@ async def _extract(
         sources = sorted({number for number in memory.msg_source_ids if number in shown})
         if not sources:
             dropped["source_out_of_range"] += 1
-        elif _echoes(memory.memory, instructions):
+        elif echoes(memory.memory, instructions):
             dropped["instructions"] += 1
         else:
             valid.append(_item(memory, sources, dropped))
@@ -317,8 +317,13 @@ async def _summarise(
         return before
 
 
-def _echoes(text: str, instructions: str) -> bool:
-    """Tell whether a statement is a piece of our own instructions; a few words prove nothing."""
+def echoes(text: str, instructions: str) -> bool:
+    """Tell whether a statement is a piece of our own instructions; a few words prove nothing.
+
+    Args:
+        text: The statement.
+        instructions: What the model was told, `normalised`.
+    """
     words = normalised(text)
     return words.count(" ") >= _ECHO_WORDS and words in instructions
 
@@ -378,7 +383,7 @@ def candidates(conversation: Conversation, extracted: Sequence[ExtractedItem]) -
         ]
         if not sources:
             continue
-        text = _with_spans(item["memory"], conversation)
+        text = with_spans(item["memory"], conversation.user_id, conversation.agent_id)
         entities, relations = _names_of(item, conversation)
         times = [source.message.timestamp for source in sources if source.message.timestamp]
         candidate = Candidate(
@@ -416,9 +421,9 @@ def _names_of(
     own = [name for name in named if name and not _TOKEN.search(name)]
     relations = tuple(
         Relation(
-            subject=_with_spans(named[subject], conversation),
+            subject=with_spans(named[subject], conversation.user_id, conversation.agent_id),
             type=type_,
-            object=_with_spans(named[object_], conversation),
+            object=with_spans(named[object_], conversation.user_id, conversation.agent_id),
         )
         for subject, type_, object_ in item.get("relations", [])
     )
@@ -441,11 +446,10 @@ def _union(one: Sequence[SourceRef], other: Sequence[SourceRef]) -> tuple[Source
     return tuple(dict.fromkeys([*one, *other]))
 
 
-def _with_spans(text: str, conversation: Conversation) -> str:
+def with_spans(text: str, user_id: str, agent_id: str | None) -> str:
     """Put this user's and agent's spans in place of the model's tokens; all else is literal."""
-    agent_id = conversation.agent_id
     names = {
-        "user": user_span(conversation.user_id),
+        "user": user_span(user_id),
         "agent": "the assistant" if agent_id is None else agent_span(agent_id),
     }
     return _TOKEN.sub(lambda token: names[token.group(1).lower()], escape(text))

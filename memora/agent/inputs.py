@@ -10,9 +10,11 @@ from datetime import datetime
 from math import inf
 from typing import Any, cast
 
+from memora.agent.adding import AddRequest
 from memora.agent.recall import Search
 from memora.agent.save import SaveRequest
-from memora.core.messages import KnownTranscript, Transcript
+from memora.core.chunking import without_recall
+from memora.core.messages import KnownTranscript, Transcript, parse_messages
 from memora.errors import InvalidInputError
 from memora.llm_backends.base import BaseBackendLLM
 from memora.schema.models import Memory
@@ -20,7 +22,7 @@ from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.seeding import SeedConfig, SeedData, TokenPrice
-from memora.schema.times import checked_time
+from memora.schema.times import checked_time, parsed_time
 from memora.schema.validation import (
     PAGE,
     QUERIES,
@@ -28,6 +30,7 @@ from memora.schema.validation import (
     checked_id,
     checked_int,
     checked_json_object,
+    checked_labels,
     checked_list,
     checked_name,
     checked_optional_id,
@@ -36,6 +39,7 @@ from memora.schema.validation import (
     kind_of,
 )
 
+SIMILARITY_THRESHOLD = 0.8
 _RETRIES = 20
 # What a model costs: reading, writing.
 _PRICES = 2
@@ -56,12 +60,24 @@ class Defaults:
     min_similarity: float | None = None
     ranking: RankingConfig = field(default_factory=RankingConfig)
     rerank_candidates: int = RERANK_CANDIDATES
+    # Similarity from which two statements are compared: one for all embedders, or by model id.
+    similarity_threshold: float | Mapping[str, float] = SIMILARITY_THRESHOLD
 
     def __post_init__(self) -> None:
         checked_int(self.limit, "recall_limit", 1, PAGE)
         checked_int(self.rerank_candidates, "rerank_candidates", 1, PAGE)
         if self.min_similarity is not None:
             checked_share(self.min_similarity, "min_similarity")
+        given = self.similarity_threshold
+        for value in given.values() if isinstance(given, Mapping) else [given]:
+            checked_share(value, "similarity_threshold")
+
+    def threshold_of(self, model_id: str | None) -> float:
+        """Return the threshold for an embedder's similarities; None: no embedder is known."""
+        given = self.similarity_threshold
+        if isinstance(given, Mapping):
+            return given.get(model_id or "", SIMILARITY_THRESHOLD)
+        return given
 
 
 def search_of(
@@ -199,6 +215,124 @@ def checked_price(prices: object, model: BaseBackendLLM | None) -> TokenPrice | 
     if len(numbers) != _PRICES or len(cast("Sequence[object]", price)) != _PRICES:
         raise InvalidInputError("prices", allowed)
     return numbers[0], numbers[1]
+
+
+# Fields of an item of `add_memories`, which are the arguments of `add_memory`.
+ITEM_FIELDS = frozenset(
+    {
+        "user_id", "content", "agent_id", "interaction_id", "memory_type", "importance", "tags",
+        "entities", "metadata", "obtained_at", "expires_at", "pinned", "idempotency_key",
+    }
+)  # fmt: skip
+
+
+def add_request(
+    org_id: str,
+    fields: Mapping[str, Any],
+    where: str = "",
+    *,
+    create_missing: bool,
+    threshold: float,
+) -> AddRequest:
+    """Build an addition from public arguments.
+
+    Args:
+        org_id: The organization.
+        fields: The other arguments by name; what is missing has its default.
+        where: What errors put before a field's name.
+        create_missing: Whether organization, user and agent are created.
+        threshold: See `AddRequest`.
+
+    Raises:
+        InvalidInputError: One of them is malformed.
+    """
+    agent_id = checked_optional_id(fields.get("agent_id"), f"{where}agent_id")
+    user_id = checked_id(fields.get("user_id"), f"{where}user_id")
+    metadata = fields.get("metadata")
+    key = fields.get("idempotency_key")
+    obtained_at, expires_at = fields.get("obtained_at"), fields.get("expires_at")
+    return AddRequest(
+        scope=Scope(org_id, user_id, agent_id),
+        content=_added_text(fields.get("content"), f"{where}content"),
+        interaction_id=checked_optional_id(fields.get("interaction_id"), f"{where}interaction_id"),
+        memory_type=checked_name(fields.get("memory_type", "fact"), f"{where}memory_type"),
+        importance=checked_share(fields.get("importance", 0.5), f"{where}importance"),
+        tags=checked_labels(fields.get("tags", ()), f"{where}tags"),
+        entities=checked_labels(fields.get("entities", ()), f"{where}entities"),
+        metadata={} if metadata is None else checked_json_object(metadata, f"{where}metadata"),
+        obtained_at=None
+        if obtained_at is None
+        else parsed_time(obtained_at, f"{where}obtained_at"),
+        expires_at=None if expires_at is None else parsed_time(expires_at, f"{where}expires_at"),
+        pinned=checked_bool(fields.get("pinned", False), f"{where}pinned"),
+        idempotency_key=None if key is None else checked_id(key, f"{where}idempotency_key"),
+        create_missing=create_missing,
+        threshold=threshold,
+    )
+
+
+def checked_items(items: object) -> list[Mapping[str, Any]]:
+    """Return the items of `add_memories`.
+
+    Raises:
+        InvalidInputError: They are no list of mappings, too many, or have unknown fields.
+    """
+    given = checked_list(items, "items", "a list of mappings")
+    checked_int(len(given), "items", 0, PAGE)
+    found: list[Mapping[str, Any]] = []
+    for number, item in enumerate(given):
+        if not isinstance(item, Mapping):
+            raise InvalidInputError(f"items[{number}]", "a mapping", got=kind_of(item))
+        fields = cast("Mapping[str, Any]", item)
+        if not ITEM_FIELDS.issuperset(fields):
+            known = ", ".join(sorted(ITEM_FIELDS))
+            raise InvalidInputError(f"items[{number}]", f"a mapping with fields of {known}")
+        found.append(fields)
+    return found
+
+
+def item_of(item: object, where: str, scope: Scope) -> dict[str, Any]:
+    """Return an item of one user's `add_memories`, which may be a text, with its owner.
+
+    Raises:
+        InvalidInputError: It is neither a text nor a mapping, or names an owner.
+    """
+    if not isinstance(item, (str, Mapping)):
+        raise InvalidInputError(where, "a text or a mapping", got=kind_of(item))
+    fields = {"content": item} if isinstance(item, str) else dict(cast("Mapping[str, Any]", item))
+    owner: dict[str, Any] = {"user_id": scope.user_id, "agent_id": scope.agent_id}
+    if owner.keys() & fields.keys():
+        raise InvalidInputError(where, "an item without user_id and agent_id")
+    return {**fields, **owner}
+
+
+def _added_text(content: object, field: str) -> str:
+    """Return a text as it is, and messages as lines, without what was recalled into them."""
+    if isinstance(content, (list, tuple)):
+        spoken = [
+            (message.role, without_recall(message.content or "").strip())
+            for message in parse_messages(cast("list[Any]", content), field=field)
+        ]
+        content = "\n".join(f"{role}: {text}" for role, text in spoken if text)
+    elif not isinstance(content, str):
+        raise InvalidInputError(field, "a text or a list of messages", got=kind_of(content))
+    return checked_text(content, field)
+
+
+def place_after(value: object) -> tuple[datetime, str] | None:
+    """Return the place in a listing that a caller names: a memory, or its time and id.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Memory):
+        return value.obtained_at, value.memory_id
+    if not isinstance(value, (list, tuple)) or len(cast("list[object]", value)) != 2:
+        raise InvalidInputError("after", "a memory, or its obtained_at and memory_id")
+    time, memory_id = cast("tuple[object, object]", value)
+    return parsed_time(time, "after"), checked_id(memory_id, "after")
 
 
 class Transcripts:

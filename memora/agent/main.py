@@ -21,12 +21,15 @@ from memora.agent.imports import Running
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
+from memora.agent.usage import Usage
+from memora.agent.verbs.direct import DirectVerbs
 from memora.agent.verbs.entities import EntityVerbs
 from memora.agent.verbs.imports import ImportVerbs
 from memora.agent.verbs.recalling import RecallVerbs
 from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
+from memora.core.lifetimes import Lifetimes
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM, TokenUsage
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
+class Memora(
+    RecallVerbs, DirectVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs
+):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -61,6 +66,11 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
         reranker: Reads what a recall found once more, together with the message; None: the search
             has the last word.
         rerank_candidates: How many found memories it reads, 1 to 1000.
+        similarity_threshold: Dense similarity from which an added text is compared with what is
+            known, 0 to 1; it depends on the embedder, so it can be given by the embedder's
+            `model_id`, and others have 0.8.
+        short_term_days: Days after which `short_term` memories expire; None: never.
+        archive_after_days: Days after which a sweep archives what nothing used; None: never.
         embedder_named: Makes the embedder of a name for `reindex`; engines that were made with
             `embedded` or `from_settings` know all names.
 
@@ -93,20 +103,29 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
         ranking: RankingConfig | Mapping[str, Any] | None = None,
         reranker: BaseReranker | None = None,
         rerank_candidates: int = RERANK_CANDIDATES,
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
         embedder_named: Callable[[str], BaseEmbedder] | None = None,
     ) -> None:
         if enable_logging:
             enable_console()
-        graph = graph_db.with_vector_db(vector_db)
+        lifetimes = Lifetimes(short_term_days, archive_after_days)
+        graph = graph_db.with_vector_db(vector_db, lifetimes)
         self._ports = Ports(graph, vector_db, memory_search_model, extraction_model, reranker)
         self._defaults = Defaults(
-            recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
+            recall_limit,
+            min_similarity,
+            RankingConfig.parse(ranking),
+            rerank_candidates,
+            similarity_threshold,
         )
         self._transcripts = Transcripts()
         self._lane = Lane()
         self._importing = Running()
         self._creations = Creations()
         self._is_open = False
+        self._usage = Usage(graph)
         self._embedder_named = embedder_named
 
     @classmethod
@@ -121,6 +140,9 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
         enable_logging: bool = False,
         encryption_key: str | SecretStr | None = None,
         language: str = "en",
+        similarity_threshold: float | Mapping[str, float] = 0.8,
+        short_term_days: float | None = 7,
+        archive_after_days: float | None = 30,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -135,6 +157,9 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
                 `memora.encryption.new_key`; None: a plain store.
             language: ISO 639-1 code of the language most texts are in; a text that is plainly in
                 another one is found as well.
+            similarity_threshold: As for `Memora`.
+            short_term_days: Days after which `short_term` memories expire; None: never.
+            archive_after_days: Days after which a sweep archives what nothing used; None: never.
         """
         from memora import bootstrap  # noqa: PLC0415 - the one allowed upward call
 
@@ -148,6 +173,9 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
             enable_logging,
             encryption_key,
             language,
+            similarity_threshold=similarity_threshold,
+            short_term_days=short_term_days,
+            archive_after_days=archive_after_days,
         )
 
     @classmethod
@@ -222,6 +250,7 @@ class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, Upke
                     stack.push_async_callback(model.close)
             stack.push_async_callback(self._ports.vector.close)
             stack.push_async_callback(self._ports.graph.close)
+            stack.push_async_callback(self._usage.close)
 
     def for_user(
         self,

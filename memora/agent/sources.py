@@ -29,7 +29,7 @@ async def memories_by_source(
     graph = ports.graph
     source = await _resolved(ports, scope, selector)
     found = await graph.list_source_memories(
-        scope, source, current_only=current_only, skip=skip, limit=limit
+        scope, source, graph.clock.now(), current_only=current_only, skip=skip, limit=limit
     )
     if not found:
         await graph.get_user(scope.org_id, scope.user_id)

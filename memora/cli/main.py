@@ -8,7 +8,7 @@ import typer
 
 from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
-from memora.cli.commands import keys, reading, transfer, upkeep, work
+from memora.cli.commands import direct, keys, lifetime, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
 from memora.cli.commands.entities import entities
 from memora.cli.commands.erase import erase
@@ -75,6 +75,23 @@ app.command(
 app.command(
     epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
 )(reading.interaction)
+app.command(
+    epilog='Example: memora add "Prefers table aliases in SQL" --type rule --tag sql '
+    "--path ./memory --org demo --user nora"
+)(direct.add)
+app.command(
+    epilog="Example: memora update 3da273d5-4a1e-59e8-8871-7e712e7a8f75 "
+    '"Nora lives in Bergen." --path ./memory --org demo --user nora'
+)(direct.update)
+app.command(
+    epilog="Example: memora delete 3da273d5-4a1e-59e8-8871-7e712e7a8f75 --path ./memory "
+    "--org demo --user nora"
+)(direct.delete)
+app.command(
+    epilog="Example: memora search allergy food --limit 5 --path ./memory --org demo --user nora"
+)(direct.search)
+app.command(epilog="Example: memora health --path ./memory --org demo --user nora")(lifetime.health)
+app.command(epilog="Example: memora sweep --dry-run --path ./memory")(lifetime.sweep)
 app.command(
     epilog="Example: memora rollback --by-source interaction:2024-01-new-year --dry-run "
     "--path ./memory --org demo --user nora"

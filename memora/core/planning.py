@@ -11,6 +11,7 @@ from typing import Any, cast
 from memora.core import authority, versions
 from memora.core.hashing import content_hash, tombstone
 from memora.core.ids import Ids
+from memora.core.lifetimes import ExpireFrom, Lifetimes
 from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
@@ -55,6 +56,7 @@ class Candidate:
         sources: Messages that it came from.
         source_role: The least trusted role among them.
         external_id: Id of the document it came from.
+        expires_at: When it is gone from all reads; see `stamped`.
     """
 
     memory_id: str
@@ -70,6 +72,8 @@ class Candidate:
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
     external_id: str | None = None
+    expires_at: datetime | None = None
+    pinned: bool = False
 
 
 class Verdict(StrEnum):
@@ -112,6 +116,53 @@ class Planned:
     links: tuple[SourceLink, ...]
     superseded: dict[int, str]
     dropped: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """Candidates with the ends that they have by their type.
+
+    Attributes:
+        expired: How many of them are expired as soon as they are stored.
+    """
+
+    candidates: tuple[Candidate, ...]
+    expired: int
+
+
+def stamped(
+    candidates: Sequence[Candidate],
+    lifetimes: Lifetimes,
+    now: datetime,
+    *,
+    expire_from: ExpireFrom = ExpireFrom.OBTAINED_AT,
+) -> Stamped:
+    """Give those candidates an end that have none and need one; a pinned one needs none.
+
+    Args:
+        candidates: What may become memories.
+        lifetimes: Settings of the engine.
+        now: Store time.
+        expire_from: What the days of a short-term memory are counted from. An import of old
+            conversations may count from now, or its short-term memories are gone at once.
+    """
+    ended = tuple(
+        replace(
+            candidate,
+            expires_at=lifetimes.expiry(
+                candidate.memory_type,
+                candidate.obtained_at,
+                now,
+                pinned=candidate.pinned,
+                expire_from=expire_from,
+            ),
+        )
+        if candidate.expires_at is None
+        else candidate
+        for candidate in candidates
+    )
+    gone = [item for item in ended if item.expires_at is not None and item.expires_at <= now]
+    return Stamped(ended, len(gone))
 
 
 def interaction_id_of(plan: WritePlan) -> str:
@@ -422,6 +473,8 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
         entities=candidate.entities,
         relations=candidate.relations,
         metadata=candidate.metadata,
+        expires_at=candidate.expires_at,
+        pinned=candidate.pinned,
         source_role=candidate.source_role,
         confidence=candidate.confidence,
         external_id=candidate.external_id,
@@ -465,6 +518,7 @@ def manual_version(
     text: str,
     obtained_at: datetime,
     author: str | None,
+    lifetimes: Lifetimes,
     entities: Sequence[str] | None = None,
 ) -> MemoryWrite:
     """Plan a version made by hand: the text is new, what describes the statement stays.
@@ -479,6 +533,7 @@ def manual_version(
         text: Stored form of the statement.
         obtained_at: Its time.
         author: Who made it; None: the application. That there is one tells it from what was said.
+        lifetimes: Settings of the engine; a short-term memory starts anew.
         entities: Names in the new text; None: those of the version it starts from.
     """
     is_same = text == memory.memory
@@ -496,7 +551,7 @@ def manual_version(
         entities=tuple(memory.entities if entities is None else entities),
         relations=tuple(memory.relations) if is_same else (),
         metadata=dict(memory.metadata),
-        expires_at=memory.expires_at,
+        expires_at=lifetimes.renewed(memory, obtained_at),
         pinned=memory.pinned,
         source_role="api",
         external_id=memory.external_id,
@@ -520,6 +575,8 @@ def stored_interaction(
     now: datetime,
     ids: Ids,
     buried: Collection[int] = (),
+    *,
+    lifetimes: Lifetimes,
 ) -> WritePlan:
     """Plan what `save_interaction_with_memories` and its update form ask for.
 
@@ -532,6 +589,7 @@ def stored_interaction(
         now: Store time.
         ids: Source of new ids.
         buried: Positions, contradictions last, of memories that must not come back.
+        lifetimes: Settings of the engine.
 
     Raises:
         InvalidInputError: A message or memory is malformed.
@@ -560,6 +618,7 @@ def stored_interaction(
         else Decision(Verdict.NEW)
         for item in items.values()
     ]
+    candidates = stamped(candidates, lifetimes, now).candidates
     origin = Origin(write.interaction_id, scope.agent_id)
     return transcript(
         scope, write, now, planned=build(scope, candidates, decisions, chains, origin, buried)

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from memora.core import indexing, placeholders, planning
 from memora.core.clock import Clock, SystemClock
 from memora.core.ids import Ids, RandomIds
+from memora.core.lifetimes import Lifetimes, is_expired, unexpired
 from memora.core.messages import EMPTY_HASH
 from memora.errors import (
     AgentNotFoundError,
@@ -40,6 +41,7 @@ from memora.schema.findings import Finding
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.lifetime import Access, DueMemory, MemoryCounts
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import SourceSelector, Withdrawal
@@ -126,6 +128,7 @@ class BaseGraphDB(ABC):
         self._vector_db = associated_vector_db
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or RandomIds()
+        self.lifetimes = Lifetimes()
         self._drains = Drains()
 
     async def __aenter__(self) -> Self:
@@ -139,13 +142,18 @@ class BaseGraphDB(ABC):
         """Return the vector store that follows this graph, if there is one."""
         return self._vector_db
 
-    def with_vector_db(self, vector_db: BaseVectorDB) -> Self:
+    def with_vector_db(self, vector_db: BaseVectorDB, lifetimes: Lifetimes | None = None) -> Self:
         """Return a handle on the same store whose writes drain to this vector store.
 
         This object stays as it is: two engines that share it do not redirect each other's writes.
+
+        Args:
+            vector_db: Follows the handle.
+            lifetimes: How long memories stay that are written through it; None: as here.
         """
         handle = copy.copy(self)
         handle._vector_db = vector_db
+        handle.lifetimes = lifetimes or self.lifetimes
         return handle
 
     async def drain_outbox(
@@ -552,14 +560,17 @@ class BaseGraphDB(ABC):
         """
         chains = await self._contradicted(scope, given)
         now = self.clock.now()
-        plan = planning.stored_interaction(scope, stored, hashes, given, chains, now, self.ids)
+        lifetimes = self.lifetimes
+        plan = planning.stored_interaction(
+            scope, stored, hashes, given, chains, now, self.ids, lifetimes=lifetimes
+        )
         if len(given.contrary_memories) < 2:
             return plan
         marks = planning.tombstones_of_writes(plan.memories, await self.read_salt(scope))
         found = await self.find_tombstones(scope, {mark for each in marks for mark in each})
         buried = {at for at, each in enumerate(marks) if each and found.issuperset(each)}
         return planning.stored_interaction(
-            scope, stored, hashes, given, chains, now, self.ids, buried
+            scope, stored, hashes, given, chains, now, self.ids, buried, lifetimes=lifetimes
         )
 
     async def _contradicted(self, scope: Scope, given: object) -> dict[str, list[Memory]]:
@@ -678,7 +689,7 @@ class BaseGraphDB(ABC):
             )
             memories += page
             if len(page) < MemoryListing().limit:
-                return await self.with_names(scope.org_id, memories)
+                return await self.with_names(scope.org_id, unexpired(memories, self.clock.now()))
             after = (page[-1].obtained_at, page[-1].memory_id)
 
     async def get_all_user_interactions(
@@ -761,8 +772,8 @@ class BaseGraphDB(ABC):
     ) -> list[list[Memory]]:
         """Follow each id to the version that is current, per batch and in order.
 
-        Ids that are unknown, out of scope, or without a current version drop out; two versions of
-        one statement count once, at the place of the first.
+        Ids that are unknown, out of scope, expired, or without a current version drop out; two
+        versions of one statement count once, at the place of the first.
 
         Args:
             batch_org_user_mem_ids: Ids, or mappings with `org_id`, `user_id`, `memory_id` (which
@@ -788,7 +799,8 @@ class BaseGraphDB(ABC):
             found = await self.resolve_memories(Scope(org_id, owner), list(ids), as_of)
             named = await self.with_names(org_id, list(found.values()))
             for memory_id, memory in zip(found, named, strict=True):
-                resolved[owner, memory_id] = memory
+                if not is_expired(memory, as_of or self.clock.now()):
+                    resolved[owner, memory_id] = memory
         return [
             list({m.memory_id: m for pair in batch if (m := resolved.get(pair))}.values())
             for batch in batches
@@ -798,11 +810,11 @@ class BaseGraphDB(ABC):
         """Return exactly this version of a memory, with its sources.
 
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         scope = Scope(org_id, user_id)
         found = await self.read_memories(scope, [checked_id(memory_id, "memory_id")])
-        if not found:
+        if not unexpired(found, self.clock.now()):
             raise MemoryNotFoundError(memory_id)
         return (await self.with_names(scope.org_id, found))[0]
 
@@ -811,14 +823,17 @@ class BaseGraphDB(ABC):
     ) -> list[Memory]:
         """Return all versions of a statement, newest first, from any one of them.
 
+        Expired versions are left out.
+
         Raises:
-            MemoryNotFoundError: The user has no such memory.
+            MemoryNotFoundError: The user has no such memory (any more).
         """
         scope = Scope(org_id, user_id)
         chains = await self.read_chains(scope, [checked_id(memory_id, "memory_id")])
-        if memory_id not in chains:
+        history = unexpired(chains.get(memory_id, ()), self.clock.now())
+        if not history:
             raise MemoryNotFoundError(memory_id)
-        return await self.with_names(scope.org_id, chains[memory_id])
+        return await self.with_names(scope.org_id, history)
 
     async def get_all_user_memories(
         self,
@@ -1080,6 +1095,7 @@ class BaseGraphDB(ABC):
         self,
         scope: Scope,
         selector: SourceSelector,
+        now: datetime,
         *,
         current_only: bool,
         skip: int,
@@ -1087,8 +1103,8 @@ class BaseGraphDB(ABC):
     ) -> list[Memory]:
         """Return a page of the user's memories that come from a source, newest first.
 
-        A source that is not the user's, or not there, has none. An agent in the scope does not
-        narrow.
+        Without expired ones. A source that is not the user's, or not there, has none. An agent in
+        the scope does not narrow.
         """
 
     @abstractmethod
@@ -1267,14 +1283,17 @@ class BaseGraphDB(ABC):
         """Return for each known id all versions of its chain, newest first."""
 
     @abstractmethod
-    async def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
-        """Return a page of the user's memories, expired and archived ones included."""
+    async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
+        """Return a page of memories of a user, or of all users of an organization.
+
+        Expired and archived ones are included. An agent in the scope does not narrow.
+        """
 
     @abstractmethod
     async def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
-        """Return a page without expired and archived memories."""
+        """Return a page of current memories that are neither expired nor archived."""
 
     @abstractmethod
     async def find_current_by_hash(
@@ -1359,6 +1378,62 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
+
+    @abstractmethod
+    async def count_accesses(self, scope: Scope, accesses: Mapping[str, Access]) -> None:
+        """Add to the usage of the user's memories, by id; unknown and foreign ids change nothing.
+
+        Usage is no version: `access_count` grows, `last_accessed_at` never goes back, nothing else
+        changes and nothing is enqueued.
+        """
+
+    @abstractmethod
+    async def find_expired(
+        self, scope: SearchScope, now: datetime, *, after: DueMemory | None, limit: int
+    ) -> list[DueMemory]:
+        """Return versions that are expired by now, history included, by the time of their end.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+
+    @abstractmethod
+    async def find_disused(
+        self,
+        scope: SearchScope,
+        unused_since: datetime,
+        now: datetime,
+        *,
+        after: DueMemory | None,
+        limit: int,
+    ) -> list[DueMemory]:
+        """Return current memories that were neither obtained nor used since, oldest first.
+
+        Without pinned, archived and expired ones.
+
+        Args:
+            scope: A user, or an organization; an agent does not narrow.
+            unused_since: Later use or a later `obtained_at` keeps a memory out.
+            now: Store time.
+            after: Last one of the page before.
+            limit: At most that many.
+        """
+
+    @abstractmethod
+    async def archive_memories(
+        self, scope: Scope, memory_ids: Sequence[str], unused_since: datetime, now: datetime
+    ) -> list[str]:
+        """Archive those of these memories that `find_disused` would still return; return which.
+
+        In one transaction, with a `sync` entry that names them.
+        """
+
+    @abstractmethod
+    async def count_memories(self, scope: SearchScope, now: datetime) -> MemoryCounts:
+        """Count what is stored of a user or an organization; an agent does not narrow."""
 
     @abstractmethod
     async def save_job(self, job: ExtractionJob) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from memora.prompts import direct_memories as direct
 from memora.prompts import filter_retrieved_memories as filtering
 from memora.prompts import memory_extraction as extraction
 from memora.prompts import memory_search_from_msg as searching
@@ -99,6 +100,34 @@ def compare_memories(
     return _chat(
         extraction.COMPARE_EXISTING_AND_NEW_MEMORIES_SYSTEM_PROMPT,
         dict(zip(keys, values, strict=True)),
+    )
+
+
+def condense(text: str, now: datetime, *, with_agent: bool) -> ChatMessages:
+    """Ask for the key facts of a text that an application adds.
+
+    Args:
+        text: The text, or a conversation in lines.
+        now: Its time.
+        with_agent: An agent takes part, whose label has a placeholder.
+    """
+    clause = direct.AGENT_CLAUSE if with_agent else ""
+    system = direct.CONDENSE_SYSTEM_PROMPT.format(agent_clause=clause)
+    return _chat(system, {"time": _time(now), "text": text})
+
+
+def place_memory(
+    statement: PromptMemory, existing: Sequence[PromptMemory], *, with_agent: bool
+) -> ChatMessages:
+    """Ask what a statement is to similar memories."""
+    clause = direct.AGENT_CLAUSE if with_agent else ""
+    shown = _memory(statement)
+    return _chat(
+        direct.PLACE_SYSTEM_PROMPT.format(agent_clause=clause),
+        {
+            "statement": {"memory": shown["memory"], "date": shown["date"]},
+            "existing": [_memory(memory) for memory in existing],
+        },
     )
 
 

@@ -238,6 +238,50 @@ class SelectedMemories(_ItemList):
     relevant: list[_Number]
 
 
+class CondensedFacts(_ItemList):
+    """The key facts of a text; none means that it is kept as it is."""
+
+    facts: list[_Statement] = Field(repr=False)
+
+
+class PlacementVerdict(StrEnum):
+    """What an added text is to what is known."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    MERGED = "merged"
+    SUPERSEDED = "superseded"
+
+
+class Placement(BaseModel):
+    """The verdict on an added text.
+
+    Attributes:
+        existing: Numbers of the memories that it repeats, is merged with, or replaces.
+        memory: The one statement that holds both, for `merged`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: PlacementVerdict = Field(
+        description="new: says something else; duplicate: an existing memory says all of it; "
+        "merged: both hold and belong together; superseded: both cannot hold now."
+    )
+    existing: list[_Number] = Field(
+        description="Numbers of the existing memories concerned; empty when new."
+    )
+    memory: _Statement | None = Field(
+        repr=False,
+        description="For merged: one statement with everything that both say; else null.",
+    )
+
+
+class PlacementResponse(_ItemList):
+    """One verdict on the added text."""
+
+    placements: list[Placement]
+
+
 @functools.cache
 def _list_of(schema: type[BaseModel]) -> tuple[str, TypeAdapter[Any]]:
     """Return the name of the schema's one list, and what reads its items."""

@@ -117,6 +117,8 @@ def _nothing(call: Call) -> Answer:
         None: "",
         "MemoryExtractionResponse": {"memories": []},
         "MemoryComparisonResponse": {"verdicts": []},
+        "CondensedFacts": {"facts": []},
+        "PlacementResponse": {"placements": []},
         "SearchQueries": {"queries": []},
         "SelectedMemories": {"relevant": []},
     }

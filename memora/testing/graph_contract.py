@@ -20,6 +20,7 @@ from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
 from memora.testing.graph_clauses.imports import ImportClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
+from memora.testing.graph_clauses.lifetime import LifetimeClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
 from memora.testing.graph_clauses.plans import PlanClauses
@@ -43,6 +44,7 @@ class GraphContract(
     IsolationClauses,
     WithdrawalClauses,
     ImportClauses,
+    LifetimeClauses,
     TransferClauses,
     RepairClauses,
 ):

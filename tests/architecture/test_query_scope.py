@@ -24,6 +24,7 @@ OF_ORGANIZATION = {
     "jobs.page": "the jobs of an organization, of one user where the caller filters",
     "organization.erase_jobs": "erases all that the organization has",
     "organization.some_users": "erases all that the organization has",
+    "memory.page_of_organization": "lists what a whole organization remembers",
     "user.page": "lists the organization's users",
     "apply.memory_exists": "an id is new in the whole organization, or refused",
     "apply.chain_exists": "a chain is new in the whole organization, or refused",

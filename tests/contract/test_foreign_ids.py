@@ -26,6 +26,7 @@ from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus
+from memora.schema.lifetime import Access
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.testing.clocks import FrozenClock
@@ -85,6 +86,25 @@ FACADE: dict[str, Call] = {
         i.org_id, ["cat"], user_id=i.user_id, agent_id=i.agent_id
     ),
     "build_context": lambda m, i: m.build_context(i.org_id, i.user_id, "cat", agent_id=i.agent_id),
+    "add_memory": lambda m, i: m.add_memory(
+        i.org_id,
+        i.user_id,
+        "x",
+        agent_id=i.agent_id,
+        interaction_id=i.interaction_id,
+        create_missing=False,
+    ),
+    "add_memories": lambda m, i: m.add_memories(
+        i.org_id,
+        [{"user_id": i.user_id, "content": "x", "agent_id": i.agent_id}],
+        create_missing=False,
+    ),
+    "query_memories": lambda m, i: m.query_memories(
+        i.org_id, i.user_id, "cat", interaction_id=i.interaction_id
+    ),
+    "list_memories": lambda m, i: m.list_memories(i.org_id, i.user_id, agent_id=i.agent_id),
+    "memory_health": lambda m, i: m.memory_health(i.org_id, i.user_id),
+    "sweep": lambda m, i: m.sweep(i.org_id, i.user_id),
     "update_memory": lambda m, i: m.update_memory(i.org_id, i.user_id, i.memory_id, "x"),
     "revert_memory": lambda m, i: m.revert_memory(i.org_id, i.user_id, i.memory_id),
     "retract_memory": lambda m, i: m.retract_memory(i.org_id, i.user_id, i.memory_id),
@@ -203,6 +223,25 @@ GRAPH: dict[str, Call] = {
     "read_salt": lambda m, i: m.graph.read_salt(Scope(i.org_id, i.user_id)),
     "purge_memories": lambda m, i: m.graph.purge_memories(
         Scope(i.org_id, i.user_id), [i.memory_id], m.graph.clock.now()
+    ),
+    "count_accesses": lambda m, i: m.graph.count_accesses(
+        Scope(i.org_id, i.user_id), {i.memory_id: Access(1, m.graph.clock.now())}
+    ),
+    "find_expired": lambda m, i: m.graph.find_expired(
+        Scope(i.org_id, i.user_id), m.graph.clock.now(), after=None, limit=10
+    ),
+    "find_disused": lambda m, i: m.graph.find_disused(
+        Scope(i.org_id, i.user_id),
+        m.graph.clock.now(),
+        m.graph.clock.now(),
+        after=None,
+        limit=10,
+    ),
+    "archive_memories": lambda m, i: m.graph.archive_memories(
+        Scope(i.org_id, i.user_id), [i.memory_id], m.graph.clock.now(), m.graph.clock.now()
+    ),
+    "count_memories": lambda m, i: m.graph.count_memories(
+        Scope(i.org_id, i.user_id), m.graph.clock.now()
     ),
     "find_job": lambda m, i: m.graph.find_job(i.org_id, i.job_id),
     "find_import": lambda m, i: m.graph.find_import(i.org_id, i.import_id),

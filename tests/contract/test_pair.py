@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +17,11 @@ from qdrant_client import AsyncQdrantClient
 from memora import Memora
 from memora.embeddings import HashingEmbedder
 from memora.errors import MemoraError, VectorDBConnectionError, VectorDBError
-from memora.graph_db.base import BaseGraphDB
+from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.index import IndexDocument
+from memora.schema.scope import Scope
 from memora.testing.clocks import FrozenClock, SequentialIds
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM
 from memora.vector_db import EmbeddedVectorDB, QdrantDB
@@ -67,7 +69,7 @@ def script(call: Call) -> Answer:
 
 @asynccontextmanager
 async def pair(
-    graph: str, vectors: str, folder: Path, server: Neo4jServer | None
+    graph: str, vectors: str, folder: Path, server: Neo4jServer | None, *, models: bool = True
 ) -> AsyncIterator[Memora]:
     clock = FrozenClock(step=timedelta(milliseconds=1))
     # One server is shared by all runs: ids of this run lie in a range of their own, which has the
@@ -88,7 +90,7 @@ async def pair(
     else:
         client = AsyncQdrantClient(":memory:")
         vector_db = QdrantDB(client, "pair", embedder=HashingEmbedder())
-    model = ScriptedBackendLLM(script)
+    model = ScriptedBackendLLM(script) if models else None
     try:
         async with Memora(vector_db, graph_db, None, model) as memora:
             yield memora
@@ -221,6 +223,69 @@ async def test_neo4j_equals_the_embedded_pair(
     async with pair("neo4j", vectors, tmp_path / "b", neo4j_server) as memora:
         found = await play(memora, org_id)
     assert found == expected
+
+
+async def forget(memora: Memora, org_id: str) -> list[Any]:
+    """Add at once, let expire, disuse and sweep; return what a caller sees on the way."""
+    handle = memora.for_user("jake", org_id=org_id)
+    now = memora.graph.clock.now()
+    await handle.ensure()
+    receipts = await asyncio.gather(*(handle.add_memory("Tea is fine.") for _ in range(8)))
+    seen: list[Any] = [len({receipt.id for receipt in receipts})]
+    await handle.add_memory("Gone soon.", expires_at=now + timedelta(days=1))
+    await handle.add_memory("Short.", memory_type="short_term")
+    await handle.add_memory("Kept.", pinned=True, obtained_at=now - timedelta(days=90))
+    clock = memora.graph.clock
+    assert isinstance(clock, FrozenClock)
+    for days in (0, 1, 6, 23):
+        clock.advance(timedelta(days=days))
+        listed = await memora.list_memories(org_id)
+        found = await handle.search_memories_as_one(["tea short gone kept"]) if days < 2 else []
+        seen.append(sorted(memory.memory for memory in listed))
+        seen.append(sorted(memory.memory for memory in found))
+    await memora.drain_outbox()
+    clock.advance(timedelta(days=8))
+    dry = await memora.sweep(org_id, dry_run=True)
+    swept = await memora.sweep(org_id, batch_size=1)
+    again = await memora.sweep(org_id)
+    seen += [(sweep.expired, sweep.archived) for sweep in (dry, swept, again)]
+    archived = await handle.list_memories(filters={"include_archived": True})
+    seen.append(sorted((memory.memory, memory.archived) for memory in archived))
+    health = await handle.memory_health(sample=0)
+    seen.append((health.by_status, health.by_type, health.pinned, health.unused, health.ages))
+    assert health.index_pending == 0
+    scope = Scope(org_id, "jake")
+    stored = await memora.graph.list_memories(scope, MemoryListing(current_only=False))
+    seen.append(len(stored) == await memora.vector_db.count(scope))
+    return seen
+
+
+@pytest.mark.parametrize("graph", ["sqlite", pytest.param("neo4j", marks=pytest.mark.neo4j)])
+@pytest.mark.timeout(120)
+async def test_forgetting_is_the_same_on_every_pair(
+    request: pytest.FixtureRequest, tmp_path: Path, org_id: str, graph: str
+) -> None:
+    server: Neo4jServer | None = None
+    if graph == "neo4j":
+        server = request.getfixturevalue("neo4j_server")
+    async with pair(graph, "embedded", tmp_path / "a", server, models=False) as memora:
+        seen = await forget(memora, org_id)
+    kept, tea = "Kept.", "Tea is fine."
+    assert seen == [
+        1,
+        *[["Gone soon.", kept, "Short.", tea]] * 2,
+        *[[kept, "Short.", tea]] * 2,
+        [kept, tea], [],
+        [kept, tea], [],
+        (2, 1), (2, 1), (0, 0),
+        [(kept, False), (tea, True)],
+        (
+            {"current": 1, "archived": 1, "expired": 0, "past": 0},
+            {"fact": 1}, 1, 0,
+            {"1d": 0, "7d": 0, "30d": 0, "365d": 1, "older": 0},
+        ),
+        True,
+    ]  # fmt: skip
 
 
 class Failing(EmbeddedVectorDB):

@@ -66,6 +66,17 @@ async def test_seed_history(tmp_path: Path) -> None:
     assert printed[7:] == ["3 of 3, 0 new memories", "2024-03-01: I am allergic to peanuts."]
 
 
+async def test_direct_memories(tmp_path: Path) -> None:
+    assert (await run("direct_memories.py", directory=tmp_path)).splitlines() == [
+        "created, then duplicate",
+        "How does he write SQL? -> Prefers table aliases in SQL queries.",
+        "['Prefers table aliases in SQL queries.']",
+        " current: Prefers common table expressions.",
+        "    past: Prefers table aliases in SQL queries.",
+        "0 removed, 0 archived",
+    ]
+
+
 async def test_personal_assistant_remembers_in_the_next_run(tmp_path: Path) -> None:
     first = await run(
         "personal_assistant.py", typed="I have a dog called Otto.\nquit()\n", directory=tmp_path

@@ -21,6 +21,12 @@ pytestmark = pytest.mark.timeout(60)
 # Verb -> the command that calls it, on the shared store.
 COMMANDS = {
     "recall_memories_for_message": ("recall", "peanuts"),
+    "add_memory": ("add", " "),
+    "update_memory": ("update", "no-such", "I like tea."),
+    "delete_memory": ("delete", "no-such"),
+    "search_memories_as_one": ("search", "peanuts"),
+    "memory_health": ("health",),
+    "sweep": ("sweep", "--dry-run"),
     "memory_history": ("history", "{memory}"),
     "list_entities": ("entities",),
     "entity_memories": ("entities", "Lisbon"),
@@ -59,16 +65,16 @@ OPENING = {"embedded", "from_settings", "setup", "close", "for_user", "graph", "
 LIBRARY_ONLY = {
     "save_or_update_interaction_and_memories",
     "preview_save",
-    "search_memories_as_one",
     "search_memories_as_batch",
     "generate_memory_search_queries",
     "filter_retrieved_memories_with_model",
     "format_memories",
     "build_context",
-    "update_memory",
+    "add_memories",
+    "query_memories",
+    "list_memories",
     "revert_memory",
     "retract_memory",
-    "delete_memory",
     # What `seed` is made of: the command shows its events as they come.
     "seed_events",
     "seed_sync",

@@ -48,6 +48,7 @@ VALUES: dict[str, Any] = {
     "retrieved_memories": [],
     "memory_search_scope": "user",
     "memory_ids": [],
+    "items": [],
     "obtained_at": "2026-01-01T00:00:00Z",
     "new_key": None,
     "interaction": [{"role": "user", "content": "I like tea."}],
@@ -76,6 +77,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("delete_user_interaction_and_its_memories", "interaction_id"): "nothing",
     ("update_interaction_and_memories", "agent_id"): None,
     ("save_interaction_with_memories", "agent_id"): None,
+    ("add_memory", "create_missing"): False,
+    ("sweep", "org_id"): ORG,
     ("add_memories", "agent_id"): None,
     ("add_memories", "memories"): [],
 }

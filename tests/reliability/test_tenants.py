@@ -31,6 +31,7 @@ from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.schema.imports import ImportCounts, ImportStatus
 from memora.schema.index import IndexDocument
+from memora.schema.lifetime import Access
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
 from memora.schema.sources import SourceSelector
@@ -76,6 +77,7 @@ EXEMPT = {
     "graph.list_outbox": "operator",
     "graph.outbox_status": "operator",
     "graph.inspect": "operator: doctor",
+    "facade.sweep": "operator: of a user it is `bound.sweep`",
     "vectors.setup": "lifecycle",
     "vectors.close": "lifecycle",
     "vectors.stamp": "operator",
@@ -132,6 +134,8 @@ ERASES_HOUSE = {
 OF_A_HOUSE = {
     "graph.create_user", "graph.create_agent", "graph.list_jobs", "graph.list_agents",
     "graph.read_names", "facade.list_jobs", "graph.list_imports", "facade.list_imports",
+    "facade.add_memories", "facade.list_memories",
+    "facade.memory_health",
 }  # fmt: skip
 # Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
 COSTLY = ERASES_HOUSE | {
@@ -168,6 +172,7 @@ MADE_OF = {
     "memories_and_interaction": ("memory_id",),
     "updated_memories_and_interaction": ("memory_id",),
     "key": ("user_id",),
+    "accesses": ("memory_id",),
 }
 # Cyrillic letters that look like Latin ones, and another hyphen.
 HOMOGLYPHS = str.maketrans({"o": "\u043e", "e": "\u0435", "a": "\u0430", "-": "\u2010"})
@@ -360,6 +365,14 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "limit": lambda c: c.rng.choice([5, 100]),
     "with_messages": lambda _: True,
     "with_memories": lambda _: True,
+    "items": lambda c: [
+        {"content": c.say("a cat"), "interaction_id": c.ids["interaction_id"]}
+        if c.surface == "bound"
+        else {"user_id": c.ids["user_id"], "content": c.say("a cat")}
+    ],
+    "accesses": lambda c: {c.ids["memory_id"]: Access(1, c.now)},
+    "unused_since": lambda c: c.now,
+    "sample": lambda _: 3,
     "explain": lambda c: c.rng.random() < 0.5,
     "search_across_agents": lambda c: c.rng.random() < 0.7,
     "search_memories_across_agents": lambda c: c.rng.random() < 0.7,
@@ -368,9 +381,10 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
 }
 # Defaults of these say what is wanted here.
 LEFT_OUT = {
-    "author", "at", "after", "conditions", "current_datetime", "deadline_ms", "expected_revision",
+    "author", "at", "after", "memory_type", "importance", "tags", "entities", "expires_at",
+    "pinned", "batch_size", "conditions", "current_datetime", "deadline_ms", "expected_revision",
     "extract_agent_memories", "max_retries", "metadata", "min_similarity", "newest_last",
-    "batch_size", "on_applied", "on_progress", "prices", "seed_config", "title", "token_budget",
+    "on_applied", "on_progress", "prices", "seed_config", "title", "token_budget",
     "update_across_agents",
 }  # fmt: skip
 

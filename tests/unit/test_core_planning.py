@@ -10,6 +10,7 @@ import pytest
 
 from memora.core import planning
 from memora.core.hashing import content_hash
+from memora.core.lifetimes import Lifetimes
 from memora.core.messages import parse_messages
 from memora.core.planning import Candidate, Decision, Origin, Planned, Verdict
 from memora.errors import InvalidInputError
@@ -363,7 +364,9 @@ def test_a_version_by_hand_keeps_what_it_does_not_change() -> None:
         interaction_id="i1",
     )
     chain = [before, version("old", 0, 5)]
-    write = planning.manual_version(before, chain, "m9", "new text", T0 + 9 * DAY, "support")
+    write = planning.manual_version(
+        before, chain, "m9", "new text", T0 + 9 * DAY, "support", Lifetimes()
+    )
     for name in (
         "memory_type", "importance", "metadata", "expires_at", "pinned", "external_id",
         "process_id", "interaction_id", "agent_id", "chain_id",
@@ -378,7 +381,9 @@ def test_a_version_by_hand_keeps_what_it_does_not_change() -> None:
 
 def test_a_manual_version_of_a_retracted_statement_revives_it() -> None:
     ended = version("old", 0, 5)
-    write = planning.manual_version(ended, [ended], "m9", ended.memory, T0 + 9 * DAY, None)
+    write = planning.manual_version(
+        ended, [ended], "m9", ended.memory, T0 + 9 * DAY, None, Lifetimes()
+    )
     assert (write.predecessor_id, write.replaces_head, write.superseded_at) == ("old", None, None)
     assert write.predecessor_superseded_at == T0 + 5 * DAY
 
@@ -419,7 +424,7 @@ def stored_plan(
     now: datetime = T0,
 ) -> Any:
     return planning.stored_interaction(
-        SCOPE, stored, hashes, given, chains or {}, now, SequentialIds()
+        SCOPE, stored, hashes, given, chains or {}, now, SequentialIds(), lifetimes=Lifetimes()
     )
 
 

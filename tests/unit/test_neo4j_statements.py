@@ -30,6 +30,7 @@ from memora.graph_db.neo4j import Neo4jGraphInterface
 from memora.graph_db.neo4j.records import job_properties, micros
 from memora.schema.imports import ImportStatus
 from memora.schema.jobs import ExtractionJob, JobStatus
+from memora.schema.lifetime import Access
 from memora.schema.models import Agent, Organization, User
 from memora.schema.scope import Scope
 from memora.schema.sources import SourceKind, SourceSelector, Withdrawal
@@ -502,9 +503,14 @@ OF_USER: dict[str, Call] = {
     "find_tombstones": lambda g: g.find_tombstones(SCOPE, ["t"]),
     "purge_memories": lambda g: g.purge_memories(SCOPE, ["m"], NOW),
     "list_source_memories": lambda g: g.list_source_memories(
-        SCOPE, POISON, current_only=False, skip=0, limit=5
+        SCOPE, POISON, NOW, current_only=False, skip=0, limit=5
     ),
     "withdraw": lambda g: g.withdraw(SCOPE, POISON, NOW, leave_tombstones=True),
+    "count_accesses": lambda g: g.count_accesses(SCOPE, {"m": Access(1, NOW)}),
+    "find_expired": lambda g: g.find_expired(SCOPE, NOW, after=None, limit=5),
+    "find_disused": lambda g: g.find_disused(SCOPE, NOW, NOW, after=None, limit=5),
+    "archive_memories": lambda g: g.archive_memories(SCOPE, ["m"], NOW, NOW),
+    "count_memories": lambda g: g.count_memories(SCOPE, NOW),
     "purge_all_memories": lambda g: g.purge_memories(SCOPE, None, NOW),
     "save_job": lambda g: g.save_job(job()),
     "list_jobs": lambda g: g.list_jobs(ORG, user_id=USER, statuses=[JobStatus.DONE]),

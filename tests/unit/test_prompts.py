@@ -50,6 +50,9 @@ PROMPTS: dict[str, Callable[[], ChatMessages]] = {
     "extract_update": lambda: _extraction(CONTEXT, with_agent=False, about_agent=False),
     "extract_update_about_agent": lambda: _extraction(CONTEXT, with_agent=True, about_agent=True),
     "compare": lambda: render.compare_memories(MEMORIES[1:], MEMORIES[:1]),
+    "condense": lambda: render.condense("I moved to Berlin.", T0, with_agent=False),
+    "condense_with_agent": lambda: render.condense("user: Hi", T0, with_agent=True),
+    "place": lambda: render.place_memory(MEMORIES[0], MEMORIES[1:], with_agent=False),
     "search_queries": lambda: render.search_queries(
         "And my dog?", [{"role": "user", "content": "Hello"}], T0, 8
     ),

@@ -12,6 +12,7 @@ from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
+from memora.agent.usage import Usage
 from memora.schema.scope import (
     Scope,
 )
@@ -31,6 +32,7 @@ class Verbs(ABC):
     _lane: Lane
     _creations: Creations
     _is_open: bool
+    _usage: Usage
     _embedder_named: Callable[[str], BaseEmbedder] | None
 
     @abstractmethod

@@ -13,6 +13,7 @@ from memora.agent import (
 )
 from memora.agent.inputs import checked_memories, optional_int, search_of, seconds
 from memora.agent.verbs.base import Verbs
+from memora.core.lifetimes import unexpired
 from memora.schema.models import Memory
 from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
@@ -122,6 +123,8 @@ class RecallVerbs(Verbs):
         )
         async with self._lane.live():
             result = await recall.recall(self._ports, request)
+        if search.as_of is None:
+            self._usage.note(result.memories)
         return list(result.memories), [memory.memory_id for memory in result.memories]
 
     async def search_memories_as_one(
@@ -156,7 +159,10 @@ class RecallVerbs(Verbs):
         )
         await self._check_owner(org_id, user_id, agent_id)
         async with self._lane.live():
-            return await recall.find(self._ports, search) if search.queries else []
+            found = await recall.find(self._ports, search) if search.queries else []
+        if search.as_of is None:
+            self._usage.note(found)
+        return found
 
     async def search_memories_as_batch(
         self,
@@ -219,7 +225,10 @@ class RecallVerbs(Verbs):
             org_id, scope.user_id if isinstance(scope, Scope) else None, agent_id
         )
         async with self._lane.live():
-            return await recall.find_batch(self._ports, search)
+            answers = await recall.find_batch(self._ports, search)
+        if isinstance(scope, Scope) and search.as_of is None:
+            self._usage.note({m.memory_id: m for found in answers for m in found}.values())
+        return answers
 
     async def generate_memory_search_queries(
         self,
@@ -273,6 +282,7 @@ class RecallVerbs(Verbs):
         *,
         token_budget: int | None = None,
         newest_last: bool = False,
+        as_of: datetime | None = None,
     ) -> str:
         """Render memories as a block for the prompt, with dates and the marker that save strips.
 
@@ -280,12 +290,14 @@ class RecallVerbs(Verbs):
             memories: As a recall returned them.
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
+            as_of: Reading time of the recall; what is expired by then (None: by now) is left out.
 
         Raises:
             InvalidInputError: An argument is malformed.
         """
         budget = optional_int(token_budget, "token_budget", 10_000_000)
-        given = checked_memories(memories, "memories")
+        at = self._ports.graph.clock.now() if as_of is None else checked_time(as_of, "as_of")
+        given = unexpired(checked_memories(memories, "memories"), at)
         return context.format_memories(given, token_budget=budget, newest_last=newest_last)
 
     async def build_context(

@@ -92,7 +92,11 @@ class UpkeepVerbs(Verbs):
         return resumed is not None
 
     async def drain_outbox(self) -> DrainReport:
-        """Bring the vector store up to date with the graph; a failing one is reported."""
+        """Bring the vector store up to date with the graph; a failing one is reported.
+
+        Counts of usage that wait are written too.
+        """
+        await self._usage.flush()
         await reindexing.verify(self._ports.graph, self._ports.vector)
         return await self._ports.graph.drain_outbox()
 

@@ -17,6 +17,7 @@ from memora.graph_db.neo4j.imports import ImportPart
 from memora.graph_db.neo4j.inspect import InspectPart
 from memora.graph_db.neo4j.interaction import InteractionPart
 from memora.graph_db.neo4j.jobs import JobPart
+from memora.graph_db.neo4j.lifetime import LifetimePart
 from memora.graph_db.neo4j.memory import MemoryPart
 from memora.graph_db.neo4j.organization import OrganizationPart
 from memora.graph_db.neo4j.outbox import OutboxPart
@@ -44,6 +45,7 @@ class Neo4jGraphInterface(
     InspectPart,
     WithdrawPart,
     ImportPart,
+    LifetimePart,
     TransferPart,
     RepairPart,
 ):

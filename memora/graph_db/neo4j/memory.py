@@ -16,7 +16,7 @@ from memora.graph_db.neo4j.apply import owner
 from memora.graph_db.neo4j.records import Row
 from memora.graph_db.neo4j.user import lock_user
 from memora.schema.models import Memory
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 from memora.schema.write_plan import DeleteCounts, OutboxOp
 
 _Q = load(PACKAGE, "queries/memory.cypher")
@@ -79,18 +79,20 @@ class MemoryPart(Neo4jBase):
         ordered = {chain_id: _newest_first(chain) for chain_id, chain in chains.items()}
         return {memory_id: ordered[named[memory_id]] for memory_id in wanted if memory_id in named}
 
-    async def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
+    async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
         return await self._list(scope, listing, None)
 
     async def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
         return await self._list(scope, listing, records.micros(now))
 
     async def _list(
-        self, scope: Scope, listing: MemoryListing, live_at: int | None
+        self, scope: SearchScope, listing: MemoryListing, live_at: int | None
     ) -> list[Memory]:
-        if listing.interaction_id is not None:
+        if not isinstance(scope, Scope):
+            query = _Q["list_memories_of_organization"]
+        elif listing.interaction_id is not None:
             query = _Q["list_memories_of_interaction"]
         elif listing.agent_id is not None:
             query = _Q["list_memories_of_agent"]
@@ -100,7 +102,8 @@ class MemoryPart(Neo4jBase):
         return await self._connection.read_records(
             query,
             _memory,
-            **owner(scope),
+            org_id=scope.org_id,
+            user_id=scope.user_id if isinstance(scope, Scope) else None,
             agent_id=listing.agent_id,
             interaction_id=listing.interaction_id,
             current_only=listing.current_only,

@@ -38,6 +38,7 @@ class WithdrawPart(Neo4jBase):
         self,
         scope: Scope,
         selector: SourceSelector,
+        now: datetime,
         *,
         current_only: bool,
         skip: int,
@@ -48,6 +49,7 @@ class WithdrawPart(Neo4jBase):
             _memory,
             **_named(scope, selector),
             current_only=current_only,
+            now=micros(now),
             skip=skip,
             limit=limit,
         )

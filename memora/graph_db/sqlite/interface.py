@@ -10,6 +10,7 @@ from memora.graph_db.sqlite.imports import ImportPart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
+from memora.graph_db.sqlite.lifetime import LifetimePart
 from memora.graph_db.sqlite.memory import MemoryPart
 from memora.graph_db.sqlite.organization import OrganizationPart
 from memora.graph_db.sqlite.outbox import OutboxPart
@@ -36,6 +37,7 @@ class SQLiteGraph(
     RekeyPart,
     WithdrawPart,
     ImportPart,
+    LifetimePart,
     TransferPart,
     RepairPart,
 ):

@@ -19,7 +19,7 @@ from memora.graph_db.sqlite._seal import MEMORY, marks
 from memora.graph_db.sqlite.records import Row
 from memora.schema.index import IndexDocument
 from memora.schema.models import Memory, MessageBlock
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 from memora.schema.write_plan import DeleteCounts, OutboxOp
 
 _SQL = _queries.load(PACKAGE, "queries/memory.sql")
@@ -31,6 +31,7 @@ _SOURCES = _SQL["sources"]
 _CONTEXTS = _SQL["contexts"]
 _PAGE = _SQL["page"]
 _PAGE_OF_INTERACTION = _SQL["page_of_interaction"]
+_PAGE_OF_ORGANIZATION = _SQL["page_of_organization"]
 _PAGE_OF_INDEX = _SQL["page_of_index"]
 _CURRENT_BY_HASH = _SQL["current_by_hash"]
 _TOMBSTONES = _SQL["tombstones"]
@@ -101,11 +102,11 @@ class MemoryPart(SQLiteBase):
 
         return await self._store.read(work)
 
-    async def list_memories(self, scope: Scope, listing: MemoryListing) -> list[Memory]:
+    async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
         return await self._store.read(lambda connection: _page(connection, scope, listing, None))
 
     async def list_live_memories(
-        self, scope: Scope, listing: MemoryListing, now: datetime
+        self, scope: SearchScope, listing: MemoryListing, now: datetime
     ) -> list[Memory]:
         return await self._store.read(lambda connection: _page(connection, scope, listing, now))
 
@@ -210,15 +211,15 @@ def _index_page(
 
 
 def _page(
-    connection: sqlite3.Connection, scope: Scope, listing: MemoryListing, now: datetime | None
+    connection: sqlite3.Connection, scope: SearchScope, listing: MemoryListing, now: datetime | None
 ) -> list[Memory]:
     after_time, after_id = _END_OF_TIME, ""
     if listing.after is not None:
         after_time, after_id = records.micros(listing.after[0]), listing.after[1]
     params: dict[str, Any] = {
         "org_id": scope.org_id,
-        "user_id": scope.user_id,
         "agent_id": listing.agent_id,
+        "interaction_id": listing.interaction_id,
         "after_time": after_time,
         "after_id": after_id,
         "current_only": listing.current_only,
@@ -226,12 +227,11 @@ def _page(
         "skip": listing.skip,
         "limit": listing.limit,
     }
-    if listing.interaction_id is None:
-        found = rows(connection, _PAGE, **params)
+    if isinstance(scope, Scope):
+        query = _PAGE if listing.interaction_id is None else _PAGE_OF_INTERACTION
+        found = rows(connection, query, **params, user_id=scope.user_id)
     else:
-        found = rows(
-            connection, _PAGE_OF_INTERACTION, **params, interaction_id=listing.interaction_id
-        )
+        found = rows(connection, _PAGE_OF_ORGANIZATION, **params)
     return list(_memories(connection, scope.org_id, found).values())
 
 

@@ -49,6 +49,7 @@ class WithdrawPart(SQLiteBase):
         self,
         scope: Scope,
         selector: SourceSelector,
+        now: datetime,
         *,
         current_only: bool,
         skip: int,
@@ -60,6 +61,7 @@ class WithdrawPart(SQLiteBase):
                 _PAGE,
                 **_named(scope, selector),
                 current_only=current_only,
+                now=records.micros(now),
                 skip=skip,
                 limit=limit,
             )

@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
     f"{__name__}.erasure",
     f"{__name__}.imports",
     f"{__name__}.isolation",
+    f"{__name__}.lifetime",
     f"{__name__}.memories",
     f"{__name__}.outbox",
     f"{__name__}.plans",

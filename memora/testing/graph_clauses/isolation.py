@@ -12,6 +12,7 @@ from memora.core.hashing import tombstone
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.schema.jobs import ExtractionJob
+from memora.schema.lifetime import Access
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
@@ -161,6 +162,12 @@ OF_ANOTHER_USER: dict[str, Call] = {
         a.scope, [t.talk.interaction_id], a.tenant.at(0)
     ),
     "purge_memories": lambda a, t: a.graph.purge_memories(a.scope, [t.memory_id], a.tenant.at(0)),
+    "count_accesses": lambda a, t: a.graph.count_accesses(
+        a.scope, {t.memory_id: Access(1, a.tenant.at(0))}
+    ),
+    "archive_memories": lambda a, t: a.graph.archive_memories(
+        a.scope, [t.memory_id], a.tenant.at(60 * 24 * 365), a.tenant.at(0)
+    ),
     "save_job": lambda a, t: a.graph.save_job(
         replace(t.job, org_id=a.scope.org_id, user_id=a.scope.user_id)
     ),

@@ -40,7 +40,7 @@ async def found(tenant: Tenant, selector: SourceSelector, **page: int) -> list[s
     """Return the texts of all versions that come from a source, as they are listed."""
     asked = {"skip": 0, "limit": 1000, **page}
     memories = await tenant.graph.list_source_memories(
-        tenant.scope, selector, current_only=False, **asked
+        tenant.scope, selector, tenant.clock.now(), current_only=False, **asked
     )
     return [memory.memory for memory in memories]
 
@@ -104,7 +104,7 @@ class WithdrawalClauses(TenantFixtures):
         first = await tenant.store("a", interaction_id="evil")
         await tenant.grow(first, "b", obtained_at=tenant.at(1), interaction_id="evil")
         listed = await tenant.graph.list_source_memories(
-            tenant.scope, EVIL, current_only=True, skip=0, limit=10
+            tenant.scope, EVIL, tenant.clock.now(), current_only=True, skip=0, limit=10
         )
         assert [memory.memory for memory in listed] == ["b"]
         assert await found(tenant, EVIL) == ["b", "a"]
@@ -311,7 +311,7 @@ class WithdrawalClauses(TenantFixtures):
             for selector in (EVIL, SourceSelector(SourceKind.IMPORT, "import")):
                 assert await withdraw(tenant, selector, scope=scope) == Withdrawal()
                 listed = await tenant.graph.list_source_memories(
-                    scope, selector, current_only=False, skip=0, limit=10
+                    scope, selector, tenant.clock.now(), current_only=False, skip=0, limit=10
                 )
                 assert listed == []
         assert await tenant.snapshot() == before

@@ -157,3 +157,12 @@ FOR (e:OutboxEntry) ON (e.org_id, e.user_id, e.op, e.seq)
 // Holds leased entries only.
 CREATE INDEX memora_outbox_leased IF NOT EXISTS
 FOR (e:OutboxEntry) ON (e.org_id, e.lease_until)
+
+// name: memora_memory_expiry
+// Holds only versions that have an end.
+CREATE INDEX memora_memory_expiry IF NOT EXISTS
+FOR (m:Memory) ON (m.org_id, m.expires_at, m.memory_id)
+
+// name: memora_memory_org_page
+CREATE INDEX memora_memory_org_page IF NOT EXISTS
+FOR (m:Memory) ON (m.org_id, m.obtained_at, m.memory_id)

@@ -177,6 +177,37 @@ RETURN m {.*,
 } AS memory
 ORDER BY m.obtained_at DESC, m.memory_id DESC
 
+// name: list_memories_of_organization
+// All users' memories, for administration.
+CALL () {
+  MATCH (m:Memory)
+  USING INDEX SEEK m:Memory(org_id, obtained_at, memory_id)
+  WHERE m.org_id = $org_id AND m.obtained_at <= $at
+    AND m.memory_id IS NOT NULL
+    AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
+    AND ($agent_id IS NULL OR m.agent_id = $agent_id)
+    AND ($interaction_id IS NULL OR m.interaction_id = $interaction_id)
+    AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($live_at IS NULL
+      OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
+    AND EXISTS {
+      MATCH (u:User {org_id: $org_id, user_id: m.user_id}) WHERE u.erasing IS NULL
+    }
+  WITH m
+  ORDER BY m.org_id DESC, m.obtained_at DESC, m.memory_id DESC
+  SKIP $skip LIMIT $limit
+  RETURN m
+}
+RETURN m {.*,
+  supersedes: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id]),
+  sources: COLLECT {
+    MATCH (m)-[:SOURCED_FROM]->(s:Message)
+    RETURN s {.position, .role, .content, .name, .timestamp, .data}
+    ORDER BY s.interaction_id, s.position
+  }
+} AS memory
+ORDER BY m.obtained_at DESC, m.memory_id DESC
+
 // name: find_current_by_hash
 // Heads only (B56); oldest first, so that a mapping keeps the newest of equal statements.
 MATCH (u:User {org_id: $org_id, user_id: $user_id})

@@ -10,6 +10,7 @@ CALL () {
   WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.obtained_at IS NOT NULL
     AND m.memory_id IS NOT NULL
     AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND CASE WHEN m.expires_at <= $now THEN false ELSE true END
     AND (
       (m.author IS NULL AND m[$field] = $source_id)
       OR EXISTS {

@@ -115,6 +115,17 @@ WHERE org_id = :org_id
   AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
+-- name: page_of_organization
+-- The same among the memories of all users.
+SELECT * FROM memory_version
+WHERE org_id = :org_id
+  AND (obtained_at, memory_id) < (:after_time, :after_id)
+  AND (:agent_id IS NULL OR agent_id = :agent_id)
+  AND (:interaction_id IS NULL OR +interaction_id = :interaction_id)
+  AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
+ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
+
 -- name: page_of_index
 -- All versions as the index needs them: without neighbours and sources.
 SELECT memory.*, NULL AS predecessor_id FROM memory

@@ -9,6 +9,7 @@ SELECT m.memory_id FROM memory AS m
 WHERE m.org_id = :org_id
   AND m.user_id = :user_id
   AND (m.superseded_at IS NULL OR NOT :current_only)
+  AND (m.expires_at IS NULL OR m.expires_at > :now)
   AND (
     (m.author IS NULL AND (
       m.interaction_id = :interaction_id
