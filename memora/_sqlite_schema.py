@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 STAMP = "stamp"
 
@@ -45,6 +47,15 @@ class _Object:
     sql: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """What a database has; `columns` by table, `stamp` as `_stamp` returns it."""
+
+    objects: tuple[_Object, ...]
+    columns: Mapping[str, list[Any]]
+    stamp: tuple[int, int]
+
+
 def statements(script: str) -> Iterator[str]:
     """Yield the statements of a script."""
     statement = ""
@@ -62,15 +73,16 @@ def defects(connection: sqlite3.Connection, scripts: Sequence[str]) -> list[Defe
         connection: The database.
         scripts: All migrations, in their order.
     """
-    with closing(_reference(scripts)) as reference:
-        found = {each.name: each for each in _objects(connection)}
-        wrong: list[Defect] = []
-        for wanted in _objects(reference):
-            stored = found.get(wanted.name)
-            if stored is None or not _is_same(connection, stored, reference, wanted):
-                wrong.append(Defect(wanted.kind, wanted.name, exists=stored is not None))
-        if _stamp(connection) != _stamp(reference):
-            wrong.append(Defect(STAMP, "schema", exists=_stamp(connection) != (0, 0)))
+    wanted = _wanted(tuple(scripts))
+    found = {each.name: each for each in _objects(connection)}
+    wrong: list[Defect] = []
+    for each in wanted.objects:
+        stored = found.get(each.name)
+        if stored is None or not _is_same(connection, stored, wanted, each):
+            wrong.append(Defect(each.kind, each.name, exists=stored is not None))
+    stamp = _stamp(connection)
+    if stamp != wanted.stamp:
+        wrong.append(Defect(STAMP, "schema", exists=stamp != (0, 0)))
     return wrong
 
 
@@ -100,8 +112,7 @@ def mend(
                 if _bare(statement).startswith("pragma"):
                     connection.execute(statement)
         return True
-    with closing(_reference(scripts)) as reference:
-        wanted = next(each for each in _objects(reference) if each.name == name)
+    wanted = next(each for each in _wanted(tuple(scripts)).objects if each.name == name)
     if defect.exists:
         connection.execute(_dropping(defect))
     connection.execute(wanted.sql)
@@ -112,31 +123,37 @@ def _dropping(defect: Defect) -> str:
     return _DROP[defect.kind] + defect.name
 
 
-def _reference(scripts: Sequence[str]) -> sqlite3.Connection:
-    reference = sqlite3.connect(":memory:", isolation_level=None)
-    for script in scripts:
-        for statement in statements(script):
-            reference.execute(statement)
-    return reference
+@lru_cache(maxsize=8)
+def _wanted(scripts: tuple[str, ...]) -> _Schema:
+    """Return what the migrations make, in a database of their own."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        for script in scripts:
+            for statement in statements(script):
+                made.execute(statement)
+        objects = _objects(made)
+        tables = [each.name for each in objects if each.kind == "table"]
+        columns = {name: _columns(made, name) for name in tables}
+        return _Schema(tuple(objects), columns, _stamp(made))
 
 
 def _objects(connection: sqlite3.Connection) -> list[_Object]:
     return [_Object(*row) for row in connection.execute(_OBJECTS)]
 
 
+def _columns(connection: sqlite3.Connection, table: str) -> list[Any]:
+    return connection.execute(_COLUMNS, {"name": table}).fetchall()
+
+
 def _is_same(
-    connection: sqlite3.Connection,
-    stored: _Object,
-    reference: sqlite3.Connection,
-    wanted: _Object,
+    connection: sqlite3.Connection, stored: _Object, schema: _Schema, wanted: _Object
 ) -> bool:
+    if stored == wanted:
+        return True
     if stored.kind != wanted.kind:
         return False
     if wanted.kind == "table":
         # A comment or a check may differ in a database of an earlier version; columns do not.
-        name = {"name": wanted.name}
-        mine = connection.execute(_COLUMNS, name).fetchall()
-        return mine == reference.execute(_COLUMNS, name).fetchall()
+        return _columns(connection, wanted.name) == schema.columns[wanted.name]
     return _bare(stored.sql) == _bare(wanted.sql)
 
 

@@ -78,7 +78,11 @@ class BoundMemora:
         return self._wrapped.scope
 
     def ensure(self) -> None:
-        """Create what is missing of organization, user and agent, if the handle may; once."""
+        """Create what is missing of organization, user and agent, if the handle may; once.
+
+        A handle of before an erasure may not: who passes a conversation whole each time would
+        bring back with one more turn all that was erased.
+        """
         self._background.run(self._wrapped.ensure())
 
     def save(
@@ -1363,8 +1367,9 @@ class VectorDB:
     ) -> list[QueryHits]:
         """Answer each query with its dense and its lexical list, at most `limit` hits each.
 
-        The tenant filter and the conditions are part of every engine query. Lexical IDF is
-        computed over the searched tenant (`scope` without its agent and without the conditions).
+        The engine itself looks at the tenant's points alone, and at those that the conditions let
+        through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
+        without the conditions).
 
         Args:
             queries: Texts.
@@ -1727,6 +1732,7 @@ class Memora:
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
         return BoundMemora(
             self._background,
@@ -2399,7 +2405,7 @@ class Memora:
             on_progress: Called with the number of records written so far.
 
         Raises:
-            InvalidInputError: A line is malformed, or not in its place.
+            InvalidInputError: A line is malformed, not in its place, or contradicts itself.
             SchemaVersionError: The file is of a newer memora.
             ConflictError: An organization of the file exists and did not come from it.
             TransferError: The file cannot be read.

@@ -12,7 +12,10 @@ from typing import Any
 from qdrant_client import AsyncQdrantClient
 
 from memora import Memora
+from memora.core.hashing import content_hash
 from memora.core.ids import derived_memory_id
+from memora.core.messages import EMPTY_HASH, message_hash
+from memora.core.placeholders import neutral
 from memora.core.transfer import encode
 from memora.embeddings import HashingEmbedder
 from memora.errors import ExtractionError
@@ -205,13 +208,25 @@ def interaction(interaction_id: str = "i", **fields: Any) -> bytes:
     return line("interaction", **(known | fields))
 
 
-def message(position: int, **fields: Any) -> bytes:
-    """Return the line of a message."""
+def prefix_hash(*messages: dict[str, Any]) -> str:
+    """Return the hash of the last of these messages, of which each says only what is unusual."""
+    prefix = EMPTY_HASH
+    for fields in messages:
+        said: dict[str, Any] = {"role": "user", "content": "hello"} | fields
+        prefix = message_hash(
+            prefix, said["role"], said["content"], said.get("name"), said.get("data")
+        )
+    return prefix
+
+
+def message(position: int, *, before: Sequence[dict[str, Any]] = (), **fields: Any) -> bytes:
+    """Return the line of a message; those before it are as usual, or as they are given."""
+    said = [*(before or [{}] * position), fields]
     known = {
         "org_id": "full", "user_id": "u", "interaction_id": "i", "position": position,
-        "role": "user", "content": "hello", "prefix_hash": f"hash-{position}",
+        "role": "user", "content": "hello",
     }  # fmt: skip
-    return line("message", **(known | fields))
+    return line("message", **({"prefix_hash": prefix_hash(*said)} | known | fields))
 
 
 def memory(name: str, **fields: Any) -> bytes:
@@ -219,9 +234,10 @@ def memory(name: str, **fields: Any) -> bytes:
     known = {
         "org_id": "full", "user_id": "u", "memory_id": memory_id(name), "chain_id": memory_id(name),
         "obtained_at": TIME, "recorded_at": TIME, "text": name, "memory_type": "fact",
-        "importance": 0.5, "metadata": {}, "source_role": "user", "content_hash": name,
+        "importance": 0.5, "metadata": {}, "source_role": "user",
     }  # fmt: skip
-    return line("memory", **(known | fields))
+    said = known | fields
+    return line("memory", **({"content_hash": content_hash(neutral(said["text"]))} | said))
 
 
 def job(job_id: str = "j", **fields: Any) -> bytes:
@@ -243,10 +259,14 @@ def every_field() -> bytes:
         "tags": ["t", "s"], "entities": ["Oslo", "Ä"], "metadata": {"b": [1, 1.0, "x"], "a": None},
         "expires_at": LATER, "pinned": True, "archived": True, "source_role": "import",
         "confidence": 0.75, "access_count": 7, "last_accessed_at": LATER,
-        "content_hash": "old-hash", "external_id": "doc", "import_id": "import",
+        "external_id": "doc", "import_id": "import",
         "process_id": "process", "author": "Author",
         "sources": [{"interaction_id": "i", "position": n} for n in (0, 1)],
     }  # fmt: skip
+    said: list[dict[str, Any]] = [
+        {"name": "N", "data": {"x": {"y": [1, "nul \0"]}, "content": ["hello", {"image": "x"}]}},
+        {"role": "tool", "content": None},
+    ]
     return file_of(
         organization(),
         user(),
@@ -254,14 +274,14 @@ def every_field() -> bytes:
         interaction(
             agent_id="own", external_id="e", title="Title", metadata={"k": [1, {"m": None}]},
             active=False, participants=["shared", "own"], updated_at=LATER, last_activity_at=LATER,
-            revision=3, message_count=2, content_hash="hash-1", import_id="import",
+            revision=3, message_count=2, content_hash=prefix_hash(*said), import_id="import",
             process_id="process",
         ),
-        message(0, name="N", timestamp=TIME, data={"x": {"y": [1, "nul \0"]}}),
-        message(1, role="tool", content=None),
+        message(0, timestamp=TIME, **said[0]),
+        message(1, before=said[:1], **said[1]),
         memory("old", **first, superseded_by=new, superseded_at=LATER),
         memory("new", chain_id=old, obtained_at=LATER, agent_id="shared"),
-        line("tombstone", org_id="full", user_id="u", mark="mark"),
+        line("tombstone", org_id="full", user_id="u", mark="mark", purged_at=LATER),
         line(
             "idempotency_key", org_id="full", user_id="u", key="k", body_hash="h",
             result={"r": ["x"]}, created_at=LATER,

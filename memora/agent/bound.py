@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from memora.schema.direct import DeleteReceipt, SavePreview
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 from memora.schema.sources import RollbackReceipt
 
 if TYPE_CHECKING:
     from memora.agent.main import Memora
+
+
+@dataclass(eq=False)
+class Creation:
+    """Whether a handle may create what is missing of its scope."""
+
+    scope: Scope
+    allowed: bool
+
+
+class Creations:
+    """Those of all handles in use, which an erasure takes the permission from.
+
+    Handles are also made in the threads of synchronous callers.
+    """
+
+    def __init__(self) -> None:
+        self._creations: WeakSet[Creation] = WeakSet()
+        self._adding = threading.Lock()
+
+    def add(self, scope: Scope, *, allowed: bool) -> Creation:
+        """Return one more, known as long as somebody has it."""
+        creation = Creation(scope, allowed)
+        with self._adding:
+            self._creations.add(creation)
+        return creation
+
+    def forbid(self, erased: SearchScope) -> None:
+        """Keep the handles that are there from creating these users again."""
+        with self._adding:
+            known = list(self._creations)
+        for creation in known:
+            if erased.admits(creation.scope.org_id, creation.scope.user_id, None):
+                creation.allowed = False
 
 
 class BoundMemora:
@@ -26,28 +63,34 @@ class BoundMemora:
         scope: Organization, user and agent of every call.
     """
 
-    def __init__(self, memora: Memora, scope: Scope, *, create: bool) -> None:
+    def __init__(self, memora: Memora, creation: Creation) -> None:
         self._memora = memora
-        self.scope = scope
-        self._missing = create
+        self.scope = creation.scope
+        self._creation = creation
         self._creating = asyncio.Lock()
 
     async def ensure(self) -> None:
-        """Create what is missing of organization, user and agent, if the handle may; once."""
-        if not self._missing:
+        """Create what is missing of organization, user and agent, if the handle may; once.
+
+        A handle of before an erasure may not: who passes a conversation whole each time would
+        bring back with one more turn all that was erased.
+        """
+        if not self._creation.allowed:
             return
         async with self._creating:
             graph, scope = self._memora.graph, self.scope
-            if await graph.find_organization(scope.org_id) is None:
-                await graph.create_organization(scope.org_id, org_id=scope.org_id)
-            if await graph.find_user(scope) is None:
-                await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
-            if (
-                scope.agent_id is not None
-                and await graph.find_agent(scope.org_id, scope.agent_id) is None
-            ):
-                await graph.create_agent(scope.org_id, scope.agent_id, agent_id=scope.agent_id)
-            self._missing = False
+            org_id, user_id, agent_id = scope.org_id, scope.user_id, scope.agent_id
+            if await self._lacks(graph.find_organization(org_id)):
+                await graph.create_organization(org_id, org_id=org_id)
+            if await self._lacks(graph.find_user(scope)):
+                await graph.create_user(org_id, user_id, user_id=user_id)
+            if agent_id is not None and await self._lacks(graph.find_agent(org_id, agent_id)):
+                await graph.create_agent(org_id, agent_id, agent_id=agent_id)
+            self._creation.allowed = False
+
+    async def _lacks(self, found: Awaitable[object | None]) -> bool:
+        # In this order: an erasure may come while it is looked for.
+        return await found is None and self._creation.allowed
 
     async def save(
         self,

@@ -16,7 +16,7 @@ from memora.agent import (
     preview,
     save,
 )
-from memora.agent.bound import BoundMemora
+from memora.agent.bound import BoundMemora, Creations
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
 from memora.agent.ports import Ports
 from memora.agent.verbs.recalling import RecallVerbs
@@ -98,6 +98,7 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
         )
         self._transcripts = Transcripts()
+        self._creations = Creations()
         self._embedder_named = embedder_named
 
     @classmethod
@@ -220,8 +221,10 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             org_id: The organization.
             agent_id: The agent, if any.
             create: Create what is missing of the three on first use; the id serves as its name.
+                Nobody whom this engine erased after the handle was made: that takes a new one.
         """
-        return BoundMemora(self, Scope(org_id, user_id, agent_id), create=create)
+        scope = Scope(org_id, user_id, agent_id)
+        return BoundMemora(self, self._creations.add(scope, allowed=create))
 
     async def save_or_update_interaction_and_memories(
         self,

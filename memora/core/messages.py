@@ -82,7 +82,7 @@ def _parse_message(item: object, field: str, before: str) -> NewMessage:
                 f"{field}.content", "text, a list, a mapping or None", got=kind_of(content)
             )
         data["content"] = content
-        text = _text_parts(cast("object", content))
+        text = text_parts(cast("object", content))
     else:
         text = content
     if text is not None:
@@ -103,7 +103,7 @@ def _parse_message(item: object, field: str, before: str) -> NewMessage:
     )
 
 
-def _text_parts(content: object) -> str | None:
+def text_parts(content: object) -> str | None:
     """Return the text of structured content (a list of parts, or one part), or None."""
     parts = cast("Sequence[object]", content if isinstance(content, (list, tuple)) else [content])
     texts: list[str] = []

@@ -146,13 +146,25 @@ def straightened(versions: Sequence[tuple[str, Version]], chain_id: str) -> list
     return changed
 
 
-def is_buried(
-    salt: str, content_hash: str, prefix_hashes: Collection[str], marks: Collection[str]
+def came_back(
+    salt: str,
+    content_hash: str,
+    prefix_hashes: Collection[str],
+    recorded_at: int,
+    purged_at: Mapping[str, int | None],
 ) -> bool:
-    """Tell whether a statement was purged from every message that it comes from (I12)."""
-    return bool(prefix_hashes) and all(
-        tombstone(salt, prefix_hash, content_hash) in marks for prefix_hash in prefix_hashes
-    )
+    """Tell whether a statement was stored after it was purged from all its messages (I12).
+
+    Args:
+        salt: The user's.
+        content_hash: Of the statement.
+        prefix_hashes: Of the messages that it comes from.
+        recorded_at: When it was stored, in microseconds.
+        purged_at: By tombstone when it was made; None: nobody knows, so nothing is said.
+    """
+    marks = [tombstone(salt, prefix_hash, content_hash) for prefix_hash in prefix_hashes]
+    purges = [purged_at.get(mark) for mark in marks]
+    return bool(purges) and all(at is not None and at < recorded_at for at in purges)
 
 
 def fresh_id(kind: str, record_id: str, number: int) -> str:

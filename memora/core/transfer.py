@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from memora.core.messages import EMPTY_HASH
+from memora.core.hashing import content_hash
+from memora.core.messages import EMPTY_HASH, message_hash, text_parts
+from memora.core.placeholders import neutral
 from memora.errors import InvalidInputError, SchemaVersionError
 from memora.schema.transfer import (
     FORMAT,
@@ -155,7 +158,7 @@ class _Talk:
 
 
 class Whole:
-    """Checks that records follow each other as in an export, and that what they name is there.
+    """Checks that records follow each other as in an export, and that what they say fits together.
 
     It keeps ids of one user, and of agents that are still to come; never a text.
     """
@@ -240,6 +243,7 @@ class Whole:
         if talk is None or talk.record.interaction_id != record.interaction_id:
             raise InvalidInputError(at(line, "interaction_id"), "that of the interaction before it")
         _check(record.position == talk.messages, at(line, "position"), str(talk.messages))
+        _check_message(record, talk.content_hash, line)
         talk.messages += 1
         talk.content_hash = record.prefix_hash
 
@@ -261,6 +265,11 @@ class Whole:
             record.superseded_at is None or record.superseded_at >= record.obtained_at,
             at(line, "superseded_at"),
             "not before obtained_at",
+        )
+        _check(
+            record.content_hash == content_hash(neutral(record.text)) or _is_unknown(record.text),
+            at(line, "content_hash"),
+            "the hash of text",
         )
         user.versions[record.memory_id] = _Version(
             line,
@@ -314,6 +323,30 @@ class Whole:
 def _check(holds: bool, place: str, allowed: str) -> None:  # noqa: FBT001 - reads like assert
     if not holds:
         raise InvalidInputError(place, allowed)
+
+
+def _check_message(record: MessageRecord, before: str, line: int) -> None:
+    data = record.data or {}
+    _check(
+        "content" not in data or record.content == text_parts(data["content"]),
+        at(line, "content"),
+        "the text of data.content",
+    )
+    texts = (record.content or "", record.name or "", json.dumps(data, ensure_ascii=False))
+    made = message_hash(before, record.role, record.content, record.name, record.data)
+    _check(
+        record.prefix_hash == made or any(map(_is_unknown, texts)),
+        at(line, "prefix_hash"),
+        "the hash of the message and those before it",
+    )
+
+
+def _is_unknown(text: str) -> bool:
+    """Tell whether a text has characters that this Python's Unicode does not have yet.
+
+    A newer one, which wrote the file, may have folded and composed them before it hashed.
+    """
+    return not text.isascii() and any(unicodedata.category(char) == "Cn" for char in text)
 
 
 def _check_chains(versions: Mapping[str, _Version]) -> None:

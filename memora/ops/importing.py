@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,8 @@ async def import_from(
         alone: Refuse a store that holds other organizations.
 
     Raises:
-        InvalidInputError: A line is malformed, or not in its place; the error names line and field.
+        InvalidInputError: A line is malformed, not in its place, or contradicts itself; the error
+            names file, line and field.
         SchemaVersionError: The file is of a newer memora.
         ConflictError: An organization of the file exists and did not come from it.
         TransferError: The file cannot be read.
@@ -219,9 +221,18 @@ def _read(path: Path) -> Generator[Sequence[TransferRecord]]:
         yield batch
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Generator[None]:
+    """Let errors about a line say of which file."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}, {error.field}", error.allowed, got=error.got) from None
+
+
 def _records(path: Path) -> Iterator[tuple[bytes, TransferRecord]]:
     whole = Whole()
-    with translated(path), path.open("rb") as file:
+    with translated(path), _named(path), path.open("rb") as file:
         number = 0
         end: End | None = None
         while text := file.readline(_LINE_BYTES + 1):
@@ -245,5 +256,5 @@ def _records(path: Path) -> Iterator[tuple[bytes, TransferRecord]]:
             else:
                 whole.add(line, number)
                 yield text, line
-    if end is None:
-        raise InvalidInputError(at(number + 1, "the line"), "the end: the file is not whole")
+        if end is None:
+            raise InvalidInputError(at(number + 1, "the line"), "the end: the file is not whole")

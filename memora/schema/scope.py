@@ -64,7 +64,7 @@ class OrganizationScope:
         object.__setattr__(self, "org_id", checked_id(self.org_id, "org_id"))
         object.__setattr__(self, "agent_id", checked_optional_id(self.agent_id, "agent_id"))
 
-    def admits(self, org_id: str, user_id: str, agent_id: str | None) -> bool:  # noqa: ARG002
+    def admits(self, org_id: str, user_id: str, agent_id: str | None) -> bool:  # noqa: ARG002 - as `Scope`
         """Tell whether a row of that owner lies in this scope (any user's does)."""
         return org_id == self.org_id and (self.agent_id is None or agent_id == self.agent_id)
 

@@ -335,7 +335,7 @@ class MemoryRecord(_Record):
 
 
 class TombstoneRecord(_Record):
-    """The salted mark of a statement that was purged."""
+    """The salted mark of a statement that was purged, and when that was, where it is known."""
 
     id_field = "mark"
 
@@ -343,6 +343,7 @@ class TombstoneRecord(_Record):
     org_id: Id
     user_id: Id
     mark: Hash
+    purged_at: Time | None = None
 
     @property
     def place(self) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +16,7 @@ from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
-from memora.schema.scope import OrganizationScope, SearchScope
+from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
     HIT_FIELDS,
@@ -52,6 +52,9 @@ _FEW = 100
 _FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
 _KNOWN = 20_000
+
+# From so many users on it does not matter who has points in the shard.
+_SEVERAL = 2
 
 # What the payload of a point looks like; a shard of another layout is filled again.
 _LAYOUT = 2
@@ -98,6 +101,7 @@ class Shard:
     def __init__(self, shard: edge.EdgeShard, change: int) -> None:
         self._shard = shard
         self._known: dict[int, Owned] = {}
+        self._users = self._some_users()
         self.change = change
         self.flushed = change
         self.waiting = 0
@@ -139,7 +143,8 @@ class Shard:
 
     def delete(self, memory_ids: Sequence[str]) -> None:
         """Delete points; those that are not there change nothing."""
-        self._forget(memory_ids)
+        for memory_id in memory_ids:
+            self._known.pop(UUID(memory_id).int, None)
         with translated():
             self._shard.update(edge.UpdateOperation.delete_points(list(memory_ids)))
         self.waiting += len(memory_ids)
@@ -147,16 +152,40 @@ class Shard:
     def apply(self, points: Sequence[StoredPoint], upto: int) -> None:
         """Insert or replace points; the shard then is at change `upto`."""
         if points:
-            self._forget(point.memory_id for point in points)
+            self._expect(points)
             with translated():
                 self._shard.update(edge.UpdateOperation.upsert_points(list(map(_point, points))))
+            self._learn(points)
         self.change = upto
         self.waiting += len(points)
         self.applied += len(points)
 
-    def _forget(self, memory_ids: Iterable[str]) -> None:
-        for memory_id in memory_ids:
-            self._known.pop(UUID(memory_id).int, None)
+    def _expect(self, points: Sequence[StoredPoint]) -> None:
+        """Forget what may change, and note for good that somebody else has points here."""
+        for point in points:
+            self._known.pop(UUID(point.memory_id).int, None)
+            if len(self._users) < _SEVERAL:
+                self._users.add(_user_of(point.payload))
+
+    def _learn(self, points: Sequence[StoredPoint]) -> None:
+        """Note whose the points are that came."""
+        if len(self._known) + len(points) > _KNOWN:
+            self._known.clear()
+        for point in points[-_KNOWN:]:
+            owned = Owned.of(point.memory_id, point.payload)
+            self._known[UUID(point.memory_id).int] = owned
+
+    def _some_users(self) -> set[str]:
+        """Return the users that have points here, or several of them."""
+        with translated():
+            found = self._shard.facet(edge.FacetRequest(_USER, limit=_SEVERAL, exact=True))
+        return {str(hit.value) for hit in found.hits}
+
+    def _is_all_of(self, scope: SearchScope) -> bool:
+        """Tell whether every point is the tenant's, so that nothing is left to filter by it."""
+        return isinstance(scope, Scope) and self._users == {
+            _user_value(scope.org_id, scope.user_id)
+        }
 
     def search(
         self,
@@ -169,11 +198,12 @@ class Shard:
         conditions, excluded = self._without_ranges(scope, conditions)
         # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
         # much as the first.
-        requests = _requests(queries, scope, conditions, limit + TIES, limit + MANY_TIES)
+        is_all, most = self._is_all_of(scope), limit + MANY_TIES
+        requests = _requests(queries, scope, conditions, limit + TIES, most, is_all=is_all)
         found = self._ask(scope, requests, excluded)
         tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
         if tied:
-            more = _requests(queries, scope, conditions, limit + MANY_TIES, limit + MANY_TIES)
+            more = _requests(queries, scope, conditions, most, most, is_all=is_all)
             again = self._ask(scope, [more[i] for i in tied], excluded)
             for i, points in zip(tied, again, strict=True):
                 found[i] = points
@@ -311,8 +341,11 @@ def stored(payload: dict[str, Any]) -> dict[str, Any]:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    user = _user_value(payload["org_id"], payload["user_id"])
-    return kept | {_USER: user, _TERMS: terms}
+    return kept | {_USER: _user_of(payload), _TERMS: terms}
+
+
+def _user_of(payload: dict[str, Any]) -> str:
+    return _user_value(payload["org_id"], payload["user_id"])
 
 
 def _user_value(org_id: str, user_id: str) -> str:
@@ -380,7 +413,7 @@ class _Request:
     """One list that is asked for."""
 
     nearest: Any
-    selected: edge.Filter
+    selected: edge.Filter | None
     params: edge.SearchParams | None
     limit: int
 
@@ -397,14 +430,26 @@ def _requests(
     conditions: tuple[Condition, ...],
     dense_limit: int,
     lexical_limit: int,
+    *,
+    is_all: bool,
 ) -> list[_Request]:
-    """Build one request per list, in the order of the queries, dense before lexical."""
-    tenant = _owner(scope)
+    """Build one request per list, in the order of the queries, dense before lexical.
+
+    Args:
+        queries: What is asked.
+        scope: Where.
+        conditions: Further filters.
+        dense_limit: Hits of a dense list.
+        lexical_limit: Hits of a lexical list.
+        is_all: Whether there are no points but the tenant's, so that the engine need not choose.
+    """
     if scope.agent_id is not None:
         conditions = (AnyOf("agent_id", (scope.agent_id,)), *conditions)
     asked = [_condition(condition, scope.org_id) for condition in conditions]
-    selected = edge.Filter(must=[tenant, *asked])
-    corpus = edge.IdfParams(corpus=edge.Filter(must=[tenant]))
+    must = [*asked] if is_all else [_owner(scope), *asked]
+    selected = edge.Filter(must=[*must]) if must else None
+    # Always of the tenant's points: those of the whole shard count removed ones as well.
+    corpus = edge.IdfParams(corpus=edge.Filter(must=[_owner(scope)]))
     within_tenant = edge.SearchParams(idf=corpus)
     requests: list[_Request] = []
     for query in queries:

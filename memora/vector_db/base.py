@@ -101,8 +101,9 @@ class BaseVectorDB(ABC):
     ) -> list[QueryHits]:
         """Answer each query with its dense and its lexical list, at most `limit` hits each.
 
-        The tenant filter and the conditions are part of every engine query. Lexical IDF is
-        computed over the searched tenant (`scope` without its agent and without the conditions).
+        The engine itself looks at the tenant's points alone, and at those that the conditions let
+        through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
+        without the conditions).
 
         Args:
             queries: Texts.

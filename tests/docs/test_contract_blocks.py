@@ -45,7 +45,7 @@ async def test_classes_of_the_guide_pass(page: str, clauses: str, tmp_path: Path
 
 
 def _awaits(block: object) -> bool:
-    return bool(compiled(block).co_flags & inspect.CO_COROUTINE)  # type: ignore[arg-type]
+    return bool(compiled(block).co_flags & inspect.CO_COROUTINE)  # type: ignore[arg-type] - a block
 
 
 def test_every_guide_with_a_test_class_is_run() -> None:

@@ -90,9 +90,8 @@ async def save_for_ever(memora: Memora, first: int, org_id: str = "acme") -> Non
             step += 1
 
 
-async def main(path: str, first: int, model: ScriptedBackendLLM | None) -> None:
-    await save_for_ever(Memora.embedded(path, embedder="hashing", extraction_model=model), first)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), scripted_model() if sys.argv[3:] else None))
+def run(path: str, first: int, with_model: bool) -> None:
+    """Save on the embedded pair from step `first` on."""
+    model = scripted_model() if with_model else None
+    memora = Memora.embedded(path, embedder="hashing", extraction_model=model)
+    asyncio.run(save_for_ever(memora, first))

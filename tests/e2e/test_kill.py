@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from memora.sync import Memora
+from tests.e2e.lives import Lives
 from tests.e2e.saver import CONVERSATIONS, said, scripted_model, transcript
 from tests.reliability.scorecard import Score
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = 10
+ROUNDS = 20
 MANY_ROUNDS = 100
 
 pytestmark = [
@@ -26,24 +25,6 @@ pytestmark = [
     pytest.mark.suite("R1"),
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
-
-
-def save_and_die(command: list[str], rng: random.Random) -> int | None:
-    """Let a process save, and kill it; return the last acknowledged step."""
-    wanted = rng.choice([0, 1, 2, 5, 10, 20])
-    pause = rng.uniform(0, 0.03) if wanted else rng.uniform(0, 0.6)
-    last: int | None = None
-    with subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for _acknowledgement in range(wanted):
-            last = int(process.stdout.readline())
-        time.sleep(pause)
-        os.kill(process.pid, signal.SIGKILL)
-        rest = process.stdout.read().splitlines()
-        assert process.wait() == -signal.SIGKILL
-    return int(rest[-1]) if rest else last
 
 
 def check(path: Path, last: int, *, with_model: bool) -> None:
@@ -103,14 +84,13 @@ def test_b35_killed_saves_lose_nothing_and_repeat_nothing(
     path = tmp_path / "store"
     last = -1
     rounds = MANY_ROUNDS if nightly else ROUNDS
-    for number in range(rounds):
-        command = ["tests.e2e.saver", str(path), str(last + 1), *["model"] * with_model]
-        acknowledged = save_and_die(command, rng)
-        last = last if acknowledged is None else acknowledged
-        if path.exists():
-            check(path, last, with_model=with_model)
-        score("R1", kills=1, acknowledged=last + 1 if number == rounds - 1 else 0, seed=seed)
-    score("R1", lost=0, violations=0)
+    with Lives("tests.e2e.saver") as lives:
+        for _round in range(rounds):
+            acknowledged = lives.save_and_die([str(path), last + 1, with_model], rng, most=20)
+            last = last if acknowledged is None else acknowledged
+            if path.exists():
+                check(path, last, with_model=with_model)
+    score("R1", kills=rounds, acknowledged=last + 1, lost=0, violations=0, seed=seed)
     assert last >= 0
     done = subprocess.run(
         [sys.executable, "-m", "memora", "doctor", "--path", str(path)],

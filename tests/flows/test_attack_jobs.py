@@ -37,7 +37,7 @@ async def test_a_late_end_of_a_job_that_somebody_else_finished_changes_nothing(
     worlds: Worlds, late: object
 ) -> None:
     gate = asyncio.Event()
-    slow = ScriptedBackendLLM(late, gate=gate)  # type: ignore[arg-type]
+    slow = ScriptedBackendLLM(late, gate=gate)  # type: ignore[arg-type] - it answers later
     world = await overtaken(worlds, slow, gate)
     (job,) = await world.memora.list_jobs(world.org_id, statuses=list(JobStatus))
     assert job.status is JobStatus.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from memora import Memora
 from memora.encryption import new_key
 from memora.errors import EncryptionKeyError
+from memora.graph_db.sqlite import rekey
 from memora.schema.backup import BackupKind
 from memora.schema.findings import FindingKind
+from memora.vector_db import EmbeddedVectorDB
 from tests.transfer_kit import embedded, furnish
 
 pytestmark = pytest.mark.timeout(60)
@@ -108,3 +111,45 @@ async def test_an_export_goes_on_while_the_keys_change(tmp_path: Path) -> None:
         again = [record async for page in memora.graph.dump_records(None) for record in page]
         assert records == again
         await assert_sound(memora)
+
+
+async def test_a_backup_waits_for_a_rotation_and_opens_with_the_new_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for in the middle of it, when both files still hold values of both keys."""
+    monkeypatch.setattr(rekey, "_AT_ONCE", 1)
+    newer = new_key()
+    at_pin: list[int] = []
+    backups: list[asyncio.Task[object]] = []
+    rows = 0
+    pin = EmbeddedVectorDB.pin
+
+    def watched(self: EmbeddedVectorDB) -> object:
+        at_pin.append(rows)
+        return pin(self)
+
+    monkeypatch.setattr(EmbeddedVectorDB, "pin", watched)
+    async with embedded(tmp_path / "source", key=KEY) as memora:
+        await furnish(memora)
+
+        def progress(done: int) -> None:
+            nonlocal rows
+            rows = done
+            if done == 5:
+                backups.append(asyncio.create_task(memora.backup(tmp_path / "backup")))
+
+        renewed = await memora.rotate_key(newer, reencrypt=True, on_progress=progress)
+        assert renewed > 50
+        await asyncio.gather(*backups)
+        assert at_pin == [renewed]
+        wanted = await exported(memora, tmp_path)
+    for key in (KEY, None):
+        async with embedded(tmp_path / f"{key is None}", key=key) as memora:
+            with pytest.raises(EncryptionKeyError):
+                await memora.restore(tmp_path / "backup")
+    async with embedded(tmp_path / "target", key=newer) as memora:
+        assert (await memora.restore(tmp_path / "backup")).diagnosis.clean
+        assert await exported(memora, tmp_path) == wanted
+    async with embedded(tmp_path / "target", key=newer) as memora:
+        assert (await memora.doctor()).clean
+        assert await exported(memora, tmp_path) == wanted

@@ -197,7 +197,7 @@ async def test_bad_input_is_refused_before_anything_is_written(world: World) -> 
         with pytest.raises(UserNotFoundError):
             await call(world.org_id, "missing", agent_id="a")
     with pytest.raises(InvalidInputError):
-        await world.memora.rollback_source(*owner, interaction_id=evil, dry_run=1)  # type: ignore[arg-type]
+        await world.memora.rollback_source(*owner, interaction_id=evil, dry_run=1)  # type: ignore[arg-type] - refused
     assert await world.current() == ["I live on the moon."]
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,18 @@ from tests.transfer_kit import (
     memory,
     message,
     organization,
+    prefix_hash,
     user,
 )
 
 pytestmark = pytest.mark.timeout(60)
 
 TALK = (
-    interaction(message_count=2, content_hash="hash-1", last_activity_at="2024-02-03T05:00:00Z"),
+    interaction(
+        message_count=2,
+        content_hash=prefix_hash({}, {}),
+        last_activity_at="2024-02-03T05:00:00Z",
+    ),
     message(0),
     message(1),
 )
@@ -376,12 +382,43 @@ async def refuses(memora: Memora, folder: Path, data: bytes, error: type[Excepti
         (file_of(organization()).replace(b'"records":1', b'"records":2'), "line 3: records"),
         (file_of(organization(), user(), *TALK[:2]), "line 4: message_count"),
         (file_of(organization(), user(), memory("m", importance=2)), "line 4: importance"),
+        (file_of(organization(), user(), memory("m", content_hash="x")), "line 4: content_hash"),
+        (file_of(organization(), user(), *TALK[:2], message(1, role="tool", prefix_hash="x")),
+         "line 6: prefix_hash"),
     ],
-)
+)  # fmt: skip
 async def test_a_bad_file_changes_nothing(
     target: Memora, tmp_path: Path, data: bytes, told: str
 ) -> None:
-    assert told in await refuses(target, tmp_path, data, InvalidInputError)
+    """And the error names it, with the line and the field."""
+    said = await refuses(target, tmp_path, data, InvalidInputError)
+    assert said.startswith(f"{tmp_path / 'bad.jsonl'}, {told}")
+
+
+async def test_every_text_that_contradicts_its_hash_is_refused(
+    source: Memora, target: Memora, tmp_path: Path
+) -> None:
+    """Of a store in which much has happened, one line after the other is changed."""
+    lines = (await exported(source, tmp_path)).splitlines(keepends=True)
+    changed = unknown = 0
+    for number, text in enumerate(lines):
+        record = json.loads(text)
+        field = {"message": "content", "memory": "text"}.get(record["kind"])
+        if field is None or not record[field]:
+            continue
+        if any(unicodedata.category(char) == "Cn" for char in text.decode()):
+            unknown += 1
+            continue
+        record[field] += " otherwise"
+        data = b"".join(
+            (*lines[:number], json.dumps(record).encode() + b"\n", *lines[number + 1 :])
+        )
+        (tmp_path / "bad.jsonl").write_bytes(data)
+        with pytest.raises(InvalidInputError, match=rf"bad\.jsonl, line {number + 1}: \w+_hash: "):
+            await target.import_from(tmp_path / "bad.jsonl")
+        changed += 1
+    assert (changed > 30, unknown) == (True, 1)
+    assert await target.graph.get_all_organizations() == []
 
 
 async def test_a_newer_file_is_refused(target: Memora, tmp_path: Path) -> None:

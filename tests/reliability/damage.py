@@ -293,7 +293,7 @@ def tombstone_violation(files: Files) -> None:
         (files.single(2),),
     ).fetchone()
     files.graph.execute(
-        "INSERT INTO tombstone (org_id, user_id, mark) VALUES ('acme', 'jake', ?)",
+        "INSERT INTO tombstone (org_id, user_id, mark, purged_at) VALUES ('acme', 'jake', ?, 1)",
         (tombstone(salt, mark, content),),
     )
 

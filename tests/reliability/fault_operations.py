@@ -337,7 +337,7 @@ _EQUAL_ROWS = {
     "metadata, participants, revision, message_count, content_hash FROM interaction ORDER BY 1, 2",
     "messages": "SELECT org_id, interaction_id, position, prefix_hash, role, content FROM message "
     "ORDER BY 1, 2, 3",
-    "tombstones": "SELECT * FROM tombstone ORDER BY 1, 2, 3",
+    "tombstones": "SELECT org_id, user_id, mark FROM tombstone ORDER BY 1, 2, 3",
     "keys": "SELECT org_id, user_id, key, body_hash FROM idempotency ORDER BY 1, 2, 3",
     "jobs": "SELECT org_id, user_id, job_id, status, start_position, end_position FROM job "
     "ORDER BY 1, 2, 3",

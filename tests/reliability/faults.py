@@ -96,10 +96,10 @@ class _Connection(_sqlite.Connection):
     injector: Injector
     file: str
 
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override] - all are passed on
         return self._run(super().execute, sql, *parameters)
 
-    def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
+    def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override] - all are passed on
         return self._run(super().executemany, sql, *parameters)
 
     def _run(self, run: Callable[..., sqlite3.Cursor], sql: str, *parameters: Any) -> Any:
@@ -188,7 +188,7 @@ class WatchedModel(ScriptedBackendLLM):
     injector: Injector
     meanwhile: Callable[[], Awaitable[Any]] | None = None
 
-    async def __call__(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override] - all are passed on
         self.injector.reach("model before")
         if self.meanwhile is not None and self.injector.struck is not None:
             act, self.meanwhile = self.meanwhile, None

@@ -78,9 +78,9 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         # Some work wakes nobody: a commit that another one has done along with its own.
-        while not self._ready and self._choose():  # type: ignore[attr-defined]
+        while not self._ready and self._choose():  # type: ignore[attr-defined] - asyncio's own
             pass
-        super()._run_once()  # type: ignore[misc]
+        super()._run_once()  # type: ignore[misc] - asyncio's own
 
     def _choose(self) -> bool:
         busy = [executor for executor in self.executors if executor.waiting]

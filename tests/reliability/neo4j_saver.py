@@ -1,10 +1,8 @@
-"""Saves on Neo4j with the embedded vectors until it is killed; see `tests.e2e.saver`."""
+"""Saves on Neo4j with the embedded vectors until it is killed; see `tests.e2e.lives`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from pathlib import Path
 
 from memora import Memora
@@ -23,6 +21,6 @@ def engine(address: list[str], path: Path, clock: Clock | None = None) -> Memora
     return Memora(vectors, graph, None, scripted_model())
 
 
-if __name__ == "__main__":
-    address, path, org_id, first = json.loads(sys.argv[1])
+def run(address: list[str], path: str, org_id: str, first: int) -> None:
+    """Save from step `first` on."""
     asyncio.run(save_for_ever(engine(address, Path(path)), first, org_id))

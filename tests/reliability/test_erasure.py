@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,12 +23,15 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from memora import Memora
+from memora.agent.bound import BoundMemora
 from memora.core.hashing import content_hash
 from memora.core.messages import parse_messages
 from memora.embeddings import HashingEmbedder, hashing, lexical
 from memora.errors import MemoraError, NotFoundError, UserNotFoundError
+from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.schema.erasure import ErasureReceipt
+from memora.schema.models import User
 from memora.schema.scope import OrganizationScope, Scope
 from memora.schema.write_plan import (
     DeleteCounts,
@@ -447,6 +450,68 @@ class Crowd:
             )  # fmt: skip
         write = InteractionWrite(name, None, MessageEdit(0, messages), now)
         return WritePlan(self.scope, now, interaction=write, memories=tuple(memories))
+
+
+@pytest.mark.parametrize("eraser", ["itself", "erase_user", "erase_organization"])
+@pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
+async def test_b14_a_handle_of_before_the_erasure_brings_nobody_back(
+    place: Place, eraser: str, used: bool
+) -> None:
+    """A conversation is passed whole each time: one more turn would bring all of it back."""
+    memora = place.memora
+
+    def handle_on(user_id: str = "jake") -> BoundMemora:
+        return memora.for_user(user_id, org_id="acme", agent_id="helper")
+
+    said = [{"role": "user", "content": "I am allergic to peanuts."}]
+    handle, other = handle_on(), handle_on("ann")
+    await (handle if used else handle_on()).save(said, external_id="talk")
+    erase: dict[str, Callable[[], Awaitable[ErasureReceipt]]] = {
+        "itself": handle.erase_user,
+        "erase_user": lambda: memora.erase_user("acme", "jake"),
+        "erase_organization": lambda: memora.erase_organization("acme"),
+    }
+    assert (await erase[eraser]()).complete
+    await handle.ensure()
+    for call in (
+        lambda: handle.save([*said, *said], external_id="talk"),
+        lambda: handle.preview_save(said),
+        lambda: handle.recall("peanuts"),
+        lambda: handle.build_context("peanuts"),
+        handle.memories,
+    ):
+        with pytest.raises(UserNotFoundError, match="'jake'"):
+            await call()
+    assert await memora.graph.find_user(handle.scope) is None
+    assert (await memora.erase_user("acme", "jake")).graph.erased.total == 0
+    if eraser == "erase_organization":
+        with pytest.raises(UserNotFoundError, match="'ann'"):
+            await other.save(said)
+        return
+    await other.save(said)
+    # The user comes back when somebody says so, and all handles are of use again.
+    await handle_on().save([{"role": "user", "content": "I like walnuts."}])
+    assert [memory.memory for memory in await handle.memories()] == ["I like walnuts."]
+    await assert_clean(memora)
+
+
+async def test_b14_an_erasure_between_two_steps_of_a_first_use_is_not_undone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memora = place.memora
+    await memora.for_user("jake", org_id="acme").save([{"role": "user", "content": "old"}])
+    late = memora.for_user("jake", org_id="acme")
+    find = type(memora.graph).find_user
+
+    async def slow(graph: BaseGraphDB, scope: Scope) -> User | None:
+        monkeypatch.undo()
+        await memora.erase_user("acme", "jake")
+        return await find(graph, scope)
+
+    monkeypatch.setattr(type(memora.graph), "find_user", slow)
+    with pytest.raises(UserNotFoundError):
+        await late.save([{"role": "user", "content": "old"}])
+    assert await memora.graph.find_user(late.scope) is None
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def _die_at(statement: int) -> None:
         connection.set_trace_callback(count)
         return connection
 
-    sqlite3.connect = traced  # type: ignore[assignment]
+    sqlite3.connect = traced  # type: ignore[assignment] - for good: this child dies
 
 
 def interrupted_everywhere(kind: Kind, package: str, make: Callable[[], Path]) -> int:

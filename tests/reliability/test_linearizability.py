@@ -444,7 +444,7 @@ async def say_at_once(corner: Corner, rng: random.Random) -> None:
         await corner.remember(texts[0])
         [first] = await corner.current()
         owner = ("acme", corner.user_id, first.memory_id)
-        calls.append(corner.memora.update_memory(*owner, "I like coffee"))  # type: ignore[arg-type]
+        calls.append(corner.memora.update_memory(*owner, "I like coffee"))  # type: ignore[arg-type] - others
     await asyncio.gather(*calls)
     current = [memory.memory for memory in await corner.current()]
     assert len(current) == len(set(current)), current

@@ -7,7 +7,6 @@ error that may pass, and the same calls with the same keys settle everything.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 from collections import Counter
@@ -28,8 +27,9 @@ from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.schema.jobs import JobStatus
 from memora.schema.scope import Scope
 from memora.vector_db import EmbeddedVectorDB
+from tests.e2e.lives import Lives
 from tests.e2e.saver import said
-from tests.e2e.test_kill import expected_transcripts, save_and_die
+from tests.e2e.test_kill import expected_transcripts
 from tests.neo4j_server.process import LocalNeo4j, Neo4jServer
 from tests.reliability.kit import assert_clean
 from tests.reliability.neo4j_saver import engine
@@ -37,7 +37,7 @@ from tests.reliability.scorecard import Score
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R1")]
 
-KILLS, MANY_KILLS = 3, 30
+KILLS, MANY_KILLS = 20, 60
 
 
 class Ahead:
@@ -98,12 +98,12 @@ async def test_b13_killed_clients_lose_nothing_and_their_leases_run_out(
     path = tmp_path / "vectors"
     last, leased = -1, 0
     kills = MANY_KILLS if nightly else KILLS
-    for _kill in range(kills):
-        given = json.dumps([address_of(neo4j_server), str(path), org_id, last + 1])
-        command = ["tests.reliability.neo4j_saver", given]
-        acknowledged = await asyncio.to_thread(save_and_die, command, rng)
-        last = last if acknowledged is None else acknowledged
-        leased += await check(neo4j_server, path, org_id, last)
+    with Lives("tests.reliability.neo4j_saver") as lives:
+        for _kill in range(kills):
+            given = [address_of(neo4j_server), str(path), org_id, last + 1]
+            acknowledged = await asyncio.to_thread(lives.save_and_die, given, rng, most=5)
+            last = last if acknowledged is None else acknowledged
+            leased += await check(neo4j_server, path, org_id, last)
     async with engine(address_of(neo4j_server), path) as memora:
         await memora.graph.delete_organization(org_id)
     assert last >= 0

@@ -462,7 +462,7 @@ NEO4J_DAMAGE: list[tuple[FindingKind, list[str]]] = [
     (K.HALF_MIGRATION, ["MATCH (m:Meta {name: 'schema'}) DELETE m"]),
     (K.HALF_MIGRATION, ["MATCH (m:Meta) WHERE m.name <> 'schema' DELETE m"]),
     (K.TOMBSTONE_VIOLATION, [
-        "CREATE (:Tombstone {org_id: 'acme', user_id: 'jake', mark: $mark})",
+        "CREATE (:Tombstone {org_id: 'acme', user_id: 'jake', mark: $mark, purged_at: 1})",
     ]),
     (K.CLOCK_REGRESSION, ["MATCH (a:Memory {memory_id: $a}) SET a.superseded_at = 1"]),
     (K.CLOCK_REGRESSION, [

@@ -87,12 +87,21 @@ def test_b29_cycles_are_found(successors: dict[str, str | None], round_and_round
         assert sorted(repair.in_cycles(shuffled)) == list(round_and_round)
 
 
-def test_b55_a_statement_is_buried_by_tombstones_of_all_its_messages() -> None:
-    marks = {tombstone("salt", "one", "hash"), tombstone("salt", "two", "hash")}
-    assert repair.is_buried("salt", "hash", ["one", "two"], marks)
-    assert not repair.is_buried("salt", "hash", ["one", "three"], marks)
-    assert not repair.is_buried("salt", "hash", [], marks)
-    assert not repair.is_buried("other", "hash", ["one"], marks)
+def test_b55_a_statement_came_back_when_it_was_purged_from_all_its_messages_before() -> None:
+    one, two = (tombstone("salt", name, "hash") for name in ("one", "two"))
+    purged_at = {one: 5, two: 7}
+
+    def came_back(salt: str, *hashes: str, at: int = 8) -> bool:
+        return repair.came_back(salt, "hash", hashes, at, purged_at)
+
+    assert came_back("salt", "one", "two")
+    assert came_back("salt", "one", at=6)
+    assert not came_back("salt", "one", at=5)
+    assert not came_back("salt", "one", "two", at=7)
+    assert not came_back("salt", "one", "three")
+    assert not came_back("salt")
+    assert not came_back("other", "one")
+    assert not repair.came_back("salt", "hash", ["one"], 8, {one: None})
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 
 import pytest
 
+from memora.core.hashing import content_hash
 from memora.core.transfer import Whole, check_header, decode, encode
 from memora.errors import InvalidInputError, SchemaVersionError
 from memora.schema.transfer import End, Header, TransferRecord
@@ -22,6 +24,7 @@ from tests.transfer_kit import (
     memory_id,
     message,
     organization,
+    prefix_hash,
     user,
 )
 
@@ -146,7 +149,17 @@ def test_every_field_is_a_whole() -> None:
 
 
 START = (organization(), user())
-TALK = (interaction(message_count=2, content_hash="hash-1"), message(0), message(1))
+TALK = (interaction(message_count=2, content_hash=prefix_hash({}, {})), message(0), message(1))
+
+
+FIRST = prefix_hash({})
+OTHERS = (
+    message(0, prefix_hash=FIRST, role="assistant"),
+    message(0, prefix_hash=FIRST, content="hullo"),
+    message(0, prefix_hash=FIRST, content=None),
+    message(0, prefix_hash=FIRST, name="N"),
+    message(0, prefix_hash=FIRST, data={"x": 1}),
+)
 
 
 def chained(name: str, **fields: object) -> bytes:
@@ -178,7 +191,18 @@ A, B, C = sorted("abc", key=memory_id)
         ((*START, TALK[0], message(0), message(0)), "line 6: interaction_id: must be in order"),
         ((*START, *TALK[:2]), "line 4: message_count: must be the number of messages"),
         ((*START, *TALK, message(2)), "line 4: message_count"),
-        ((*START, TALK[0], message(0), message(1, prefix_hash="x")), "line 4: content_hash"),
+        ((*START, interaction(message_count=1, content_hash="x"), message(0)),
+         "line 4: content_hash: must be prefix_hash of the last message"),
+        ((*START, TALK[0], message(0, prefix_hash="x"), message(1)), "line 5: prefix_hash: must"),
+        ((*START, TALK[0], message(0), message(1, prefix_hash="x")), "line 6: prefix_hash: must"),
+        ((*START, TALK[0], message(0), message(1, before=({"role": "tool"},))),
+         "line 6: prefix_hash: must be the hash of the message and those before it"),
+        *(((*START, TALK[0], other, message(1)), "line 5: prefix_hash: must")
+          for other in OTHERS),
+        ((*START, TALK[0], message(0, data={"content": [{"text": "hallo"}]}), message(1)),
+         "line 5: content: must be the text of data.content"),
+        ((*START, memory("m", content_hash="x")), "line 4: content_hash: must be the hash of text"),
+        ((*START, memory("m", text="n", content_hash=content_hash("m"))), "line 4: content_hash"),
         ((*START, interaction(created_at=LATER)), "line 4: last_activity_at"),
         (
             (*START, interaction("i", external_id="e"), interaction("j", external_id="e")),
@@ -217,6 +241,32 @@ def test_what_does_not_fit_together_is_refused(records: Sequence[bytes], told: s
     with pytest.raises(InvalidInputError) as raised:
         check(records)
     assert told in str(raised.value)
+
+
+def test_a_hash_is_the_same_however_a_text_is_written() -> None:
+    """Names are not in it, and neither are case, signs and the form of letters."""
+    check(
+        [
+            *START,
+            interaction(message_count=1, content_hash=prefix_hash({"content": "\u00e9"})),
+            message(0, content="e\u0301", prefix_hash=prefix_hash({"content": "\u00e9"})),
+            memory("m", text="[[u:u]] is HERE!", content_hash=content_hash("the user is here")),
+        ]
+    )
+
+
+def test_letters_that_this_python_does_not_know_yet_are_not_judged() -> None:
+    """The Python that wrote the file may have folded and composed them."""
+    unknown = "\U000e0fff"
+    assert unicodedata.category(unknown) == "Cn"
+    check(
+        [
+            *START,
+            interaction(message_count=1, content_hash="x"),
+            message(0, content=unknown, prefix_hash="x"),
+            memory("m", text=unknown, content_hash="x"),
+        ]
+    )
 
 
 def test_a_record_shows_its_id_only() -> None:

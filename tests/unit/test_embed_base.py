@@ -246,4 +246,4 @@ def test_every_exported_name_resolves() -> None:
 
     assert [getattr(package, name).__name__ for name in package.__all__] == package.__all__
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        package.Nothing  # noqa: B018 # pyright: ignore[reportAttributeAccessIssue]
+        package.Nothing  # noqa: B018 - it raises # pyright: ignore[reportAttributeAccessIssue]

@@ -193,7 +193,7 @@ async def fails_everywhere(tenant: Tenant, write: Callable[[], Awaitable[object]
 
     Returns how often it was interrupted; each time everything was as before.
     """
-    store = tenant.graph._store  # type: ignore[attr-defined]
+    store = tenant.graph._store  # type: ignore[attr-defined] - this backend's own
     before = await tenant.snapshot()
     calls_left = 0  # none: not armed
 
@@ -233,9 +233,9 @@ async def test_b12_an_interruption_anywhere_leaves_nothing(tenant: Tenant) -> No
     )
     assert await fails_everywhere(tenant, lambda: graph.apply(plan)) > 40
     assert await tenant.current(first) == tenant.memory_id("second")
-    purge = lambda: graph.purge_memories(scope, [first], now)  # noqa: E731
+    purge = lambda: graph.purge_memories(scope, [first], now)  # noqa: E731 - done again
     assert await fails_everywhere(tenant, purge) > 20
-    erase = lambda: graph.erase_interactions(scope, ["talk"], now)  # noqa: E731
+    erase = lambda: graph.erase_interactions(scope, ["talk"], now)  # noqa: E731 - done again
     assert await fails_everywhere(tenant, erase) > 20
     assert await tenant.history(tenant.memory_id("second")) == [tenant.memory_id("second")]
     assert await graph.inspect() == []

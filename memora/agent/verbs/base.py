@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from memora.agent.bound import Creations
 from memora.agent.inputs import Defaults, Transcripts
 from memora.agent.ports import Ports
 from memora.schema.scope import (
@@ -23,6 +24,7 @@ class Verbs:
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _creations: Creations
     _embedder_named: Callable[[str], BaseEmbedder] | None
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:

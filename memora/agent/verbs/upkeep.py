@@ -112,6 +112,7 @@ class UpkeepVerbs(Verbs):
         return await self._erase(OrganizationScope(org_id))
 
     async def _erase(self, scope: SearchScope) -> ErasureReceipt:
+        self._creations.forbid(scope)
         receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
         self._transcripts.forget(scope)
         return receipt
@@ -193,7 +194,7 @@ class UpkeepVerbs(Verbs):
             on_progress: Called with the number of records written so far.
 
         Raises:
-            InvalidInputError: A line is malformed, or not in its place.
+            InvalidInputError: A line is malformed, not in its place, or contradicts itself.
             SchemaVersionError: The file is of a newer memora.
             ConflictError: An organization of the file exists and did not come from it.
             TransferError: The file cannot be read.

@@ -95,7 +95,7 @@ def _new_file(path: Path | None) -> Generator[Callable[[str], object]]:
         with file:
             yield file.write
     except BaseException:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
 
 

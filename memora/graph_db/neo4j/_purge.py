@@ -14,7 +14,11 @@ _Q = load(PACKAGE, "queries/memory.cypher")
 
 
 async def purge(
-    transaction: Transaction, tenant: dict[str, Any], memory_ids: Sequence[str], salt: str | None
+    transaction: Transaction,
+    tenant: dict[str, Any],
+    memory_ids: Sequence[str],
+    salt: str | None,
+    now: int,
 ) -> None:
     """Delete versions that exist, and link what remains of their chains.
 
@@ -23,6 +27,7 @@ async def purge(
         tenant: `org_id` and `user_id`.
         memory_ids: The versions.
         salt: Given: leave a tombstone for every source message.
+        now: The time of the tombstones, in microseconds.
     """
     rows = await transaction.rows(_Q["links_of_chains"], **tenant, memory_ids=memory_ids)
     chains: dict[str, list[Link]] = {}
@@ -31,7 +36,7 @@ async def purge(
     if salt is not None:
         sources = await transaction.rows(_Q["sources_of"], **tenant, memory_ids=memory_ids)
         marks = {tombstone(salt, row["prefix_hash"], row["content_hash"]) for row in sources}
-        await transaction.rows(_Q["bury"], **tenant, marks=sorted(marks))
+        await transaction.rows(_Q["bury"], **tenant, marks=sorted(marks), now=now)
     # Nobody may get the purged ones' successors while they are there.
     await transaction.rows(_Q["delete_memories"], **tenant, memory_ids=memory_ids)
     gone = set(memory_ids)

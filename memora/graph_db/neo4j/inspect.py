@@ -69,9 +69,10 @@ class InspectPart(Neo4jBase):
                 continue
             salt = await self.read_salt(Scope(**owner))
             rows = await self._connection.fetch(_Q["marks"], **owner)
-            marks = frozenset(each["mark"] for each in rows)
+            purged_at = {each["mark"]: each["purged_at"] for each in rows}
             for head in await self._connection.fetch(_Q["heads"], **owner):
-                if repair.is_buried(salt, head["content_hash"], head["prefix_hashes"], marks):
+                statement = (salt, head["content_hash"], head["prefix_hashes"], head["recorded_at"])
+                if repair.came_back(*statement, purged_at):
                     yield Finding(
                         "I12",
                         head["memory_id"],

@@ -124,7 +124,7 @@ async def _erase(
     found = await transaction.rows(_Q["sourced_from"], **tenant, interaction_ids=picked)
     changed = list(dict.fromkeys([*memories, *(row["memory_id"] for row in found)]))
     if memories:
-        await purge(transaction, tenant, memories, None)
+        await purge(transaction, tenant, memories, None, now)
     [row] = await transaction.rows(_Q["erase_interactions"], **tenant, interaction_ids=picked)
     if changed:
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=changed, now=now)

@@ -168,7 +168,7 @@ async def _purge(
         rows = await transaction.rows(_Q["pick_named_memories"], **tenant, memory_ids=memory_ids)
     picked = [row["memory_id"] for row in rows]
     if picked:
-        await purge(transaction, tenant, picked, salt)
+        await purge(transaction, tenant, picked, salt, now)
         await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=picked, now=now)
     return len(picked)
 

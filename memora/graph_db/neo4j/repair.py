@@ -208,8 +208,9 @@ async def _tombstone(transaction: Transaction, finding: Finding, now: datetime) 
     if salt is None or head is None:
         return
     rows = await transaction.rows(_Q["marks"], org_id=finding.org_id, user_id=finding.user_id)
-    marks = frozenset(row["mark"] for row in rows)
-    if repair.is_buried(salt, head["content_hash"], head["prefix_hashes"], marks):
+    purged_at = {row["mark"]: row["purged_at"] for row in rows}
+    statement = (salt, head["content_hash"], head["prefix_hashes"], head["recorded_at"])
+    if repair.came_back(*statement, purged_at):
         ended_at = max(records.micros(now), head["obtained_at"])
         await transaction.rows(_Q["end_head"], **key, ended_at=ended_at)
         await _sync(transaction, finding, [finding.record_id], now)

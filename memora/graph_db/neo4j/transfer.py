@@ -114,7 +114,10 @@ async def _user(transaction: Transaction, scope: Scope) -> AsyncIterator[Transfe
         yield MemoryRecord.of(records.memory(row["memory"]), row["memory"]["places"])
     async for row in transaction.stream(_Q["tombstones"], **tenant):
         yield TombstoneRecord.model_construct(
-            org_id=scope.org_id, user_id=scope.user_id, mark=row["mark"]
+            org_id=scope.org_id,
+            user_id=scope.user_id,
+            mark=row["mark"],
+            purged_at=records.optional_moment(row["purged_at"]),
         )
     async for row in transaction.stream(_Q["idempotency_keys"], **tenant):
         known = records.idempotency(row["record"])

@@ -169,7 +169,8 @@ async def _write(
     tenant = owner(task.scope)
     if task.leave_tombstones:
         marks = {mark for each in decided for mark in each.marks(salt)}
-        await transaction.rows(_MEMORY["bury"], **tenant, marks=sorted(marks))
+        now = micros(task.now)
+        await transaction.rows(_MEMORY["bury"], **tenant, marks=sorted(marks), now=now)
     removed = [memory_id for each in decided for memory_id in each.removed]
     await transaction.rows(_MEMORY["delete_memories"], **tenant, memory_ids=removed)
     versions = [

@@ -9,7 +9,7 @@ from itertools import groupby
 from memora import _queries
 from memora.core import repair
 from memora.graph_db.sqlite import records
-from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, values
+from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase
 from memora.schema.findings import Finding, FindingKind
 
 _SQL = _queries.load(PACKAGE, "queries/inspect.sql")
@@ -81,11 +81,12 @@ def _buried(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Find statements that came back although they were purged; one user at a time."""
     rows = connection.execute(_BURIED)
     for (org_id, user_id), of_user in groupby(rows, key=lambda row: row[:2]):
-        marks = frozenset(values(connection, _MARKS, org_id=org_id, user_id=user_id))
+        purged_at = dict(connection.execute(_MARKS, {"org_id": org_id, "user_id": user_id}))
         for memory_id, sources in groupby(of_user, key=lambda row: row[2]):
             [*linked] = sources
-            content_hash, salt = linked[0][3:5]
-            if repair.is_buried(salt, content_hash, [row[5] for row in linked], marks):
+            content_hash, salt, _, recorded_at = linked[0][3:]
+            hashes = [row[5] for row in linked]
+            if repair.came_back(salt, content_hash, hashes, recorded_at, purged_at):
                 yield Finding(
                     "I12",
                     memory_id,

@@ -171,7 +171,7 @@ class MemoryPart(SQLiteBase):
                     found = values(connection, _KNOWN, **owner, memory_ids=asked)[:_AT_ONCE]
                 if not found:
                     return DeleteCounts(memories=purged)
-                _bury(connection, scope, found)
+                _bury(connection, scope, found, now)
                 purge(connection, scope, found, now)
                 purged += len(found)
 
@@ -255,16 +255,19 @@ def _memories(
     }
 
 
-def _bury(connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str]) -> None:
+def _bury(
+    connection: sqlite3.Connection, scope: Scope, memory_ids: Sequence[str], now: datetime
+) -> None:
     """Leave a tombstone for every source of these memories."""
     owner = {"org_id": scope.org_id, "user_id": scope.user_id}
     salt = values(connection, _SALT, **owner)[0]
     hashes = connection.execute(
         _SOURCE_HASHES, {**owner, "memory_ids": records.id_list(memory_ids)}
     ).fetchall()
+    grave = {**owner, "purged_at": records.micros(now)}
     connection.executemany(
         _INSERT_TOMBSTONE,
-        ({**owner, "mark": tombstone(salt, prefix, content)} for prefix, content in hashes),
+        ({**grave, "mark": tombstone(salt, prefix, content)} for prefix, content in hashes),
     )
 
 

@@ -136,9 +136,10 @@ def _tombstone(connection: sqlite3.Connection, finding: Finding, now: datetime) 
         return
     first = found[0]
     owner = {"org_id": str(finding.org_id), "user_id": str(first["user_id"])}
-    marks = frozenset(values(connection, _MARKS, **owner))
+    purged_at = dict(connection.execute(_MARKS, owner))
     hashes = [row["prefix_hash"] for row in found]
-    if repair.is_buried(first["salt"], first["content_hash"], hashes, marks):
+    statement = (first["salt"], first["content_hash"], hashes, first["recorded_at"])
+    if repair.came_back(*statement, purged_at):
         ended_at = max(records.micros(now), first["obtained_at"])
         change(connection, _END_HEAD, **owner, memory_id=finding.record_id, ended_at=ended_at)
         enqueue(connection, OutboxOp.SYNC, **owner, now=now, memory_ids=[finding.record_id])

@@ -140,8 +140,11 @@ def _all_users(connection: sqlite3.Connection, org_id: str) -> Iterator[Transfer
         yield from _agents(connection, **owner)
         yield from _interactions(connection, owner)
         yield from _memories(connection, owner)
-        for mark in values(connection, _SQL["tombstones"], **owner):
-            yield TombstoneRecord.model_construct(org_id=org_id, user_id=row["user_id"], mark=mark)
+        for grave in _streamed(connection, _SQL["tombstones"], **owner):
+            purged_at = records.optional_moment(grave["purged_at"])
+            yield TombstoneRecord.model_construct(
+                org_id=org_id, user_id=row["user_id"], mark=grave["mark"], purged_at=purged_at
+            )
         for key in _streamed(connection, _SQL["idempotency_keys"], **owner):
             yield _idempotency_key(owner, key)
         for job_id in values(connection, _SQL["jobs"], **owner):

@@ -181,7 +181,8 @@ def _write(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainW
     if task.leave_tombstones and decided:
         salt: str = values(connection, _SALT, **owner)[0]
         marks = {mark for each in decided for mark in each.marks(salt)}
-        connection.executemany(_INSERT_TOMBSTONE, [{**owner, "mark": mark} for mark in marks])
+        grave = {**owner, "purged_at": records.micros(task.now)}
+        connection.executemany(_INSERT_TOMBSTONE, [{**grave, "mark": mark} for mark in marks])
     removed = records.id_list(memory_id for each in decided for memory_id in each.removed)
     change(connection, _DELETE_SOURCES, **owner, memory_ids=removed)
     change(connection, _DELETE, **owner, memory_ids=removed)

@@ -205,7 +205,7 @@ class PlanClauses(TenantFixtures):
         await tenant.apply(other, job=replace(tenant.job(theirs, 0, 1, "d"), user_id=other.user_id))
 
         async def listed(**selection: object) -> list[str]:
-            found = await graph.list_jobs(org_id, **selection)  # type: ignore[arg-type]
+            found = await graph.list_jobs(org_id, **selection)  # type: ignore[arg-type] - each another
             return [job.job_id for job in found]
 
         assert await listed() == ["b", "c", "a", "d"]

@@ -145,6 +145,7 @@ class RepairClauses(TenantFixtures):
         buried, kept = talk.source(0), talk.source(1)
         purged = await tenant.store("m", "Likes tea.", sources=(buried,))
         await tenant.graph.delete_user_memory(tenant.org_id, tenant.user_id, purged)
+        tenant.later()
         back = await tenant.store("n", "Likes tea.", sources=(buried, kept))
         assert await found(tenant, FindingKind.TOMBSTONE_VIOLATION) == []
         await tenant.edit(talk, 1)
@@ -154,6 +155,28 @@ class RepairClauses(TenantFixtures):
         assert await tenant.current(back) is None
         assert await tenant.history(back) == [back]
         assert await tenant.queued_ids() == [back]
+
+    async def test_b55_a_statement_that_was_there_at_the_purge_is_left_alone(
+        self, tenant: Tenant
+    ) -> None:
+        """Another memory says it too, from the same first words of another conversation.
+
+        Who purges one of them does not purge the other, which was not extracted again.
+        """
+        first = await tenant.begin("first", "I like tea")
+        second = await tenant.begin("second", "I like tea")
+        assert first.source(0).prefix_hash == second.source(0).prefix_hash
+        purged = await tenant.store("m", "Likes tea.", sources=(first.source(0),))
+        stays = await tenant.store(
+            "n", "Likes tea.", sources=(second.source(0),), agent_id=tenant.agent_id
+        )
+        await tenant.graph.delete_user_memory(tenant.org_id, tenant.user_id, purged)
+        assert await found(tenant, FindingKind.TOMBSTONE_VIOLATION) == []
+        owner = (tenant.org_id, tenant.user_id)
+        named = Finding("I12", stays, "", FindingKind.TOMBSTONE_VIOLATION, *owner)
+        tenant.later(5)
+        await tenant.graph.repair(named, tenant.clock.now())
+        assert (await tenant.memory(stays)).superseded_at is None
 
     async def _due(self, tenant: Tenant) -> list[OutboxEntry]:
         tenant.later(5)

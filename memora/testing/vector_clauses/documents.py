@@ -41,7 +41,7 @@ class OtherEmbedder(BaseEmbedder):
     def dimensions(self) -> int:
         return self._dimensions
 
-    async def _embed_batch(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:  # noqa: ARG002
+    async def _embed_batch(self, texts: list[str], kind: Kind) -> NDArray[np.float32]:  # noqa: ARG002 - alike
         return np.ones((len(texts), self._dimensions), dtype=np.float32)
 
 

@@ -13,6 +13,7 @@ from memora.schema.scope import Scope
 from memora.testing.vector_clauses.documents import (
     IDS,
     Clauses,
+    Reopen,
     document,
     everything,
     find,
@@ -62,6 +63,26 @@ class ScopeClauses(Clauses):
         hits = await find(vectors, "green tea", alice, limit=3)
         expected = {document.memory_id for document in mine}
         assert set(ids(hits.dense)) == set(ids(hits.lexical)) == expected
+
+    async def test_b03_the_only_tenant_is_as_alone_when_others_come_and_go(
+        self, vectors: BaseVectorDB, reopen: Reopen, alice: Scope
+    ) -> None:
+        bob, org = Scope(alice.org_id, "bob"), alice.org_id
+        mine, bobs = document("green tea with milk", alice), document("green tea", bob)
+        only = {mine.memory_id}
+        await vectors.upsert([mine])
+        assert everything(await find(vectors, "green tea", bob)) == set()
+        alone = await find(vectors, "green tea", alice)
+        await vectors.upsert([bobs])
+        beside = await find(vectors, "green tea", alice)
+        assert everything(beside) == only
+        assert everything(await find(vectors, "green tea", bob)) == {bobs.memory_id}
+        await vectors.delete_all_user_memories(org, bob.user_id)
+        assert await find(vectors, "green tea", alice) == beside == alone
+        await vectors.upsert([bobs])
+        async with await reopen() as again:
+            assert await find(again, "green tea", alice) == alone
+            assert everything(await find(again, "green tea", bob)) == {bobs.memory_id}
 
     async def test_b04_owners_are_not_joined_into_one_key(
         self, vectors: BaseVectorDB, alice: Scope

@@ -123,7 +123,7 @@ async def saved(memora: Memora, ids: Ids) -> Saved:
         user_id=user_id,
         agent_id=agent_id,
         interaction=interaction,
-        current_datetime=datetime.now(),  # noqa: DTZ005
+        current_datetime=datetime.now(),  # noqa: DTZ005 - as in the guide
     )
     return Saved(interaction, interaction_id, created_at_timestamp)
 
@@ -163,7 +163,7 @@ async def test_naive_time_is_logged_once_and_never_a_warning(
                 ids.org_id,
                 ids.user_id,
                 "shrimp?",
-                current_datetime=datetime.now(),  # noqa: DTZ005
+                current_datetime=datetime.now(),  # noqa: DTZ005 - as in the guide
             )
     told = [record for record in caplog.records if "naive" in record.message]
     assert len(told) == 1
@@ -186,7 +186,7 @@ async def test_update_block(memora: Memora, ids: Ids, saved: Saved, reader: Read
         agent_id=agent_id,
         interaction=updated_interaction,
         interaction_id=interaction_id,
-        current_datetime=datetime.now(),  # noqa: DTZ005
+        current_datetime=datetime.now(),  # noqa: DTZ005 - as in the guide
     )
 
     assert interaction_id == saved.interaction_id
@@ -213,7 +213,7 @@ async def test_update_that_differs_truncates_and_keeps_the_memories(
         agent_id=ids.agent_id,
         interaction=changed,
         interaction_id=saved.interaction_id,
-        current_datetime=datetime.now(),  # noqa: DTZ005
+        current_datetime=datetime.now(),  # noqa: DTZ005 - as in the guide
     )
     stored = await memora.graph.get_interaction(ids.org_id, ids.user_id, saved.interaction_id)
     assert [message.as_message() for message in stored.messages or []] == changed
@@ -324,7 +324,7 @@ async def test_simple_example_block(
 
     include_memory_in_message = """
         memory recall: {memories}\n---\nmessage: {message}
-    """.format(  # noqa: UP032
+    """.format(  # noqa: UP032 - as in the guide
         memories=str(recalled_memories), message=user_message
     )
 
@@ -381,7 +381,7 @@ class PersonalAssistant:
         self.base_history: list[Any] = [{"role": "system", "content": system_prompt}]
 
         self.prompt_history = self.base_history.copy()
-        self.already_recalled_memory_ids: Set[str] = set()  # noqa: UP006
+        self.already_recalled_memory_ids: Set[str] = set()  # noqa: UP006 - as in the guide
 
     async def chat(self, user_message: str) -> str:
         recalled_memories, recalled_memory_ids = await self.memora.recall_memories_for_message(
@@ -394,7 +394,7 @@ class PersonalAssistant:
 
         include_memory_in_message = """
             memory recall: {memories}\n---\nmessage: {message}
-        """.format(  # noqa: UP032
+        """.format(  # noqa: UP032 - as in the guide
             memories=str(recalled_memories), message=user_message
         )
 
@@ -426,7 +426,7 @@ class PersonalAssistant:
 
         return assistant_reply
 
-    async def save_interaction(self) -> Tuple[str, datetime]:  # noqa: UP006
+    async def save_interaction(self) -> Tuple[str, datetime]:  # noqa: UP006 - as in the guide
         interaction_id, created_at = await self.memora.save_or_update_interaction_and_memories(
             self.org_id,
             self.user_id,

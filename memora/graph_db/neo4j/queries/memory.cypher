@@ -244,4 +244,5 @@ CREATE (m)-[:SUPERSEDED_BY]->(next)
 
 // name: bury
 UNWIND $marks AS mark
-MERGE (:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
+MERGE (t:Tombstone {org_id: $org_id, user_id: $user_id, mark: mark})
+ON CREATE SET t.purged_at = $now

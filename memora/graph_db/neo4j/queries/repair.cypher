@@ -44,7 +44,7 @@ RETURN DISTINCT t.org_id AS org_id, t.user_id AS user_id
 MATCH (t:Tombstone)
 USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
-RETURN t.mark AS mark
+RETURN t.mark AS mark, t.purged_at AS purged_at
 
 // name: heads
 // Current memories of one user, with what tombstones are made of.
@@ -52,7 +52,7 @@ MATCH (m:Memory)
 USING INDEX SEEK m:Memory(org_id, user_id, head_of)
 WHERE m.org_id = $org_id AND m.user_id = $user_id AND m.head_of IS NOT NULL
 MATCH (m)-[:SOURCED_FROM]->(s:Message)
-RETURN m.memory_id AS memory_id, m.content_hash AS content_hash,
+RETURN m.memory_id AS memory_id, m.recorded_at AS recorded_at, m.content_hash AS content_hash,
   collect(s.prefix_hash) AS prefix_hashes
 
 // name: head
@@ -60,7 +60,7 @@ RETURN m.memory_id AS memory_id, m.content_hash AS content_hash,
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: $record_id})
 WHERE m.superseded_at IS NULL
 MATCH (m)-[:SOURCED_FROM]->(s:Message)
-RETURN m.obtained_at AS obtained_at, m.content_hash AS content_hash,
+RETURN m.obtained_at AS obtained_at, m.recorded_at AS recorded_at, m.content_hash AS content_hash,
   collect(s.prefix_hash) AS prefix_hashes
 
 // name: end_head

@@ -78,7 +78,7 @@ ORDER BY m.org_id, m.user_id, m.obtained_at, m.memory_id
 MATCH (t:Tombstone)
 USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
-RETURN t.mark AS mark
+RETURN t.mark AS mark, t.purged_at AS purged_at
 ORDER BY t.org_id, t.user_id, t.mark
 
 // name: idempotency_keys

@@ -251,7 +251,7 @@ WHERE lease_until > :wait;
 -- What I12 is decided on: current memories of users that purged something, with the messages that
 -- they come from, in the order of users and memories.
 SELECT memory.org_id, memory.user_id, memory.memory_id, memory.content_hash, user.salt,
-  message.prefix_hash
+  message.prefix_hash, memory.recorded_at
 FROM user
 JOIN memory USING (org_id, user_id)
 JOIN memory_source AS source USING (org_id, memory_id)
@@ -268,7 +268,7 @@ ORDER BY memory.org_id, memory.user_id, memory.memory_id;
 
 -- name: marks
 -- The tombstones of one user.
-SELECT mark FROM tombstone WHERE org_id = :org_id AND user_id = :user_id;
+SELECT mark, purged_at FROM tombstone WHERE org_id = :org_id AND user_id = :user_id;
 
 -- name: known_memories
 -- Which of these memories exist for these owners.

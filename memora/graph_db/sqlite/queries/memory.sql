@@ -182,7 +182,8 @@ WHERE memory.org_id = :org_id
   AND memory.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: insert_tombstone
-INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark)
+INSERT INTO main.tombstone (org_id, user_id, mark, purged_at)
+VALUES (:org_id, :user_id, :mark, :purged_at)
 ON CONFLICT DO NOTHING;
 
 -- name: delete_sources

@@ -116,7 +116,8 @@ WHERE org_id = :org_id AND job_id = :job_id AND lease_until > :wait;
 
 -- name: current_with_sources
 -- A current memory with what tombstones are made of.
-SELECT memory.user_id, memory.obtained_at, memory.content_hash, user.salt, message.prefix_hash
+SELECT memory.user_id, memory.obtained_at, memory.recorded_at, memory.content_hash, user.salt,
+  message.prefix_hash
 FROM memory
 JOIN user USING (org_id, user_id)
 JOIN memory_source AS source USING (org_id, memory_id)

@@ -41,7 +41,9 @@ WHERE org_id = :org_id AND memory_id = :memory_id
 ORDER BY interaction_id, position;
 
 -- name: tombstones
-SELECT mark FROM tombstone WHERE org_id = :org_id AND user_id = :user_id ORDER BY mark;
+SELECT mark, purged_at FROM tombstone
+WHERE org_id = :org_id AND user_id = :user_id
+ORDER BY mark;
 
 -- name: idempotency_keys
 SELECT * FROM idempotency WHERE org_id = :org_id AND user_id = :user_id ORDER BY key;
@@ -110,7 +112,8 @@ WHERE interaction.org_id = :org_id
   AND message.position = :position;
 
 -- name: load_tombstone
-INSERT INTO main.tombstone (org_id, user_id, mark) VALUES (:org_id, :user_id, :mark);
+INSERT INTO main.tombstone (org_id, user_id, mark, purged_at)
+VALUES (:org_id, :user_id, :mark, :purged_at);
 
 -- name: load_idempotency_key
 INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
