@@ -51,7 +51,6 @@ def test_defaults_are_the_documented_ones():
         "min_similarity": None,
         "recall_limit": 12,
         "ranking": {},
-        "ranking": {},
         "short_term_days": 7,
         "archive_after_days": 30,
     }
