@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import MemorySearchScope
+    from memora.schema.seeding import SeedConfig, SeedData, SeedDocument, SeedResult
 
 __version__ = "0.4.0"
 __all__ = [
@@ -16,6 +17,10 @@ __all__ = [
     "MemoryFilters",
     "MemorySearchScope",
     "RankingConfig",
+    "SeedConfig",
+    "SeedData",
+    "SeedDocument",
+    "SeedResult",
     "__version__",
     "errors",
 ]
@@ -25,6 +30,10 @@ _LAZY = {
     "MemoryFilters": "memora.schema.recall",
     "MemorySearchScope": "memora.schema.scope",
     "RankingConfig": "memora.schema.ranking",
+    "SeedConfig": "memora.schema.seeding",
+    "SeedData": "memora.schema.seeding",
+    "SeedDocument": "memora.schema.seeding",
+    "SeedResult": "memora.schema.seeding",
 }
 
 logging.getLogger("memora").addHandler(logging.NullHandler())

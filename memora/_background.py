@@ -7,7 +7,7 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from typing import Any, TypeVar, cast
 
@@ -54,9 +54,13 @@ class BackgroundLoop:
             raise
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yield the items, each fetched when it is asked for."""
-        while (item := self.run(_next(items))) is not _DONE:
-            yield cast("T", item)
+        """Yield the items, each fetched when it is asked for; who stops early ends it there."""
+        try:
+            while (item := self.run(_next(items))) is not _DONE:
+                yield cast("T", item)
+        finally:
+            if isinstance(items, AsyncGenerator) and not self._closed:
+                self.run(_end_early(cast("AsyncGenerator[T]", items)))
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run one last coroutine, cancel what still runs, and end the thread; again do nothing."""
@@ -158,6 +162,10 @@ def _give_up(work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
 
 async def _next(items: AsyncIterator[T]) -> T | object:
     return await anext(items, _DONE)
+
+
+async def _end_early(items: AsyncGenerator[T]) -> None:
+    await items.aclose()
 
 
 async def _wind_up() -> None:

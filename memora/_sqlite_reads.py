@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -56,11 +56,23 @@ class Reads:
         loop = asyncio.get_running_loop()
         read = _Read(work, loop, loop.create_future())
         with self._lock:
-            if not self._waiting:
-                # Whatever waits is taken by a job that is yet to begin.
-                self._executor.submit(self._work_off)
+            # Whatever waits is taken by a job that is yet to begin.
+            is_first = not self._waiting
             self._waiting.append(read)
+        if is_first:
+            self._begin()
         return await read.answer
+
+    def _begin(self) -> None:
+        # Without the lock: an executor may do the job at once.
+        try:
+            self._executor.submit(self._work_off)
+        except RuntimeError as error:
+            with self._lock:
+                waiting, self._waiting = self._waiting, deque()
+            for read in waiting:
+                read.error = error
+            _tell(waiting)
 
     def _work_off(self) -> None:
         with self._lock:
@@ -81,7 +93,7 @@ class Reads:
             _tell(part)
 
 
-def _tell(reads: Sequence[_Read]) -> None:
+def _tell(reads: Iterable[_Read]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[_Read]] = defaultdict(list)
     for read in reads:
         by_loop[read.loop].append(read)

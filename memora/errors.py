@@ -5,7 +5,8 @@ MemoraError
 ├── InvalidInputError (also a ValueError)
 ├── NotFoundError
 │   ├── OrganizationNotFoundError, UserNotFoundError, AgentNotFoundError
-│   └── InteractionNotFoundError, MemoryNotFoundError, JobNotFoundError
+│   ├── InteractionNotFoundError, MemoryNotFoundError, EntityNotFoundError
+│   └── JobNotFoundError, ImportNotFoundError
 ├── ConflictError
 ├── ExtractionError
 ├── MemoryUpdateError, MemoryDeleteError
@@ -101,10 +102,22 @@ class MemoryNotFoundError(NotFoundError):
     kind = "memory"
 
 
+class EntityNotFoundError(NotFoundError):
+    """No current memory of the user mentions the entity."""
+
+    kind = "entity"
+
+
 class JobNotFoundError(NotFoundError):
     """The job does not exist in the organization."""
 
     kind = "job"
+
+
+class ImportNotFoundError(NotFoundError):
+    """The import does not exist in the organization."""
+
+    kind = "import"
 
 
 class ConflictError(MemoraError):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from memora.graph_db.base import BaseGraphDB, MemoryListing, RekeyProgress, StoredMessage
     from memora.graph_db.base import BaseGraphDB as _BaseGraphDB
     from memora.graph_db.outbox import Applied, DrainReport
-    from memora.llm_backends.base import BaseBackendLLM
+    from memora.llm_backends.base import BaseBackendLLM, TokenUsage
     from memora.ops import backup as backing_up
     from memora.ops import doctor as doctoring
     from memora.ops import export as exporting
@@ -43,14 +43,32 @@ if TYPE_CHECKING:
     from memora.ops import reindex as reindexing
     from memora.rerankers.base import BaseReranker
     from memora.schema.direct import DeleteReceipt, SavePreview
+    from memora.schema.entities import (
+        Entity,
+        EntityMemories,
+        EntityMention,
+        EntityName,
+        EntityRelation,
+    )
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
+    from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo, UndoCounts
     from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
     from memora.schema.ranking import RankingConfig
     from memora.schema.recall import MemoryFilters
     from memora.schema.scope import Scope, SearchScope
+    from memora.schema.seeding import (
+        DocumentResult,
+        SeedConfig,
+        SeedData,
+        SeedDocument,
+        SeedEvent,
+        SeedProgress,
+        SeedResult,
+        TokenPrice,
+    )
     from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
@@ -361,6 +379,22 @@ class BoundMemora:
                 dry_run=dry_run,
             )
         )
+
+    def list_entities(self, *, skip: int = 0, limit: int = 100) -> list[Entity]:
+        """Return what current memories mention, most mentioned first."""
+        return self._background.run(self._wrapped.list_entities(skip=skip, limit=limit))
+
+    def entity_memories(self, entity: str, *, limit: int = 100) -> EntityMemories:
+        """Return what is known about somebody or something."""
+        return self._background.run(self._wrapped.entity_memories(entity, limit=limit))
+
+    def merge_entities(self, entity: str, into: str) -> Entity:
+        """Say that two entities are one."""
+        return self._background.run(self._wrapped.merge_entities(entity, into))
+
+    def split_entity(self, entity: str, names: Sequence[str]) -> Entity:
+        """Say that some names of an entity are somebody or something else."""
+        return self._background.run(self._wrapped.split_entity(entity, names))
 
     def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""
@@ -1074,6 +1108,71 @@ class GraphDB:
             )
         )
 
+    def begin_import(self, run: ImportRun) -> ImportRun:
+        """Insert an import, or go on with the one of this id that the user has.
+
+        That one is running again, and the counts of its last run (failed, skipped) start anew.
+
+        Args:
+            run: A new one; of one that is there only the id and the owner count.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            ConflictError: The id is another user's, or the import was taken back.
+        """
+        return self._background.run(self._wrapped.begin_import(run))
+
+    def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
+        """Add to the counts of an import.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+            ConflictError: It was taken back meanwhile.
+        """
+        self._background.run(self._wrapped.note_import(scope, import_id, counts))
+
+    def finish_import(
+        self, scope: Scope, import_id: str, status: ImportStatus, now: datetime
+    ) -> None:
+        """Note that a running import has ended as `done` or `failed`; any other stays as it is."""
+        self._background.run(self._wrapped.finish_import(scope, import_id, status, now))
+
+    def find_import(self, org_id: str, import_id: str) -> ImportRun | None:
+        """Return an import of the organization, or None."""
+        return self._background.run(self._wrapped.find_import(org_id, import_id))
+
+    def list_imports(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[ImportRun]:
+        """Return a page of imports, of all users or of one, the one that began last first."""
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id=user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(
+        self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
+    ) -> UndoCounts:
+        """Take back all that an import wrote, in transactions of bounded size.
+
+        First the import is marked: no plan of it is written any more. Then some of its
+        conversations at a time are settled (`core.undoing.settle`), each together with the chains
+        of what was read in it (`core.undoing.decide`) and a `sync` entry; then its idempotency keys
+        go, and it is `undone`. No tombstone is left. A repetition goes on where one was
+        interrupted, and counts only what is left. One conversation is one transaction.
+
+        Args:
+            scope: Owner.
+            import_id: The import.
+            now: Store time.
+            dry_run: Write nothing, and return what would be done.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+        """
+        return self._background.run(
+            self._wrapped.undo_import(scope, import_id, now, dry_run=dry_run)
+        )
+
     def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -1105,6 +1204,9 @@ class GraphDB:
 
     def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
+
+        A plan of an import that was taken back is refused (ConflictError). What one that is known
+        (`begin_import`) writes to a conversation is remembered with it, for `undo_import`.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
@@ -1174,6 +1276,88 @@ class GraphDB:
     ) -> dict[str, Memory]:
         """Return the user's current memories by content hash; an agent in the scope narrows."""
         return self._background.run(self._wrapped.find_current_by_hash(scope, content_hashes))
+
+    def list_entity_names(
+        self,
+        scope: Scope,
+        now: datetime,
+        *,
+        entity_ids: Sequence[str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[EntityName]:
+        """Return all names of a page of entities, those first that most memories mention.
+
+        Here and below only live memories count: current, not expired, not archived. An entity
+        that none of them mentions is left out; the names of one stand together, the one that most
+        memories use first.
+
+        Args:
+            scope: Owner.
+            now: Time at which memories are live.
+            entity_ids: Only these.
+            skip: Entities to leave out.
+            limit: At most that many entities.
+        """
+        return self._background.run(
+            self._wrapped.list_entity_names(
+                scope, now, entity_ids=entity_ids, skip=skip, limit=limit
+            )
+        )
+
+    def find_entity_ids(self, scope: Scope, names: Sequence[str]) -> dict[str, str]:
+        """Return the entities that have these names in some spelling; unknown names are left out.
+
+        Args:
+            scope: Owner.
+            names: As stored, with placeholders.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(self._wrapped.find_entity_ids(scope, names))
+
+    def read_entity_groups(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
+        """Return the entity of every name that these entities have, by the name's id."""
+        return self._background.run(self._wrapped.read_entity_groups(scope, entity_ids))
+
+    def memories_mentioning(
+        self, scope: Scope, entity_ids: Sequence[str], now: datetime, *, each: int
+    ) -> list[EntityMention]:
+        """Return live memories that mention these entities, newest first for each entity.
+
+        Args:
+            scope: Owner; an agent narrows.
+            entity_ids: The entities.
+            now: Time at which memories are live.
+            each: At most that many for each entity.
+        """
+        return self._background.run(
+            self._wrapped.memories_mentioning(scope, entity_ids, now, each=each)
+        )
+
+    def entities_mentioned(
+        self, scope: Scope, memory_ids: Sequence[str], now: datetime
+    ) -> list[EntityMention]:
+        """Return what these memories mention, with the number of live memories that do so too."""
+        return self._background.run(self._wrapped.entities_mentioned(scope, memory_ids, now))
+
+    def entity_relations(
+        self, scope: Scope, entity_id: str, now: datetime, *, limit: int
+    ) -> list[EntityRelation]:
+        """Return what live memories say about an entity and another, newest first."""
+        return self._background.run(
+            self._wrapped.entity_relations(scope, entity_id, now, limit=limit)
+        )
+
+    def move_entity_names(self, scope: Scope, moves: Mapping[str, str]) -> int:
+        """Give names another entity; return how many there were. The user's own names only.
+
+        Args:
+            scope: Owner.
+            moves: New entity by the id of the name.
+        """
+        return self._background.run(self._wrapped.move_entity_names(scope, moves))
 
     def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
         """Return those of these tombstones that exist for the user."""
@@ -1700,21 +1884,17 @@ class Memora:
         """The vector store."""
         return VectorDB(self._background, self._wrapped.vector_db)
 
-    def setup(self) -> None:
-        """Prepare both stores and work off what an earlier process left; call it at any time.
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        return self._wrapped.usage
 
-        Raises:
-            SchemaVersionError: A store was written by another version of memora.
-            StoreLockedError: Another process owns the embedded store.
-            EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
-                plain and there is a key.
-            GraphDBConnectionError: The graph server cannot be reached.
-            VectorDBConnectionError: The vector server cannot be reached.
-        """
+    def setup(self) -> None:
+        """Prepare both stores."""
         self._background.run(self._wrapped.setup())
 
     def close(self) -> None:
-        """Close stores and models; each closes what it opened itself. Again does nothing."""
+        """Close stores and models."""
         self._background.close(self._wrapped.close)
 
     def for_user(
@@ -2273,6 +2453,264 @@ class Memora:
                 dry_run=dry_run,
             )
         )
+
+    def list_entities(
+        self, org_id: str, user_id: str, *, skip: int = 0, limit: int = 100
+    ) -> list[Entity]:
+        """Return what current memories mention, most mentioned first.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            skip: Entities to leave out.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+        """
+        return self._background.run(
+            self._wrapped.list_entities(org_id, user_id, skip=skip, limit=limit)
+        )
+
+    def entity_memories(
+        self, org_id: str, user_id: str, entity: str, *, limit: int = 100
+    ) -> EntityMemories:
+        """Return what is known about somebody or something: current memories, newest first.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: One of its names, in any spelling, or its id.
+            limit: At most that many memories, 1 to 1000.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions it.
+        """
+        return self._background.run(
+            self._wrapped.entity_memories(org_id, user_id, entity, limit=limit)
+        )
+
+    def merge_entities(self, org_id: str, user_id: str, entity: str, into: str) -> Entity:
+        """Say that two entities are one; `split_entity` takes them apart again.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: A name or the id of the one whose names move.
+            into: A name or the id of the one that gets them, and is returned.
+
+        Raises:
+            InvalidInputError: An argument is malformed.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions one of them.
+        """
+        return self._background.run(self._wrapped.merge_entities(org_id, user_id, entity, into))
+
+    def split_entity(self, org_id: str, user_id: str, entity: str, names: Sequence[str]) -> Entity:
+        """Say that some names of an entity are somebody or something else, which is returned.
+
+        Args:
+            org_id: The organization.
+            user_id: The user.
+            entity: A name or the id.
+            names: Some of its names (`aliases`), not all.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or no such split is possible.
+            UserNotFoundError: There is no such user.
+            EntityNotFoundError: No current memory mentions it.
+        """
+        return self._background.run(self._wrapped.split_entity(org_id, user_id, entity, names))
+
+    def seed(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import conversations that happened elsewhere, at their own dates.
+
+        Running it again is free and finishes what an earlier run left; a conversation that grew or
+        changed since is updated.
+
+        Args:
+            data: The conversations and their user.
+            seed_config: Bounds of the model requests, retries, and what is remembered.
+            batch_size: Conversations that are worked on at the same time, 1 to 256.
+            on_progress: Called with (processed, total, result) after each conversation, and
+                awaited if it is async; the total is None when the input has no length. What it
+                raises stops the import and reaches the caller; what is stored stays.
+            import_id: Name of the import, to go on under it; None: a new one.
+            create_missing: Create organization, user and agent where they are missing.
+            dry_run: Write nothing and ask no model; `estimate` tells what it would cost. An
+                iterator is used up by it.
+            prices: For the estimate: price of a million tokens (read, written), by
+                `provider:model` or the model's name.
+
+        Returns:
+            Counts and one result per conversation; a conversation that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed; nothing was stored.
+            UserNotFoundError, AgentNotFoundError: With `create_missing=False`.
+            ConflictError: The import was taken back, or its id is that of another user's.
+            VectorDBError: All is stored, but the vector store could not follow; its work waits.
+            Exception: What iterating over the conversations raised, after those read were stored.
+        """
+        return self._background.run(
+            self._wrapped.seed(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                on_progress=on_progress,
+                import_id=import_id,
+                create_missing=create_missing,
+                dry_run=dry_run,
+                prices=prices,
+            )
+        )
+
+    def seed_sync(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        on_progress: SeedProgress | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+        dry_run: bool = False,
+        prices: Mapping[str, TokenPrice] | None = None,
+    ) -> SeedResult:
+        """Import like `seed`, where no event loop runs.
+
+        The engine is open only meanwhile, and its models are closed with it. For more than one
+        import, `memora.sync.Memora` has all verbs.
+
+        Raises:
+            InvalidInputError: An event loop runs here, or the engine is open; or an argument is
+                malformed.
+        """
+        return self.seed(
+            data,
+            seed_config=seed_config,
+            batch_size=batch_size,
+            on_progress=on_progress,
+            import_id=import_id,
+            create_missing=create_missing,
+            dry_run=dry_run,
+            prices=prices,
+        )
+
+    def seed_events(
+        self,
+        data: SeedData,
+        *,
+        seed_config: SeedConfig | None = None,
+        batch_size: int = 10,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> Iterator[SeedEvent]:
+        """Import conversations like `seed`, and yield what happens as it happens.
+
+        Closing the iterator (`contextlib.aclosing`) stops the import; what it did so far stays.
+        A caller that is slow to take the events slows the import down.
+        """
+        yield from self._background.iterate(
+            self._wrapped.seed_events(
+                data,
+                seed_config=seed_config,
+                batch_size=batch_size,
+                import_id=import_id,
+                create_missing=create_missing,
+            )
+        )
+
+    def batch_create(
+        self,
+        documents: Sequence[SeedDocument | Mapping[str, Any]],
+        *,
+        fail_fast: bool = False,
+        org_id: str | None = None,
+        import_id: str | None = None,
+        create_missing: bool = True,
+    ) -> list[DocumentResult]:
+        """Remember documents and single turns of conversations, at their own dates.
+
+        Doing it again is free: a document that is stored like this is a duplicate, one with
+        another text is updated. What an earlier call left is finished.
+
+        Args:
+            documents: At most 100, as `SeedDocument` or mappings with its fields.
+            fail_fast: Stop at the first failure; what comes after it is skipped.
+            org_id: Organization of documents without `customer_id`; None: `default`.
+            import_id: Name of the import, so that several calls for one user are one; None: a new
+                one for each user.
+            create_missing: Create organizations and users where they are missing.
+
+        Returns:
+            One result per document, in their order; a document that fails stops no other.
+
+        Raises:
+            InvalidInputError: An argument is malformed, there are more than 100 documents, or there
+                is an import id for documents of several users; nothing was stored.
+        """
+        return self._background.run(
+            self._wrapped.batch_create(
+                documents,
+                fail_fast=fail_fast,
+                org_id=org_id,
+                import_id=import_id,
+                create_missing=create_missing,
+            )
+        )
+
+    def list_imports(
+        self, org_id: str, user_id: str | None = None, *, skip: int = 0, limit: int = 1000
+    ) -> list[ImportRun]:
+        """Return imports with their counts, the one that began last first.
+
+        Args:
+            org_id: The organization.
+            user_id: Only imports for this user.
+            skip: Leave out the first ones.
+            limit: At most that many, 1 to 1000.
+
+        Raises:
+            OrganizationNotFoundError, UserNotFoundError: They are not there.
+        """
+        return self._background.run(
+            self._wrapped.list_imports(org_id, user_id, skip=skip, limit=limit)
+        )
+
+    def undo_import(self, org_id: str, import_id: str, *, dry_run: bool = False) -> ImportUndo:
+        """Take back all that an import wrote, as if it had never been made.
+
+        Its conversations go, with messages, memories, vectors, jobs and idempotency keys; what
+        they had superseded is current again; a conversation that it only updated is as before. What
+        others state or continued since stays with them. There is no tombstone: the same
+        conversations can be imported again, under another id. The import itself stays listed, as
+        `undone`. A repetition finishes what was interrupted; one that is done changes nothing.
+
+        Args:
+            org_id: The organization.
+            import_id: The import.
+            dry_run: Tell what would be done, and write nothing.
+
+        Raises:
+            ImportNotFoundError: There is no such import in the organization.
+            ConflictError: It is running in this engine.
+        """
+        return self._background.run(self._wrapped.undo_import(org_id, import_id, dry_run=dry_run))
 
     def list_jobs(
         self,

@@ -68,9 +68,11 @@ LEFT_OUT = {
         for name in ("dump_records", "load_records", "pin", "replace_with")
     ),
 }
+# Blocking methods of the async class, and what they are called among those that all block.
+BLOCKING = {("Memora", "seed_sync"): "seed"}
 # What callers get instead of an object whose methods they would have to await.
 WRAPPED = {"BaseGraphDB": "GraphDB", "BaseVectorDB": "VectorDB", "BoundMemora": "BoundMemora"}
-ITERATORS = {"AsyncIterator": "Iterator"}
+ITERATORS = {"AsyncIterator": "Iterator", "AsyncGenerator": "Iterator"}
 
 HEADER = '''\
 """The engine for callers that do not await: `memora.sync.Memora`.
@@ -252,6 +254,8 @@ class Generator:
         if container in ITERATORS:
             iterator = returns.replace(container, ITERATORS[container], 1)
             return iterator, [f"    yield from self._background.iterate({call})"]
+        if (twin.name, node.name) in BLOCKING:
+            return returns, [f"    return self.{BLOCKING[twin.name, node.name]}({passed_on(node)})"]
         if not isinstance(node, ast.AsyncFunctionDef):
             return wrapping(returns, call)
         if (twin.name, node.name) == ("Memora", "close"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from memora.schema.direct import DeleteReceipt, SavePreview
+from memora.schema.entities import Entity, EntityMemories
 from memora.schema.erasure import ErasureReceipt
 from memora.schema.models import Interaction, Memory
 from memora.schema.ranking import RankingConfig
@@ -387,6 +388,30 @@ class BoundMemora:
             author=author,
             dry_run=dry_run,
         )
+
+    async def list_entities(self, *, skip: int = 0, limit: int = 100) -> list[Entity]:
+        """Return what current memories mention, most mentioned first."""
+        await self.ensure()
+        return await self._memora.list_entities(
+            self.scope.org_id, self.scope.user_id, skip=skip, limit=limit
+        )
+
+    async def entity_memories(self, entity: str, *, limit: int = 100) -> EntityMemories:
+        """Return what is known about somebody or something."""
+        await self.ensure()
+        return await self._memora.entity_memories(
+            self.scope.org_id, self.scope.user_id, entity, limit=limit
+        )
+
+    async def merge_entities(self, entity: str, into: str) -> Entity:
+        """Say that two entities are one."""
+        return await self._memora.merge_entities(
+            self.scope.org_id, self.scope.user_id, entity, into
+        )
+
+    async def split_entity(self, entity: str, names: Sequence[str]) -> Entity:
+        """Say that some names of an entity are somebody or something else."""
+        return await self._memora.split_entity(self.scope.org_id, self.scope.user_id, entity, names)
 
     async def memories(self, skip: int = 0, limit: int = 1000) -> list[Memory]:
         """Return the user's current memories, newest first."""

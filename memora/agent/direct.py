@@ -12,7 +12,9 @@ from memora.errors import ConflictError, MemoryNotFoundError, MemoryUpdateError
 from memora.schema.direct import DeleteReceipt
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
+from memora.schema.validation import TAGS
 from memora.schema.write_plan import WritePlan
+from memora.text.entities import recognise
 
 _TRIES = 8
 _Change = Callable[[Sequence[Memory]], WritePlan | None]
@@ -106,8 +108,18 @@ def _next_version(
         text,
         max(now, chain[0].obtained_at),
         author,
+        _names_in(template, text),
     )
     return WritePlan(scope, now, memories=(write,))
+
+
+def _names_in(template: Memory, text: str) -> list[str] | None:
+    """Return what a version with this text mentions; names that the old text had go with it."""
+    if text == template.memory:
+        return None
+    old = set(recognise(template.memory))
+    kept = [name for name in template.entities if name not in old]
+    return list(dict.fromkeys([*kept, *recognise(text, kept)]))[:TAGS]
 
 
 async def _changed(

@@ -7,16 +7,19 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any, cast
 
 from memora.agent.recall import Search
 from memora.agent.save import SaveRequest
 from memora.core.messages import KnownTranscript, Transcript
 from memora.errors import InvalidInputError
+from memora.llm_backends.base import BaseBackendLLM
 from memora.schema.models import Memory
 from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import Scope, SearchScope
+from memora.schema.seeding import SeedConfig, SeedData, TokenPrice
 from memora.schema.times import checked_time
 from memora.schema.validation import (
     PAGE,
@@ -30,9 +33,12 @@ from memora.schema.validation import (
     checked_optional_id,
     checked_share,
     checked_text,
+    kind_of,
 )
 
 _RETRIES = 20
+# What a model costs: reading, writing.
+_PRICES = 2
 _REVISION = 2**53
 
 RERANK_CANDIDATES = 50
@@ -143,6 +149,56 @@ def save_request(
         if idempotency_key is None
         else checked_id(idempotency_key, "idempotency_key"),
     )
+
+
+def checked_data(value: object) -> SeedData:
+    """Return what an import is about.
+
+    Raises:
+        InvalidInputError: It is no `SeedData`.
+    """
+    if not isinstance(value, SeedData):
+        raise InvalidInputError("data", "SeedData.for_conversations(...)", got=kind_of(value))
+    return value
+
+
+def checked_config(value: object) -> SeedConfig:
+    """Return how an import goes; None: as usual.
+
+    Raises:
+        InvalidInputError: It is no `SeedConfig`.
+    """
+    if value is None:
+        return SeedConfig()
+    if not isinstance(value, SeedConfig):
+        raise InvalidInputError("seed_config", "a SeedConfig", got=kind_of(value))
+    return value
+
+
+def checked_price(prices: object, model: BaseBackendLLM | None) -> TokenPrice | None:
+    """Return what the model costs, from a table by `provider:model` or `model`; None: no table.
+
+    Raises:
+        InvalidInputError: The table is malformed, or the model is not in it.
+    """
+    if prices is None or model is None:
+        return None
+    if not isinstance(prices, Mapping):
+        raise InvalidInputError("prices", "a mapping from models to prices", got=kind_of(prices))
+    table = cast("Mapping[str, object]", prices)
+    name = f"{model.provider}:{model.model}"
+    price = table.get(name, table.get(model.model))
+    allowed = f"prices of a million tokens, (read, written), for {name}"
+    if not isinstance(price, (tuple, list)):
+        raise InvalidInputError("prices", allowed, got=kind_of(price))
+    numbers = [
+        float(number)
+        for number in cast("Sequence[object]", price)
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number < inf
+    ]
+    if len(numbers) != _PRICES or len(cast("Sequence[object]", price)) != _PRICES:
+        raise InvalidInputError("prices", allowed)
+    return numbers[0], numbers[1]
 
 
 class Transcripts:

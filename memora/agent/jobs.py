@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from memora.agent import compare, extract
-from memora.agent.extract import CONTEXT_MESSAGES, Conversation, ExtractedItem
+from memora.agent.extract import Conversation, ExtractedItem
+from memora.agent.parts import CONTEXT_MESSAGES, Bounds, Room
 from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
 from memora.core import planning
@@ -34,6 +35,9 @@ from memora.schema.write_plan import WritePlan
 
 LEASE = timedelta(minutes=10)
 _TRIES = 8
+
+# Held while memories are compared and written.
+Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,10 @@ def _marks(candidates: Sequence[Candidate], salt: str) -> list[tuple[str, ...]]:
     return [planning.tombstones_of(candidate, salt) for candidate in candidates]
 
 
-async def resume(ports: Ports, org_id: str, job_id: str) -> bool:
-    """Run a job that is left; False when it is done, or somebody else runs or finished it.
+async def resume(ports: Ports, org_id: str, job_id: str, turn: Turn | None = None) -> int | None:
+    """Run a job that is left and return how many versions were written.
+
+    None: there was nothing to do: it is done, or somebody else runs or finished it.
 
     Raises:
         JobNotFoundError: There is no such job in the organization.
@@ -92,8 +98,8 @@ async def resume(ports: Ports, org_id: str, job_id: str) -> bool:
     await ports.graph.get_job(org_id, job_id)
     job = await ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
     if job is None:
-        return False
-    return await run(ports, job, await _load(ports, job))
+        return None
+    return await run(ports, job, await _load(ports, job), turn)
 
 
 async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
@@ -112,18 +118,20 @@ async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
     )
 
 
-async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> bool:
-    """Finish a claimed job: extract, compare, write.
+async def run(
+    ports: Ports, job: ExtractionJob, conversation: Conversation, turn: Turn | None = None
+) -> int | None:
+    """Finish a claimed job: extract, compare, write; return how many versions were written.
 
     A lease that ran out may have gone to somebody else: then nothing is written any more, and the
-    answer is False.
+    answer is None.
 
     Raises:
         ExtractionError: A model or store failed; what was paid for is kept with the job.
         NotFoundError: User, agent or interaction are gone; nothing was written.
     """
     try:
-        await _run(ports, job, replace(conversation, key=job.job_id))
+        return await _run(ports, job, replace(conversation, key=job.job_id), turn or nullcontext)
     except asyncio.CancelledError:
         # The caller gave up, the job did not: whoever resumes it need not wait for the lease.
         await asyncio.shield(release(ports, job))
@@ -131,8 +139,7 @@ async def run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> b
     except ConflictError as error:
         if error.record != "job":
             raise
-        return False
-    return True
+        return None
 
 
 async def release(ports: Ports, job: ExtractionJob) -> None:
@@ -145,37 +152,57 @@ async def release(ports: Ports, job: ExtractionJob) -> None:
             await ports.graph.save_job(replace(released, attempts=job.attempts))
 
 
-async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation) -> None:
+async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation, turn: Turn) -> int:
     stage = "extract"
     try:
         if "extracted" not in job.outputs:
-            job = await _keep(ports, job, "extracted", await _extracted(ports, job, conversation))
+            job = await _extract(ports, job, conversation)
         stage = "compare"
-        items = cast("list[ExtractedItem]", job.outputs["extracted"])
-        found = extract.candidates(conversation, items)
-        if ports.extraction_model is None:
-            found = extract.verbatim(conversation)
-        scope = Scope(job.org_id, job.user_id, job.agent_id)
-        if "decisions" not in job.outputs:
-            decided = await _decided(ports, job, scope, found)
-            job = await _keep(ports, job, "decisions", decided)
+        async with turn():
+            outcome, job = await _compare(ports, job, conversation)
+            return await _write(ports, job, outcome)
     except (LLMError, EmbeddingError, VectorDBError) as error:
         await _fail(ports, job, error)
         raise ExtractionError(
             job.interaction_id, job.job_id, stage=stage, reason=f"{type(error).__name__}: {error}"
         ) from error
+
+
+async def _extract(ports: Ports, job: ExtractionJob, conversation: Conversation) -> ExtractionJob:
+    """Ask the model for what the messages hold, part by part, and keep each part's answer."""
+    model = ports.extraction_model
+    if model is None or not extract.worth_extracting(conversation):
+        # Without a model (any more) there is nothing to keep here.
+        return await _keep(ports, job, {"extracted": []})
+    room = Room.of(Bounds.of(job.params), model)
+    kept: dict[str, Any] = job.outputs.get("parts") or {}
+    start: extract.Progress | None = None
+    if kept.get("room") == room.as_json():
+        start = extract.Progress(kept["done"], kept["of"], tuple(kept["items"]), kept["before"])
+    progress = start or extract.Progress(0, 0)
+    async for progress in extract.by_parts(
+        model, conversation, room, job.params["max_retries"], start
+    ):
+        if progress.done < progress.of:
+            job = await _keep(ports, job, {"parts": {"room": room.as_json(), **asdict(progress)}})
+    return await _keep(ports, job, {"extracted": list(progress.items), "parts": None})
+
+
+async def _compare(
+    ports: Ports, job: ExtractionJob, conversation: Conversation
+) -> tuple[Outcome, ExtractionJob]:
+    """Decide what the candidates become; the job keeps the decisions."""
+    items = cast("list[ExtractedItem]", job.outputs["extracted"])
+    found = extract.candidates(conversation, items)
+    if ports.extraction_model is None:
+        found = extract.verbatim(conversation)
+    scope = Scope(job.org_id, job.user_id, job.agent_id)
+    if "decisions" not in job.outputs:
+        decided = await _decided(ports, job, scope, found)
+        job = await _keep(ports, job, {"decisions": decided})
     kept = cast("dict[str, dict[str, Any]]", job.outputs["decisions"])
     decisions = tuple(_from_json(kept.get(candidate.memory_id)) for candidate in found)
-    await _write(ports, job, scope, Outcome(tuple(found), decisions))
-
-
-async def _extracted(
-    ports: Ports, job: ExtractionJob, conversation: Conversation
-) -> list[ExtractedItem]:
-    """Return what the model finds; without one (any more) there is nothing to keep here."""
-    if ports.extraction_model is None or not extract.worth_extracting(conversation):
-        return []
-    return await extract.extract(ports.extraction_model, conversation, job.params["max_retries"])
+    return Outcome(tuple(found), decisions), job
 
 
 async def _decided(
@@ -202,8 +229,8 @@ def _from_json(kept: dict[str, Any] | None) -> Decision:
     return Decision(Verdict(kept["verdict"]), kept["existing"])
 
 
-async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> ExtractionJob:
-    """Keep a stage's output with the job: it was paid for."""
+async def _keep(ports: Ports, job: ExtractionJob, outputs: dict[str, Any]) -> ExtractionJob:
+    """Keep what a stage answered with the job: it was paid for."""
     now = ports.graph.clock.now()
     current = await ports.graph.find_job(job.org_id, job.job_id)
     if current is None:
@@ -211,7 +238,7 @@ async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> Ex
     kept = replace(
         job,
         end=current.end,
-        outputs={**job.outputs, stage: output},
+        outputs={**job.outputs, **outputs},
         updated_at=max(now, job.updated_at),
         lease_until=now + LEASE,
     )
@@ -220,8 +247,11 @@ async def _keep(ports: Ports, job: ExtractionJob, stage: str, output: Any) -> Ex
 
 
 async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
+    """Note that a job failed; what its stages kept since it was read stays with it."""
+    current = await ports.graph.find_job(job.org_id, job.job_id)
     failed = replace(
         job,
+        outputs=job.outputs if current is None else current.outputs,
         status=JobStatus.FAILED,
         error=f"{type(error).__name__}: {error}",
         updated_at=max(ports.graph.clock.now(), job.updated_at),
@@ -233,8 +263,9 @@ async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
         raise InteractionNotFoundError(job.interaction_id) from None
 
 
-async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome) -> None:
+async def _write(ports: Ports, job: ExtractionJob, outcome: Outcome) -> int:
     """Plan and apply; when a chain changed in the meantime, plan again without asking a model."""
+    scope = Scope(job.org_id, job.user_id, job.agent_id)
     for _attempt in range(_TRIES):
         now = ports.graph.clock.now()
         planned = await plan_memories(ports, job, scope, outcome)
@@ -260,7 +291,7 @@ async def _write(ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcom
             if error.record != "memory":
                 raise
             continue
-        return
+        return len(planned.memories)
     error = ConflictError("memories", job.interaction_id)
     await _fail(ports, job, error)
     raise ExtractionError(job.interaction_id, job.job_id, stage="write", reason=str(error))

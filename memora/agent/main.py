@@ -17,14 +17,19 @@ from memora.agent import (
     save,
 )
 from memora.agent.bound import BoundMemora, Creations
+from memora.agent.imports import Running
 from memora.agent.inputs import RERANK_CANDIDATES, Defaults, Transcripts, save_request
+from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
+from memora.agent.verbs.entities import EntityVerbs
+from memora.agent.verbs.imports import ImportVerbs
 from memora.agent.verbs.recalling import RecallVerbs
+from memora.agent.verbs.seeding import SeedVerbs
 from memora.agent.verbs.statements import MemoryVerbs
 from memora.agent.verbs.upkeep import UpkeepVerbs
 from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
-from memora.llm_backends.base import BaseBackendLLM
+from memora.llm_backends.base import BaseBackendLLM, TokenUsage
 from memora.rerankers.base import BaseReranker
 from memora.schema.direct import SavePreview
 from memora.schema.ranking import RankingConfig
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
+class Memora(RecallVerbs, MemoryVerbs, EntityVerbs, SeedVerbs, ImportVerbs, UpkeepVerbs):
     """Saves conversations, remembers what matters, and recalls it before the next turn.
 
     Args:
@@ -98,7 +103,10 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             recall_limit, min_similarity, RankingConfig.parse(ranking), rerank_candidates
         )
         self._transcripts = Transcripts()
+        self._lane = Lane()
+        self._importing = Running()
         self._creations = Creations()
+        self._is_open = False
         self._embedder_named = embedder_named
 
     @classmethod
@@ -181,6 +189,13 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
         """The vector store."""
         return self._ports.vector
 
+    @property
+    def usage(self) -> TokenUsage:
+        """What both models have spent since they were made; subtract two to measure a step."""
+        search, extraction = self._ports.search_model, self._ports.extraction_model
+        models = [search] if search is extraction else [search, extraction]
+        return sum((model.usage for model in models if model is not None), TokenUsage())
+
     async def setup(self) -> None:
         """Prepare both stores and work off what an earlier process left; call it at any time.
 
@@ -192,12 +207,14 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             GraphDBConnectionError: The graph server cannot be reached.
             VectorDBConnectionError: The vector server cannot be reached.
         """
+        self._is_open = True
         await self._ports.graph.setup()
         await self._ports.vector.setup()
         await self.drain_outbox()
 
     async def close(self) -> None:
         """Close stores and models; each closes what it opened itself. Again does nothing."""
+        self._is_open = False
         async with AsyncExitStack() as stack:
             ports = self._ports
             for model in (ports.search_model, ports.extraction_model, ports.reranker):
@@ -298,7 +315,8 @@ class Memora(RecallVerbs, MemoryVerbs, UpkeepVerbs):
             metadata=metadata,
             process_id=process_id,
         )
-        outcome = await save.save(self._ports, request)
+        async with self._lane.live():
+            outcome = await save.save(self._ports, request)
         self._transcripts.remember(scope, outcome.interaction_id, transcript, forgotten=forgotten)
         return outcome.interaction_id, outcome.at
 

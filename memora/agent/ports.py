@@ -23,6 +23,17 @@ class Ports:
     reranker: BaseReranker | None = None
 
 
+async def create_owner(graph: BaseGraphDB, scope: Scope) -> None:
+    """Create what is missing of organization, user and agent; the id serves as the name."""
+    if await graph.find_organization(scope.org_id) is None:
+        await graph.create_organization(scope.org_id, org_id=scope.org_id)
+    if await graph.find_user(scope) is None:
+        await graph.create_user(scope.org_id, scope.user_id, user_id=scope.user_id)
+    agent_id = scope.agent_id
+    if agent_id is not None and await graph.find_agent(scope.org_id, agent_id) is None:
+        await graph.create_agent(scope.org_id, agent_id, agent_id=agent_id)
+
+
 async def check_owner(graph: BaseGraphDB, scope: Scope) -> None:
     """Check that user and agent of a call exist; of two that do not, the user is named.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memora.agent import compare, extract, jobs
+from memora.agent.parts import CONTEXT_MESSAGES, Room
 from memora.agent.ports import Ports, check_owner
 from memora.agent.save import SaveRequest
 from memora.core import messages as transcripts
@@ -38,7 +39,7 @@ async def preview(ports: Ports, request: SaveRequest) -> SavePreview:
         user_id=request.scope.user_id,
         agent_id=request.scope.agent_id,
         new=extract.as_stored(edit.append, edit.keep),
-        context=tuple(request.transcript.before(edit.keep, extract.CONTEXT_MESSAGES)),
+        context=tuple(request.transcript.before(edit.keep, CONTEXT_MESSAGES)),
         at=request.at,
         about_agent=request.about_agent,
     )
@@ -69,7 +70,10 @@ async def _planned(
     elif model is None:
         candidates = extract.verbatim(conversation)
     else:
-        found = await extract.extract(model, conversation, request.max_retries)
+        found: tuple[extract.ExtractedItem, ...] = ()
+        room = Room.of(request.bounds, model)
+        async for progress in extract.by_parts(model, conversation, room, request.max_retries):
+            found = progress.items
         candidates = extract.candidates(conversation, found)
     if model is None:
         equal = await compare.find_equal(ports, scope, candidates)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from memora.agent import search_queries
+from memora.agent import hops, search_queries
 from memora.agent.ports import Ports, check_owner
 from memora.agent.rerank import rerank
 from memora.core import duplicates, ranking, voices
@@ -137,7 +137,7 @@ async def find(ports: Ports, search: Search) -> list[Memory]:
     asked = search.queries if search.message is None else (search.message,)
     preferences = _preferences(ports, search, asked, speakers)
     hits = await _hits(ports, search, [preferences.voices] * len(search.queries))
-    return await _resolved(ports, search, hits, preferences)
+    return await _resolved(ports, search, hits, preferences, asked)
 
 
 async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
@@ -145,9 +145,11 @@ async def find_batch(ports: Ports, search: Search) -> list[list[Memory]]:
     speakers = await _speakers(ports, search)
     preferences = [_preferences(ports, search, (query,), speakers) for query in search.queries]
     hits = await _hits(ports, search, [each.voices for each in preferences])
-    answers = zip(hits, preferences, strict=True)
+    answers = zip(hits, preferences, search.queries, strict=True)
     return list(
-        await asyncio.gather(*(_resolved(ports, search, [hit], each) for hit, each in answers))
+        await asyncio.gather(
+            *(_resolved(ports, search, [hit], each, (query,)) for hit, each, query in answers)
+        )
     )
 
 
@@ -198,13 +200,22 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
 
 
 async def _resolved(
-    ports: Ports, search: Search, hits: Sequence[QueryHits], preferences: Preferences
+    ports: Ports,
+    search: Search,
+    hits: Sequence[QueryHits],
+    preferences: Preferences,
+    asked: Sequence[str],
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
     ranked = ranking.fuse(hits, config, explain=search.explain)
     owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
     owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
+    if config.entity_weight and isinstance(search.scope, Scope) and search.as_of is None:
+        reached = await hops.follow(ports, search.scope, asked, ranked, config.entity_hops)
+        owners = dict.fromkeys(reached, search.scope.user_id) | owners
+        ranked = ranking.with_reached(ranked, reached)
+        preferences = replace(preferences, reached=reached)
     # Diversity, and what is known of the memories themselves, choose from twice as many.
     wanted = 2 * search.limit if config.diversity else search.limit
     window = wanted + len(search.exclude) + max(_SPARE, search.limit // 4)

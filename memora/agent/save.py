@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from memora.agent import compare, jobs
 from memora.agent.extract import (
-    CONTEXT_MESSAGES,
     Conversation,
     as_stored,
     verbatim,
     worth_extracting,
 )
+from memora.agent.parts import CONTEXT_MESSAGES, Bounds
 from memora.agent.ports import Ports, check_owner
 from memora.agent.threads import EACH, off_loop
 from memora.core import messages as transcripts
@@ -30,7 +30,7 @@ from memora.errors import (
     JobNotFoundError,
 )
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Interaction
+from memora.schema.models import Interaction, Memory
 from memora.schema.scope import Scope
 from memora.schema.write_plan import (
     IdempotencyRecord,
@@ -52,6 +52,7 @@ class SaveRequest:
         about_agent: Also remember what the agent says.
         across_agents: Memories of other agents may be repeated or superseded.
         max_retries: Transport retries of each model call.
+        bounds: How much of it goes into one request of the model.
     """
 
     scope: Scope
@@ -68,6 +69,7 @@ class SaveRequest:
     max_retries: int = 3
     expected_revision: int | None = None
     idempotency_key: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
     def body(self) -> str:
         """Return the hash that two calls with the same idempotency key must share."""
@@ -88,15 +90,26 @@ class SaveOutcome:
     Attributes:
         at: Creation time of a new interaction, otherwise the time of the update.
         changed: False when the transcript was stored like this already.
+        memories: How many versions of memories were written.
     """
 
     interaction_id: str
     at: datetime
     changed: bool
+    memories: int = 0
 
 
-async def save(ports: Ports, request: SaveRequest, *, drain: bool = True) -> SaveOutcome:
+async def save(
+    ports: Ports, request: SaveRequest, *, drain: bool = True, turn: jobs.Turn | None = None
+) -> SaveOutcome:
     """Store a transcript and extract memories from what is new in it.
+
+    Args:
+        ports: Stores and models.
+        request: What to save.
+        drain: Bring the vectors up to date before returning.
+        turn: Held while memories are compared and written, so that several saves of one user
+            can be ordered although their models work at the same time.
 
     Raises:
         UserNotFoundError: There is no such user.
@@ -116,9 +129,13 @@ async def save(ports: Ports, request: SaveRequest, *, drain: bool = True) -> Sav
             raise await graph.conflict(request.scope, stored, request.expected_revision)
     elif request.expected_revision is not None:
         raise InvalidInputError("expected_revision", "given together with an interaction")
-    outcome, job, conversation = await _store_transcript(ports, request, stored)
+    hold = turn or nullcontext
+    # Without a model the memories are written together with the transcript.
+    async with hold() if ports.extraction_model is None else nullcontext():
+        outcome, job, conversation = await _store_transcript(ports, request, stored)
     if job is not None and conversation is not None:
-        await jobs.run(ports, job, conversation)
+        written = await jobs.run(ports, job, conversation, turn)
+        outcome = replace(outcome, memories=written or 0)
     if drain and outcome.changed:
         await graph.drain_outbox()
     return outcome
@@ -204,7 +221,12 @@ async def _store_transcript(
             replayed = await _replayed(ports, request, receipt.result or {})
             return replayed, None, None
         at = _answer_time(plan, stored)
-        outcome = SaveOutcome(planning.interaction_id_of(plan), at, changed=not unchanged)
+        outcome = SaveOutcome(
+            planning.interaction_id_of(plan),
+            at,
+            changed=not unchanged,
+            memories=len(plan.memories),
+        )
         return outcome, plan.job, conversation
     raise ConflictError("interaction", new_id if stored is None else stored.interaction_id)
 
@@ -220,11 +242,15 @@ def _tells_more(request: SaveRequest, stored: Interaction) -> bool:
 
 
 def _derived(request: SaveRequest, kind: str) -> str | None:
-    """Return the id that belongs to the idempotency key, so that a repetition has the same."""
+    """Return the id that belongs to the idempotency key, so that a repetition has the same.
+
+    Not one by another import: of an import that was taken back, others may have kept something.
+    """
     if request.idempotency_key is None:
         return None
-    scope = request.scope
-    return derived_short_id(kind, scope.org_id, scope.user_id, request.idempotency_key)
+    owner = (request.scope.org_id, request.scope.user_id)
+    made_by = () if request.import_id is None else (request.import_id,)
+    return derived_short_id(kind, *owner, request.idempotency_key, *made_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +346,9 @@ async def _plan(
             "at": (request.at if stored is None else now).isoformat(),
             "job_id": None if job is None else job.job_id,
         }
-        idempotency = IdempotencyRecord(request.idempotency_key, request.body(), result)
+        idempotency = IdempotencyRecord(
+            request.idempotency_key, request.body(), result, request.import_id
+        )
     plan = planning.transcript(
         request.scope, write, now, planned=planned, job=job, idempotency=idempotency
     )
@@ -356,7 +384,7 @@ async def _verbatim(
         request.scope,
         candidates,
         compare.equal_or_new(candidates, equal),
-        {memory.memory_id: [memory] for memory in equal.values()},
+        await _chains(ports, request.scope, candidates, equal),
         planning.Origin(
             conversation.interaction_id,
             request.scope.agent_id,
@@ -367,6 +395,22 @@ async def _verbatim(
         across_agents=request.across_agents,
         equal=equal,
     )
+
+
+async def _chains(
+    ports: Ports, scope: Scope, candidates: Sequence[planning.Candidate], equal: dict[int, Memory]
+) -> dict[str, list[Memory]]:
+    """Return the chains of memories that are repeated; whole where the candidate is older."""
+    chains = {memory.memory_id: [memory] for memory in equal.values()}
+    late = {
+        memory.memory_id
+        for position, memory in equal.items()
+        if candidates[position].obtained_at < memory.obtained_at
+    }
+    if late:
+        user = Scope(scope.org_id, scope.user_id)
+        chains |= await ports.graph.read_chains(user, sorted(late))
+    return chains
 
 
 def _job(
@@ -391,6 +435,7 @@ def _job(
             "about_agent": request.about_agent,
             "across_agents": request.across_agents,
             "max_retries": request.max_retries,
+            "bounds": asdict(request.bounds),
             "import_id": request.import_id,
             "process_id": request.process_id,
         },

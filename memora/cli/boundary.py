@@ -31,7 +31,8 @@ EXIT_CODES = "\n\n".join(
     [
         "Exit codes:",
         "0 all right",
-        f"{NEGATIVE} doctor found something, or what was asked for could not be done",
+        f"{NEGATIVE} doctor found something, what was asked for could not be done, or some records "
+        "of a file failed",
         f"{INVALID} wrong usage or invalid input",
         f"{NOT_FOUND} no such store or record",
         f"{UNAVAILABLE} a store or provider cannot be used, or another process has the store open",

@@ -10,8 +10,11 @@ from memora import __version__
 from memora.cli.boundary import EXIT_CODES, Boundary
 from memora.cli.commands import keys, reading, transfer, upkeep, work
 from memora.cli.commands.demo import demo
+from memora.cli.commands.entities import entities
 from memora.cli.commands.erase import erase
+from memora.cli.commands.imports import imports
 from memora.cli.commands.rollback import rollback
+from memora.cli.commands.seed import seed
 
 app = typer.Typer(
     name="memora",
@@ -54,6 +57,7 @@ app.command(
     "the same directory saves nothing twice.",
     epilog="Example: memora demo --path ./memory",
 )(demo)
+app.command(epilog="Example: memora seed conversations.json --user-id jake --path ./memory")(seed)
 app.command(
     epilog='Example: memora recall "What should I not eat?" --path ./memory --org demo --user nora'
 )(reading.recall)
@@ -65,12 +69,17 @@ app.command(
     "--org demo --user nora"
 )(reading.history)
 app.command(
+    epilog="Example: memora entities --path ./memory --org demo --user nora\n\n"
+    "Example: memora entities Lisbon --path ./memory --org demo --user nora"
+)(entities)
+app.command(
     epilog="Example: memora interaction 2024-01-new-year --path ./memory --org demo --user nora"
 )(reading.interaction)
 app.command(
     epilog="Example: memora rollback --by-source interaction:2024-01-new-year --dry-run "
     "--path ./memory --org demo --user nora"
 )(rollback)
+app.add_typer(imports, name="imports")
 app.add_typer(work.jobs, name="jobs")
 app.add_typer(work.outbox, name="outbox")
 app.command(

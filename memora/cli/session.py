@@ -48,13 +48,11 @@ def run(
         NoStoreError: There is no embedded store, and none is to be created.
         NotFoundError: There is no such owner; its notes say who there is.
     """
-    settings = Settings.from_env()
-    changes: dict[str, object] = {}
-    if path is not None:
-        changes |= {"path": path, "graph_url": None, "vector_url": None}
+    settings = _settings(path)
     if not models:
-        changes |= {"extraction_model": None, "memory_search_model": None}
-    settings = settings.model_copy(update=changes)
+        settings = settings.model_copy(
+            update={"extraction_model": None, "memory_search_model": None}
+        )
     directory = settings.path or default_path()
     if settings.graph_url is None and not create and not (directory / GRAPH_FILE).is_file():
         raise NoStoreError(directory)
@@ -62,6 +60,20 @@ def run(
     if not setup:
         return asyncio.run(_closing(memora, work))
     return asyncio.run(_run(memora, work, owner, vectors=vectors, drain=drain and vectors))
+
+
+def has_store(path: Path | None) -> bool:
+    """Tell whether there is a store already, as far as that can be told without a server."""
+    settings = _settings(path)
+    directory = settings.path or default_path()
+    return settings.graph_url is not None or (directory / GRAPH_FILE).is_file()
+
+
+def _settings(path: Path | None) -> Settings:
+    settings = Settings.from_env()
+    if path is None:
+        return settings
+    return settings.model_copy(update={"path": path, "graph_url": None, "vector_url": None})
 
 
 async def _closing(memora: Memora, work: Work[T]) -> T:

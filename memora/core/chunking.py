@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Longest statement that verbatim mode stores in one piece, in characters.
 VERBATIM_CHARS = 2000
@@ -68,6 +69,29 @@ def _between_letters(text: str, start: int, latest: int) -> int:
         if not joined:
             return at
     return latest
+
+
+def ranges(sizes: Sequence[float], count: int, total: float) -> list[range]:
+    """Return consecutive positions in groups of at most `count` items and `total` size together.
+
+    An item that is larger than the total is alone in its group.
+
+    Args:
+        sizes: Size of each item, in order.
+        count: Items in a group, at least 1.
+        total: Their sizes together.
+    """
+    found: list[range] = []
+    start, held = 0, 0.0
+    for position, size in enumerate(sizes):
+        full = position - start >= count or held + size > total
+        if position > start and full:
+            found.append(range(start, position))
+            start, held = position, 0.0
+        held += size
+    if start < len(sizes):
+        found.append(range(start, len(sizes)))
+    return found
 
 
 def without_recall(text: str) -> str:

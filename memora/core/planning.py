@@ -15,7 +15,7 @@ from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
-from memora.schema.models import Interaction, Memory, SourceRole
+from memora.schema.models import Interaction, Memory, Relation, SourceRole
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
@@ -32,6 +32,7 @@ from memora.schema.validation import (
     checked_text,
 )
 from memora.schema.write_plan import (
+    Earlier,
     EqualGuard,
     IdempotencyRecord,
     InteractionWrite,
@@ -53,6 +54,7 @@ class Candidate:
         text: As it will be stored, with name placeholders.
         sources: Messages that it came from.
         source_role: The least trusted role among them.
+        external_id: Id of the document it came from.
     """
 
     memory_id: str
@@ -64,8 +66,10 @@ class Candidate:
     importance: float = 0.5
     tags: tuple[str, ...] = field(default=(), repr=False)
     entities: tuple[str, ...] = field(default=(), repr=False)
+    relations: tuple[Relation, ...] = field(default=(), repr=False)
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     confidence: float | None = None
+    external_id: str | None = None
 
 
 class Verdict(StrEnum):
@@ -181,6 +185,9 @@ def build(
     it was said is the old statement holding again, so it becomes a version too. So does one from a
     more trusted source: what the user confirms, no tool may take back.
 
+    What is told late takes the place that it would have had in time: between older and newer
+    versions, or, where the next newer one says the same, as the time from which that one is known.
+
     Args:
         scope: Owner.
         candidates: What may become memories.
@@ -197,18 +204,26 @@ def build(
     links: list[SourceLink] = []
     superseded: dict[int, str] = {}
     grown: dict[str, list[Memory]] = {}
+    inserted: set[str] = set()
     for position, (candidate, decision) in enumerate(zip(candidates, decisions, strict=True)):
         if position in buried:
             continue
         chain = _chain(decision, chains, grown)
-        repeated = _repeated(decision, candidate, chain)
+        repeated = _same_then(decision, candidate, chain) or _repeated(decision, candidate, chain)
         if repeated is not None and not across_agents and repeated.agent_id != origin.agent_id:
             # A source more is a change too: what another agent obtained is left alone.
             repeated = None
         place = _place(candidate, chain, origin, across_agents=across_agents)
         if repeated is not None and not _confirms(candidate, repeated, place):
-            links.append(SourceLink(repeated.memory_id, candidate.sources))
-            continue
+            is_late = candidate.obtained_at < repeated.obtained_at
+            if not is_late or place is None or repeated.author is not None:
+                links.append(SourceLink(repeated.memory_id, candidate.sources))
+                continue
+            told = _told_late(candidate, chain, place)
+            if told and place.chain_id not in inserted:
+                links += told
+                grown[place.chain_id] = _with_times(chain, told)
+                continue
         statement = _statement(candidate, origin)
         if equal is not None and (place is None or place.superseded_at is None):
             known = equal.get(position)
@@ -221,6 +236,7 @@ def build(
             memories.append(statement)
             continue
         memories.append(placed(statement, place))
+        inserted.add(place.chain_id)
         if place.predecessor_id is not None:
             superseded[position] = place.predecessor_id
         grown[place.chain_id] = _grow(chain, scope, candidate, origin, place)
@@ -250,6 +266,74 @@ def _repeated(decision: Decision, candidate: Candidate, chain: Sequence[Memory])
             is_over = (ended is not None and ended < at) or (is_hidden and version.obtained_at < at)
             return None if is_over else version
     return None
+
+
+def _same_then(decision: Decision, candidate: Candidate, chain: Sequence[Memory]) -> Memory | None:
+    """Return the version of the same text that held when the candidate was said, or came next.
+
+    Whatever is current now: had all been told in order, the candidate would have repeated it.
+    """
+    if decision.verdict is Verdict.NEW or not chain:
+        return None
+    at = candidate.obtained_at
+    if at >= chain[0].obtained_at:
+        return None
+    held = versions.version_at(chain, at)
+    if held is not None and authority.rank(held.source_role) < authority.rank(
+        candidate.source_role
+    ):
+        # It was confirmed then, by somebody who knows better.
+        held = None
+    following = next(version for version in reversed(chain) if version.obtained_at > at)
+    said = content_hash(neutral(candidate.text))
+    for version in (held, following):
+        if version is not None and content_hash(neutral(version.memory)) == said:
+            return version
+    return None
+
+
+def _told_late(
+    candidate: Candidate, chain: Sequence[Memory], place: versions.Placement
+) -> list[SourceLink]:
+    """Return what makes the versions after the place begin with the candidate, which says the same.
+
+    That is the next one, and those that only confirm it, as far as the candidate's authority
+    reaches. None: another statement lies between; then the candidate is a version of its own.
+    """
+    said, rank = content_hash(neutral(candidate.text)), authority.rank(candidate.source_role)
+    at, before, ended = candidate.obtained_at, place.predecessor_id, place.predecessor_superseded_at
+    told: list[SourceLink] = []
+    for version in reversed(chain):
+        if version.obtained_at <= at:
+            continue
+        is_same = content_hash(neutral(version.memory)) == said
+        if not told:
+            # What is called a duplicate may be worded in another way.
+            is_same = is_same or version.superseded_at is None
+        is_made = version.author is not None
+        if not is_same or is_made or authority.rank(version.source_role) > rank:
+            break
+        earlier = Earlier(at, version.obtained_at, candidate.source_role, before, ended)
+        told.append(SourceLink(version.memory_id, (), earlier))
+        before, ended = version.memory_id, at
+        if version.superseded_at is not None and version.superseded_by is None:
+            break
+    return [*told[:-1], *(replace(link, sources=candidate.sources) for link in told[-1:])]
+
+
+def _with_times(chain: Sequence[Memory], told: Sequence[SourceLink]) -> list[Memory]:
+    """Return the chain as it will be when versions begin earlier, newest first."""
+    changes: dict[str, dict[str, datetime | str | None]] = {
+        version.memory_id: {} for version in chain
+    }
+    for link in told:
+        if link.earlier is not None:
+            changes[link.memory_id]["obtained_at"] = link.earlier.obtained_at
+            changes[link.memory_id]["source_role"] = link.earlier.source_role
+            if link.earlier.predecessor_id is not None:
+                ended = link.earlier.predecessor_superseded_at
+                changes[link.earlier.predecessor_id]["superseded_at"] = ended
+    return [version.model_copy(update=changes[version.memory_id]) for version in chain]
 
 
 def _confirms(candidate: Candidate, repeated: Memory, place: versions.Placement | None) -> bool:
@@ -336,9 +420,11 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
         importance=candidate.importance,
         tags=candidate.tags,
         entities=candidate.entities,
+        relations=candidate.relations,
         metadata=candidate.metadata,
         source_role=candidate.source_role,
         confidence=candidate.confidence,
+        external_id=candidate.external_id,
         import_id=origin.import_id,
         process_id=origin.process_id,
         author=origin.author,
@@ -379,10 +465,12 @@ def manual_version(
     text: str,
     obtained_at: datetime,
     author: str | None,
+    entities: Sequence[str] | None = None,
 ) -> MemoryWrite:
     """Plan a version made by hand: the text is new, what describes the statement stays.
 
-    Where it came from does not: sources, import and confidence belong to the version they made.
+    Where it came from does not: sources, import and confidence belong to the version they made,
+    and relations to its words.
 
     Args:
         memory: The version it starts from, as stored.
@@ -391,7 +479,9 @@ def manual_version(
         text: Stored form of the statement.
         obtained_at: Its time.
         author: Who made it; None: the application. That there is one tells it from what was said.
+        entities: Names in the new text; None: those of the version it starts from.
     """
+    is_same = text == memory.memory
     write = MemoryWrite(
         memory_id=memory_id,
         chain_id=memory.chain_id,
@@ -403,7 +493,8 @@ def manual_version(
         memory_type=memory.memory_type,
         importance=memory.importance,
         tags=tuple(memory.tags),
-        entities=tuple(memory.entities),
+        entities=tuple(memory.entities if entities is None else entities),
+        relations=tuple(memory.relations) if is_same else (),
         metadata=dict(memory.metadata),
         expires_at=memory.expires_at,
         pinned=memory.pinned,

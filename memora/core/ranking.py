@@ -150,12 +150,14 @@ class Preferences:
         voices: Whose words are asked for.
         times: Times that the question names.
         now: What ages are counted from.
+        reached: Memories that names lead to, 0 to 1 each.
     """
 
     config: RankingConfig
     now: datetime
     voices: Voices = field(default_factory=Voices)
     times: tuple[TimeSpan, ...] = ()
+    reached: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def most(self) -> float:
@@ -168,6 +170,7 @@ class Preferences:
             config.importance_weight,
             config.usage_weight,
             config.pinned_weight,
+            config.entity_weight if self.reached else 0.0,
             max((0.0, *config.type_weights.values())),
         ]
         return sum(weights)
@@ -190,6 +193,8 @@ class Preferences:
             found["usage"] = config.usage_weight * used
         if config.pinned_weight:
             found["pinned"] = config.pinned_weight * memory.pinned
+        if self.reached and config.entity_weight:
+            found["entities"] = config.entity_weight * self.reached.get(memory.memory_id, 0.0)
         if config.type_weights:
             found["type"] = config.type_weights.get(memory.memory_type, 0.0)
         return found
@@ -205,6 +210,15 @@ def _apart(moment: datetime, span: TimeSpan) -> float:
         return 0.0
     distance = span.start - moment if moment < span.start else moment - span.end
     return distance / max(span.end - span.start, _DAY)
+
+
+def with_reached(ranked: Sequence[RankedId], reached: Collection[str]) -> list[RankedId]:
+    """Return the hits, and after them what was not found but names lead to."""
+    found = {hit.memory_id for hit in ranked}
+    return [
+        *ranked,
+        *(RankedId(each, 0.0, None, {}) for each in sorted(reached) if each not in found),
+    ]
 
 
 def restore_order(

@@ -351,6 +351,11 @@ _ACTIONS: dict[FindingKind, tuple[Phase, str]] = {
         "move the time to the nearest one that is possible",
     ),
     FindingKind.STRAY_SOURCE: (Phase.RECORDS, "drop the link to a message that is not there"),
+    FindingKind.STRAY_MENTION: (
+        Phase.RECORDS,
+        "drop the link or name, and make what follows from the memory again",
+    ),
+    FindingKind.MISSING_MENTION: (Phase.RECORDS, "link the memory to what it names again"),
     FindingKind.STUCK_OUTBOX: (Phase.OUTBOX, "make the work due again"),
     FindingKind.DAMAGED_TRANSCRIPT: (
         Phase.RECORDS,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from memora.core.hashing import content_hash
 from memora.core.messages import EMPTY_HASH, message_hash, text_parts
 from memora.core.placeholders import neutral
+from memora.core.undoing import Found
 from memora.errors import InvalidInputError, SchemaVersionError
 from memora.schema.transfer import (
     FORMAT,
@@ -22,6 +23,8 @@ from memora.schema.transfer import (
     AgentRecord,
     End,
     Header,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -96,8 +99,8 @@ def check_header(line: Line, file: str) -> None:
     """
     if not isinstance(line, Header):
         raise InvalidInputError(at(1, "kind"), f'"header": this is no {FORMAT} file')
-    if line.version != VERSION:
-        supported = f"version {VERSION}"
+    if not 1 <= line.version <= VERSION:
+        supported = f"versions 1 to {VERSION}"
         raise SchemaVersionError(file, found=f"export version {line.version}", supported=supported)
 
 
@@ -168,6 +171,7 @@ class Whole:
         self._org_id: str | None = None
         self._user: _Owned | None = None
         self._talk: _Talk | None = None
+        self._import_id: str | None = None
         # Agents of all users stand last; by id, with the line that named them first.
         self._awaited: dict[str, int] = {}
 
@@ -220,6 +224,11 @@ class Whole:
             self._add_memory(user, record, line)
         elif isinstance(record, JobRecord):
             self._add_job(user, record, line)
+        elif isinstance(record, ImportRecord):
+            self._name_agent(user, record.agent_id, line)
+            self._import_id = record.import_id
+        elif isinstance(record, ImportChangeRecord):
+            self._add_import_change(user, record, line)
 
     def _add_interaction(self, user: _Owned, record: InteractionRecord, line: int) -> None:
         _check(
@@ -289,6 +298,22 @@ class Whole:
         _check(
             record.updated_at >= record.created_at, at(line, "updated_at"), "not before created_at"
         )
+
+    def _add_import_change(self, user: _Owned, record: ImportChangeRecord, line: int) -> None:
+        _check(
+            record.import_id == self._import_id,
+            at(line, "import_id"),
+            "that of the import before it",
+        )
+        _check(
+            record.interaction_id in user.lengths,
+            at(line, "interaction_id"),
+            "an interaction of the user",
+        )
+        try:
+            Found.from_json(None if record.found is None else json.dumps(record.found))
+        except (KeyError, TypeError, ValueError):
+            raise InvalidInputError(at(line, "found"), "what an import found") from None
 
     def _name_agent(self, user: _Owned, agent_id: str | None, line: int) -> None:
         if agent_id is not None and agent_id not in user.agents:

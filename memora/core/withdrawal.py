@@ -56,11 +56,13 @@ class Unlinking:
 
     Attributes:
         source_role: Its trust without them: nothing that was withdrawn vouches for it any more.
+        origin: The message that it counts as obtained from now; None: that stays.
     """
 
     memory_id: str
     lost: tuple[SourceMessage, ...]
     source_role: str
+    origin: SourceMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,26 @@ def decide(chain: Sequence[StoredVersion], selector: SourceSelector) -> ChainWit
         if (obtained or stated) and not kept:
             removed.append(version.memory_id)
         elif lost:
-            role = _trust(kept) if obtained else version.source_role
+            role = trust(kept) if obtained else version.source_role
             unlinked.append(Unlinking(version.memory_id, lost, role))
         statements += [(source.prefix_hash, version.content_hash) for source in lost]
+    return rechained(chain, removed, unlinked, statements)
+
+
+def rechained(
+    chain: Sequence[StoredVersion],
+    removed: Sequence[str],
+    unlinked: Sequence[Unlinking],
+    statements: Sequence[tuple[str, str]] = (),
+) -> ChainWithdrawal:
+    """Return what is written to a chain from which versions are taken as if never written.
+
+    Args:
+        chain: All versions, from the oldest to the newest.
+        removed: Versions that go.
+        unlinked: Versions that lose source messages.
+        statements: As in `ChainWithdrawal`; each counts once.
+    """
     spans = [
         Span(each.memory_id, each.obtained_at, each.superseded_at, each.successor_id)
         for each in chain
@@ -192,7 +211,7 @@ def _is_of(source: SourceMessage, version: StoredVersion, selector: SourceSelect
     return getattr(version if own else source, selector.field) == selector.source_id
 
 
-def _trust(sources: Sequence[SourceMessage]) -> str:
+def trust(sources: Sequence[SourceMessage]) -> str:
     """Return the trust of a statement that was read in each of these conversations."""
     roles: dict[str, list[str]] = {}
     for source in sources:

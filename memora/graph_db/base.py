@@ -35,7 +35,9 @@ from memora.errors import (
     UserNotFoundError,
 )
 from memora.graph_db.outbox import BATCH, Applied, DrainReport, Drains, drain
+from memora.schema.entities import EntityMention, EntityName, EntityRelation
 from memora.schema.findings import Finding
+from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.index import IndexDocument
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -878,23 +880,19 @@ class BaseGraphDB(ABC):
 
     async def with_names(self, org_id: str, memories: Sequence[Memory]) -> list[Memory]:
         """Return the memories with current names in place of placeholders."""
-        spanned = [memory for memory in memories if "[[" in memory.memory]
+        spanned = [memory for memory in memories if _has_spans(memory)]
         if not spanned:
             return list(memories)
         users = {memory.user_id for memory in spanned}
         agents = {memory.agent_id for memory in spanned if memory.agent_id is not None}
         user_names, agent_labels = await self.read_names(org_id, users, agents)
         return [
-            memory.model_copy(
-                update={
-                    "memory": placeholders.render(
-                        memory.memory,
-                        _only(user_names, memory.user_id),
-                        _only(agent_labels, memory.agent_id),
-                    )
-                }
+            _rendered(
+                memory,
+                _only(user_names, memory.user_id),
+                _only(agent_labels, memory.agent_id),
             )
-            if "[[" in memory.memory
+            if _has_spans(memory)
             else memory
             for memory in memories
         ]
@@ -1120,6 +1118,67 @@ class BaseGraphDB(ABC):
         """
 
     @abstractmethod
+    async def begin_import(self, run: ImportRun) -> ImportRun:
+        """Insert an import, or go on with the one of this id that the user has.
+
+        That one is running again, and the counts of its last run (failed, skipped) start anew.
+
+        Args:
+            run: A new one; of one that is there only the id and the owner count.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            ConflictError: The id is another user's, or the import was taken back.
+        """
+
+    @abstractmethod
+    async def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
+        """Add to the counts of an import.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+            ConflictError: It was taken back meanwhile.
+        """
+
+    @abstractmethod
+    async def finish_import(
+        self, scope: Scope, import_id: str, status: ImportStatus, now: datetime
+    ) -> None:
+        """Note that a running import has ended as `done` or `failed`; any other stays as it is."""
+
+    @abstractmethod
+    async def find_import(self, org_id: str, import_id: str) -> ImportRun | None:
+        """Return an import of the organization, or None."""
+
+    @abstractmethod
+    async def list_imports(
+        self, org_id: str, *, user_id: str | None, skip: int, limit: int
+    ) -> list[ImportRun]:
+        """Return a page of imports, of all users or of one, the one that began last first."""
+
+    @abstractmethod
+    async def undo_import(
+        self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
+    ) -> UndoCounts:
+        """Take back all that an import wrote, in transactions of bounded size.
+
+        First the import is marked: no plan of it is written any more. Then some of its
+        conversations at a time are settled (`core.undoing.settle`), each together with the chains
+        of what was read in it (`core.undoing.decide`) and a `sync` entry; then its idempotency keys
+        go, and it is `undone`. No tombstone is left. A repetition goes on where one was
+        interrupted, and counts only what is left. One conversation is one transaction.
+
+        Args:
+            scope: Owner.
+            import_id: The import.
+            now: Store time.
+            dry_run: Write nothing, and return what would be done.
+
+        Raises:
+            ImportNotFoundError: The user has no such import.
+        """
+
+    @abstractmethod
     async def find_interaction(self, scope: Scope, interaction_id: str) -> Interaction | None:
         """Return the user's interaction by id or external id (id first), without messages.
 
@@ -1151,6 +1210,9 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def apply(self, plan: WritePlan) -> WriteReceipt:
         """Write a plan in one transaction, or nothing of it.
+
+        A plan of an import that was taken back is refused (ConflictError). What one that is known
+        (`begin_import`) writes to a conversation is remembered with it, for `undo_import`.
 
         In this order: user and agents exist (an agent of another user does not); the idempotency
         key decides whether this is a repetition; the job row exists where required, and was not
@@ -1219,6 +1281,80 @@ class BaseGraphDB(ABC):
         self, scope: Scope, content_hashes: Collection[str]
     ) -> dict[str, Memory]:
         """Return the user's current memories by content hash; an agent in the scope narrows."""
+
+    @abstractmethod
+    async def list_entity_names(
+        self,
+        scope: Scope,
+        now: datetime,
+        *,
+        entity_ids: Sequence[str] | None = None,
+        skip: int = 0,
+        limit: int = 1000,
+    ) -> list[EntityName]:
+        """Return all names of a page of entities, those first that most memories mention.
+
+        Here and below only live memories count: current, not expired, not archived. An entity
+        that none of them mentions is left out; the names of one stand together, the one that most
+        memories use first.
+
+        Args:
+            scope: Owner.
+            now: Time at which memories are live.
+            entity_ids: Only these.
+            skip: Entities to leave out.
+            limit: At most that many entities.
+        """
+
+    @abstractmethod
+    async def find_entity_ids(self, scope: Scope, names: Sequence[str]) -> dict[str, str]:
+        """Return the entities that have these names in some spelling; unknown names are left out.
+
+        Args:
+            scope: Owner.
+            names: As stored, with placeholders.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+
+    @abstractmethod
+    async def read_entity_groups(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
+        """Return the entity of every name that these entities have, by the name's id."""
+
+    @abstractmethod
+    async def memories_mentioning(
+        self, scope: Scope, entity_ids: Sequence[str], now: datetime, *, each: int
+    ) -> list[EntityMention]:
+        """Return live memories that mention these entities, newest first for each entity.
+
+        Args:
+            scope: Owner; an agent narrows.
+            entity_ids: The entities.
+            now: Time at which memories are live.
+            each: At most that many for each entity.
+        """
+
+    @abstractmethod
+    async def entities_mentioned(
+        self, scope: Scope, memory_ids: Sequence[str], now: datetime
+    ) -> list[EntityMention]:
+        """Return what these memories mention, with the number of live memories that do so too."""
+
+    @abstractmethod
+    async def entity_relations(
+        self, scope: Scope, entity_id: str, now: datetime, *, limit: int
+    ) -> list[EntityRelation]:
+        """Return what live memories say about an entity and another, newest first."""
+
+    @abstractmethod
+    async def move_entity_names(self, scope: Scope, moves: Mapping[str, str]) -> int:
+        """Give names another entity; return how many there were. The user's own names only.
+
+        Args:
+            scope: Owner.
+            moves: New entity by the id of the name.
+        """
 
     @abstractmethod
     async def find_tombstones(self, scope: Scope, tombstones: Collection[str]) -> set[str]:
@@ -1388,6 +1524,26 @@ class BaseGraphDB(ABC):
 def _expect_equal(record: str, record_id: str, wanted: object, stored: object) -> None:
     if wanted != stored:
         raise ConflictError(record, record_id, expected="an equal body", actual="another body")
+
+
+def _has_spans(memory: Memory) -> bool:
+    return "[[" in memory.memory or any(
+        "[[" in relation.subject or "[[" in relation.object for relation in memory.relations
+    )
+
+
+def _rendered(memory: Memory, users: Mapping[str, str], agents: Mapping[str, str]) -> Memory:
+    relations = [
+        relation.model_copy(
+            update={
+                "subject": placeholders.render(relation.subject, users, agents),
+                "object": placeholders.render(relation.object, users, agents),
+            }
+        )
+        for relation in memory.relations
+    ]
+    text = placeholders.render(memory.memory, users, agents)
+    return memory.model_copy(update={"memory": text, "relations": relations})
 
 
 def _only(names: Mapping[str, str], record_id: str | None) -> dict[str, str]:

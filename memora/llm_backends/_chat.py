@@ -99,6 +99,7 @@ class ChatBackend(BaseBackendLLM):
         self.provider = provider
         self.model = settings.model
         self.context_window = settings.window
+        self.answer_tokens = settings.max_tokens
         self._settings = settings
         self._rejected: frozenset[str] = frozenset()
         self._connection: Connection | None = None

@@ -43,6 +43,7 @@ class BaseBackendLLM(ABC):
         provider: Name of the provider, shown in errors.
         model: Name of the model at that provider.
         context_window: Tokens that prompt and answer may have together, where known.
+        answer_tokens: Tokens that an answer may have, where known.
 
     Example:
         ```python
@@ -63,6 +64,7 @@ class BaseBackendLLM(ABC):
     provider: str = "custom"
     model: str = ""
     context_window: int | None = None
+    answer_tokens: int | None = None
     _usage: TokenUsage = TokenUsage()
 
     @overload

@@ -47,6 +47,7 @@ def extract_memories(
     *,
     with_agent: bool,
     about_agent: bool,
+    summary: str | None = None,
 ) -> ChatMessages:
     """Ask for the memories in the new messages.
 
@@ -56,10 +57,11 @@ def extract_memories(
         now: Time of the conversation.
         with_agent: An agent takes part, whose label has a placeholder.
         about_agent: Also remember what concerns the agent.
+        summary: Of what was said before the context.
     """
     template = (
         extraction.MEMORY_EXTRACTION_UPDATE_SYSTEM_PROMPT
-        if context
+        if context or summary
         else extraction.MEMORY_EXTRACTION_SYSTEM_PROMPT
     )
     system = template.format(
@@ -69,10 +71,23 @@ def extract_memories(
         else extraction.SUBJECT_USER,
     )
     data: dict[str, Any] = {"time_of_conversation": _time(now)}
+    if summary:
+        data["summary_of_before"] = summary
     if context:
         data["context"] = [_message(message) for message in context]
     data["new_messages"] = [_message(message) for message in new]
     return _chat(system, data)
+
+
+def summarise_conversation(
+    said: Sequence[PromptMessage], before: str | None, now: datetime
+) -> ChatMessages:
+    """Ask for a summary of a part of a conversation, for whoever reads the next part."""
+    data: dict[str, Any] = {"time_of_conversation": _time(now)}
+    if before:
+        data["summary_of_before"] = before
+    data["messages"] = [_message(message) for message in said]
+    return _chat(extraction.SUMMARISE_CONVERSATION_SYSTEM_PROMPT, data)
 
 
 def compare_memories(

@@ -1,4 +1,4 @@
-"""What the models return. Fields are required and extras refused.
+"""What the models return. Extras are refused, and fields required but for names and relations.
 
 One bad item is dropped and counted instead of spoiling the answer: lists are read item by item. An
 answer without any item of the right shape is refused, so that the model is asked again.
@@ -27,6 +27,11 @@ from pydantic_core import PydanticCustomError
 
 MAX_ITEMS = 200
 MAX_MEMORY_CHARS = 2000
+MAX_NAMES = 12
+MAX_RELATIONS = 8
+MAX_NAME_CHARS = 100
+# What stands at the place of a name that is none.
+_NO_NAME = "-"
 # Kinds of error that say: right shape, wrong value.
 _VALUE_ERRORS = frozenset(
     {
@@ -75,12 +80,61 @@ _Statement = Annotated[
 ]
 
 
+_Name = Annotated[
+    StrictStr, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME_CHARS)
+]
+
+
+class ExtractedRelation(BaseModel):
+    """What a statement says about two of its entities.
+
+    Attributes:
+        subject, object: Places of names in the statement's `entities`, from 0.
+        type: In snake case, such as `works_at`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: _Number = Field(description="Place in entities, from 0.")
+    type: _Name = Field(repr=False, description="snake_case, such as works_at.")
+    object: _Number = Field(description="Place in entities, from 0.")
+
+
+@functools.cache
+def _reader(kind: type[str] | type[ExtractedRelation]) -> TypeAdapter[Any]:
+    return TypeAdapter(_Name if kind is str else kind)
+
+
+def _good(value: object, kind: type[str] | type[ExtractedRelation], most: int) -> list[Any]:
+    """Keep what is valid of a list: a statement is not lost for what it is linked to."""
+    good: list[Any] = []
+    for item in cast("list[object]", value) if isinstance(value, list) else ():
+        try:
+            good.append(_reader(kind).validate_python(item))
+        except ValidationError:
+            # An empty place, so that those after it keep their numbers.
+            good.append(None)
+        if len(good) == most:
+            break
+    return good
+
+
+def _good_names(value: object) -> list[str]:
+    return [name or _NO_NAME for name in _good(value, str, MAX_NAMES)]
+
+
+def _good_relations(value: object) -> list[ExtractedRelation]:
+    return [each for each in _good(value, ExtractedRelation, MAX_RELATIONS) if each is not None]
+
+
 class ExtractedMemory(BaseModel):
     """One statement that the model found in the new messages.
 
     Attributes:
         memory: Self-contained, about 25 words, with `[[user]]` and `[[agent]]` for names.
         msg_source_ids: Numbers of the messages that state it.
+        entities: Names in it; one that is none, and all of a field that is no list, are left out.
+        relations: Between two of them; likewise.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -98,6 +152,16 @@ class ExtractedMemory(BaseModel):
     )
     importance: Annotated[float, BeforeValidator(_no_bool)] = Field(
         ge=0, le=1, description="0: trivial, 1: vital."
+    )
+    entities: Annotated[list[_Name], BeforeValidator(_good_names)] = Field(
+        default_factory=list[str],
+        repr=False,
+        description="Names in it, and [[user]] where a relation needs the user.",
+    )
+    relations: Annotated[list[ExtractedRelation], BeforeValidator(_good_relations)] = Field(
+        default_factory=list[ExtractedRelation],
+        repr=False,
+        description="What it says of two entities.",
     )
 
 

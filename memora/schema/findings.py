@@ -9,8 +9,9 @@ from enum import StrEnum
 class FindingKind(StrEnum):
     """What is wrong, for programs; `docs/how-to/check-and-repair.md` says what repairs it.
 
-    The first fifteen can be repaired. Of the others, a stray source, a damaged chain and a stale
-    payload can, a damaged transcript where nothing is lost, and the rest need a backup.
+    The first fifteen can be repaired. Of the others, a stray source, a stray or missing mention, a
+    damaged chain and a stale payload can, a damaged transcript where nothing is lost, and the rest
+    need a backup.
     """
 
     ORPHAN_VECTOR = "orphan_vector"
@@ -32,6 +33,8 @@ class FindingKind(StrEnum):
     STALE_PAYLOAD = "stale_payload"
     DAMAGED_CHAIN = "damaged_chain"
     STRAY_SOURCE = "stray_source"
+    STRAY_MENTION = "stray_mention"
+    MISSING_MENTION = "missing_mention"
     DAMAGED_TRANSCRIPT = "damaged_transcript"
     MISSING_OWNER = "missing_owner"
     INCOMPLETE_RECORD = "incomplete_record"

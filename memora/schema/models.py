@@ -103,6 +103,19 @@ class MessageBlock(Record):
         return message
 
 
+class Relation(Record):
+    """What a memory says about two people, places or things: `subject` `type` `object`.
+
+    Attributes:
+        subject, object: Names, with current names filled in.
+        type: In snake case, such as `works_at`.
+    """
+
+    subject: str = Field(repr=False)
+    type: str = Field(repr=False)
+    object: str = Field(repr=False)
+
+
 class Memory(Record):
     """One version of one self-contained statement about a user.
 
@@ -114,6 +127,8 @@ class Memory(Record):
         superseded_by: Id of the next version.
         supersedes: Id of the version before.
         chain_id: Shared by all versions of one statement (the id of the first one stored).
+        entities: Names of people, places and things that it mentions.
+        relations: What it says about two of them.
         importance: 0 to 1.
         confidence: 0 to 1, where the extraction said so.
         source_role: Who said it.
@@ -136,6 +151,7 @@ class Memory(Record):
     importance: float = 0.5
     tags: list[str] = Field(default_factory=list[str])
     entities: list[str] = Field(default_factory=list[str])
+    relations: list[Relation] = Field(default_factory=list[Relation])
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     expires_at: datetime | None = None
     pinned: bool = False

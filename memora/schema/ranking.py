@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self, cast
 
 from memora.errors import InvalidInputError
-from memora.schema.validation import checked_bool, kind_of
+from memora.schema.validation import checked_bool, checked_int, kind_of
 
 _LARGEST = 10.0
 
@@ -45,6 +45,9 @@ class RankingConfig:
         usage_weight: For memories that were recalled before.
         pinned_weight: For pinned memories.
         type_weights: By memory type, -1 to 1; types that are not named have 0.
+        entity_weight: For memories that mention the same people, places and things as the question
+            or the best hits. Off: on the benchmarks it brings nothing.
+        entity_hops: 1, or 2 to follow what the first hop reached once more.
         collapse_duplicates: Show of memories that say the same on the same day only the best.
         diversity: From 0 (off) to 1: how much a memory loses that resembles a better one
             (maximal marginal relevance over the words).
@@ -64,6 +67,8 @@ class RankingConfig:
     usage_weight: float = 0.0
     pinned_weight: float = 0.0
     type_weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    entity_weight: float = 0.0
+    entity_hops: int = 1
     collapse_duplicates: bool = True
     diversity: float = 0.0
 
@@ -77,13 +82,14 @@ class RankingConfig:
             _check(getattr(self, name), name, 0, 1)
         for name in (
             "speaker_weight", "time_weight", "recency_weight", "importance_weight",
-            "usage_weight", "pinned_weight",
+            "usage_weight", "pinned_weight", "entity_weight",
         ):  # fmt: skip
             _check(getattr(self, name), name, 0, _LARGEST)
         days = self.recency_half_life_days
         _check(days, "recency_half_life_days", 0, 1_000_000)
         if not days:
             raise InvalidInputError("ranking.recency_half_life_days", "more than 0", got=str(days))
+        checked_int(self.entity_hops, "ranking.entity_hops", 1, 2)
         checked_bool(self.collapse_duplicates, "ranking.collapse_duplicates")
         _check_types(self.type_weights)
         object.__setattr__(self, "type_weights", dict(self.type_weights))

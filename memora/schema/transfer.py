@@ -22,13 +22,14 @@ from pydantic import (
 )
 
 from memora.errors import InvalidInputError
+from memora.schema.imports import ImportRun
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.times import parsed_time
 from memora.schema.validation import ROLES, checked_content, checked_id, checked_name, checked_share
 
 FORMAT = "memora-export"
-VERSION = 1
+VERSION = 2
 
 T = TypeVar("T")
 
@@ -242,6 +243,7 @@ class MessageRecord(_Record):
     timestamp: Time | None = None
     data: JsonObject | None = None
     prefix_hash: Hash
+    import_id: Id | None = None
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -250,7 +252,13 @@ class MessageRecord(_Record):
 
     @classmethod
     def of(
-        cls, org_id: str, user_id: str, interaction_id: str, message: MessageBlock, prefix_hash: str
+        cls,
+        org_id: str,
+        user_id: str,
+        interaction_id: str,
+        message: MessageBlock,
+        prefix_hash: str,
+        import_id: str | None = None,
     ) -> MessageRecord:
         """Return the record of a stored message."""
         return cls.model_construct(
@@ -260,6 +268,7 @@ class MessageRecord(_Record):
             interaction_id=interaction_id,
             position=message.msg_position,
             prefix_hash=prefix_hash,
+            import_id=import_id,
         )
 
 
@@ -270,6 +279,16 @@ class MessageSource(BaseModel):
 
     interaction_id: Id
     position: Count
+
+
+class RelationPart(BaseModel):
+    """What a memory says about two of its entities, with placeholders for names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    subject: Stored
+    type: Name
+    object: Stored
 
 
 class MemoryRecord(_Record):
@@ -294,6 +313,7 @@ class MemoryRecord(_Record):
     importance: Share
     tags: Names = ()
     entities: Names = ()
+    relations: Annotated[tuple[RelationPart, ...], Field(strict=False)] = ()
     metadata: JsonObject
     expires_at: Time | None = None
     pinned: bool = False
@@ -326,6 +346,9 @@ class MemoryRecord(_Record):
             "text": memory.memory,
             "tags": tuple(memory.tags),
             "entities": tuple(memory.entities),
+            "relations": tuple(
+                RelationPart.model_construct(**dict(relation)) for relation in memory.relations
+            ),
             "sources": tuple(
                 MessageSource.model_construct(interaction_id=interaction_id, position=position)
                 for interaction_id, position in sources
@@ -363,6 +386,7 @@ class IdempotencyKeyRecord(_Record):
     body_hash: Hash
     result: JsonObject
     created_at: Time
+    import_id: Id | None = None
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -418,6 +442,83 @@ class JobRecord(_Record):
         )
 
 
+class EntityRecord(_Record):
+    """Which entity a name belongs to, where that does not follow from the name.
+
+    Attributes:
+        name_id: Made of the user's salt and the name, which memories of the user have.
+        decided: Somebody said so.
+    """
+
+    id_field = "name_id"
+
+    kind: Literal["entity"] = "entity"
+    org_id: Id
+    user_id: Id
+    name_id: MemoryId
+    entity_id: MemoryId
+    decided: bool = False
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """By name, after the memories that have it; see `OrganizationRecord`."""
+        return (self.org_id, 1, self.user_id, 7, self.name_id)
+
+
+class ImportRecord(_Record):
+    """An import of conversations; its parts in them follow."""
+
+    id_field = "import_id"
+
+    kind: Literal["import"] = "import"
+    org_id: Id
+    user_id: Id
+    import_id: Id
+    agent_id: Id | None = None
+    process_id: Id | None = None
+    status: Literal["running", "done", "failed", "undoing", "undone"]
+    started_at: Time
+    finished_at: Time | None = None
+    conversations: Count
+    memories: Count
+    failed: Count
+    skipped: Count
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """By id; see `OrganizationRecord`."""
+        return (self.org_id, 1, self.user_id, 8, self.import_id, 0)
+
+    @classmethod
+    def of(cls, run: ImportRun) -> ImportRecord:
+        """Return the record of a stored import."""
+        fields = {name: value for name, value in run if name != "status"}
+        return cls.model_construct(**fields, status=run.status.value)
+
+
+class ImportChangeRecord(_Record):
+    """What an import found in a conversation that it wrote to; see `memora.core.undoing`.
+
+    Attributes:
+        found: The conversation as it was; None: the import created it.
+    """
+
+    id_field = "import_id"
+
+    kind: Literal["import_change"] = "import_change"
+    org_id: Id
+    user_id: Id
+    import_id: Id
+    interaction_id: Id
+    revision: Count
+    found: JsonObject | None = None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """After its import, by interaction; see `OrganizationRecord`."""
+        return (self.org_id, 1, self.user_id, 8, self.import_id, 1, self.interaction_id)
+
+
 TransferRecord: TypeAlias = (
     OrganizationRecord
     | UserRecord
@@ -428,6 +529,9 @@ TransferRecord: TypeAlias = (
     | TombstoneRecord
     | IdempotencyKeyRecord
     | JobRecord
+    | EntityRecord
+    | ImportRecord
+    | ImportChangeRecord
 )
 
 

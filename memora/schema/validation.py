@@ -110,6 +110,20 @@ def checked_int(value: object, field: str, low: int, high: int) -> int:
     return value
 
 
+def checked_seconds(value: object, field: str, high: float) -> float:
+    """Return `value` as a number of seconds from 0 to `high`.
+
+    Raises:
+        InvalidInputError: It is not such a number.
+    """
+    allowed = f"a number of seconds from 0 to {high:g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidInputError(field, allowed, got=kind_of(value))
+    if not 0 <= value <= high:
+        raise InvalidInputError(field, allowed, got=_number(value))
+    return value
+
+
 def checked_share(value: object, field: str) -> float:
     """Return `value` as a float from 0 to 1.
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from memora.schema.jobs import ExtractionJob
+from memora.schema.models import Relation
 from memora.schema.scope import Scope
 
 
@@ -106,6 +107,8 @@ class MemoryWrite:
 
     Attributes:
         text: The statement with name placeholders (`core.placeholders`).
+        entities: Names that it mentions, as callers give them.
+        relations: With placeholders; their ends are entities of the memory too.
         superseded_at: Set when it is inserted below the head: the successor's `obtained_at`, or
             where the version that it cuts short ended before that.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
@@ -123,6 +126,7 @@ class MemoryWrite:
     importance: float = 0.5
     tags: tuple[str, ...] = field(default=(), repr=False)
     entities: tuple[str, ...] = field(default=(), repr=False)
+    relations: tuple[Relation, ...] = field(default=(), repr=False)
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     expires_at: datetime | None = None
     pinned: bool = False
@@ -141,14 +145,38 @@ class MemoryWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A version turns out to have been said before the time that it is known from.
+
+    The plan is refused (ConflictError) unless the version's time is `was` and its predecessor
+    `predecessor_id` before anything else of the plan is written.
+
+    Attributes:
+        obtained_at: Its time from now on, before `was`.
+        source_role: Who said it, from now on.
+        predecessor_superseded_at: New `superseded_at` of the predecessor.
+    """
+
+    obtained_at: datetime
+    was: datetime
+    source_role: str
+    predecessor_id: str | None = None
+    predecessor_superseded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceLink:
     """An existing memory gains these sources (again linking one that is there changes nothing).
 
     The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
+
+    Attributes:
+        earlier: Its new time, where the sources are older than what is known; None: it stays.
     """
 
     memory_id: str
     sources: tuple[SourceRef, ...]
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +197,13 @@ class IdempotencyRecord:
     Attributes:
         body_hash: Hash of the call's arguments; another body under the same key is a conflict.
         result: JSON answer of the first call.
+        import_id: Import that made the call, if one did.
     """
 
     key: str
     body_hash: str
     result: dict[str, Any]
+    import_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +225,17 @@ class WritePlan:
     job: ExtractionJob | None = None
     job_must_exist: bool = False
     idempotency: IdempotencyRecord | None = None
+
+    @property
+    def import_id(self) -> str | None:
+        """The import under which this is written; a plan is of one, or of none."""
+        named = [
+            *(memory.import_id for memory in self.memories),
+            self.interaction.import_id if self.interaction else None,
+            self.idempotency.import_id if self.idempotency else None,
+            self.job.params.get("import_id") if self.job else None,
+        ]
+        return next((import_id for import_id in named if import_id is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +316,11 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCounts:
-    """Records by kind: what a delete removed from the graph, or what `count_records` found."""
+    """Records by kind: what a delete removed from the graph, or what `count_records` found.
+
+    Attributes:
+        entities: Names; those that go because the last memory that has them does are not counted.
+    """
 
     interactions: int = 0
     messages: int = 0
@@ -287,6 +332,8 @@ class DeleteCounts:
     tombstones: int = 0
     outbox_entries: int = 0
     organizations: int = 0
+    imports: int = 0
+    entities: int = 0
 
     def __add__(self, other: DeleteCounts) -> DeleteCounts:
         return DeleteCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

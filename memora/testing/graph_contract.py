@@ -15,8 +15,10 @@ from __future__ import annotations
 from memora.testing.graph_clauses.chains import ChainClauses
 from memora.testing.graph_clauses.contexts import ContextClauses
 from memora.testing.graph_clauses.directory import DirectoryClauses
+from memora.testing.graph_clauses.entities import EntityClauses
 from memora.testing.graph_clauses.equals import EqualClauses
 from memora.testing.graph_clauses.erasure import ErasureClauses
+from memora.testing.graph_clauses.imports import ImportClauses
 from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
@@ -35,10 +37,12 @@ class GraphContract(
     ContextClauses,
     PlanClauses,
     EqualClauses,
+    EntityClauses,
     OutboxClauses,
     ErasureClauses,
     IsolationClauses,
     WithdrawalClauses,
+    ImportClauses,
     TransferClauses,
     RepairClauses,
 ):

@@ -41,6 +41,7 @@ PUBLIC_MODULES = (
     "memora.schema.recall",
     "memora.schema.scope",
     "memora.schema.direct",
+    "memora.seeding",
     "memora.errors",
 )
 

@@ -25,6 +25,7 @@ from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.erasure import ErasureReceipt
+from memora.schema.imports import ImportCounts, ImportRun, ImportStatus
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.testing.clocks import FrozenClock
@@ -46,6 +47,7 @@ class Ids:
     interaction_id: str
     memory_id: str
     job_id: str
+    import_id: str
 
 
 @dataclass
@@ -88,6 +90,11 @@ FACADE: dict[str, Call] = {
     "retract_memory": lambda m, i: m.retract_memory(i.org_id, i.user_id, i.memory_id),
     "delete_memory": lambda m, i: m.delete_memory(i.org_id, i.user_id, i.memory_id),
     "memory_history": lambda m, i: m.memory_history(i.org_id, i.user_id, i.memory_id),
+    "list_entities": lambda m, i: m.list_entities(i.org_id, i.user_id),
+    "entity_memories": lambda m, i: m.entity_memories(i.org_id, i.user_id, "Tom"),
+    "entity_memories by id": lambda m, i: m.entity_memories(i.org_id, i.user_id, i.memory_id),
+    "merge_entities": lambda m, i: m.merge_entities(i.org_id, i.user_id, "Tom", "tom"),
+    "split_entity": lambda m, i: m.split_entity(i.org_id, i.user_id, "Tom", ["Tom"]),
     "memories_by_source": lambda m, i: m.memories_by_source(
         i.org_id, i.user_id, interaction_id=i.interaction_id
     ),
@@ -99,6 +106,13 @@ FACADE: dict[str, Call] = {
     ),
     "rollback_source of an agent": lambda m, i: m.rollback_source(
         i.org_id, i.user_id, agent_id=i.agent_id
+    ),
+    "list_imports": lambda m, i: m.list_imports(i.org_id, i.user_id),
+    "undo_import": lambda m, i: m.undo_import(i.org_id, i.import_id),
+    "batch_create": lambda m, i: m.batch_create(
+        [{"document": "My cat.", "document_id": "d", "user_id": i.user_id}],
+        org_id=i.org_id,
+        create_missing=False,
     ),
     "list_jobs": lambda m, i: m.list_jobs(i.org_id, user_id=i.user_id),
     "erase_user": lambda m, i: unmarked(m.erase_user(i.org_id, i.user_id)),
@@ -191,6 +205,19 @@ GRAPH: dict[str, Call] = {
         Scope(i.org_id, i.user_id), [i.memory_id], m.graph.clock.now()
     ),
     "find_job": lambda m, i: m.graph.find_job(i.org_id, i.job_id),
+    "find_import": lambda m, i: m.graph.find_import(i.org_id, i.import_id),
+    "list_imports": lambda m, i: m.graph.list_imports(
+        i.org_id, user_id=i.user_id, skip=0, limit=10
+    ),
+    "note_import": lambda m, i: m.graph.note_import(
+        Scope(i.org_id, i.user_id), i.import_id, ImportCounts(1)
+    ),
+    "finish_import": lambda m, i: m.graph.finish_import(
+        Scope(i.org_id, i.user_id), i.import_id, ImportStatus.DONE, m.graph.clock.now()
+    ),
+    "undo_import": lambda m, i: m.graph.undo_import(
+        Scope(i.org_id, i.user_id), i.import_id, m.graph.clock.now()
+    ),
     "claim_job": lambda m, i: m.graph.claim_job(
         i.org_id, i.job_id, now=m.graph.clock.now(), lease_until=m.graph.clock.now()
     ),
@@ -267,8 +294,21 @@ async def tenant(memora: Memora, name: str, text: str) -> Ids:
             org.org_id, user.user_id, interaction=TALK
         )
     (job,) = await memora.graph.list_jobs(org.org_id)
+    run = ImportRun(
+        org_id=org.org_id,
+        import_id=memora.graph.ids.short(),
+        user_id=user.user_id,
+        started_at=memora.graph.clock.now(),
+    )
+    await memora.graph.begin_import(run)
     return Ids(
-        org.org_id, user.user_id, agent.agent_id, interaction_id, memory.memory_id, job.job_id
+        org.org_id,
+        user.user_id,
+        agent.agent_id,
+        interaction_id,
+        memory.memory_id,
+        job.job_id,
+        run.import_id,
     )
 
 
@@ -316,6 +356,7 @@ async def everything(memora: Memora, ids: Ids) -> list[Any]:
         await graph.get_all_user_memories(ids.org_id, ids.user_id),
         [replace(job, lease_until=None) for job in await graph.list_jobs(ids.org_id)],
         [memory.memory for memory in found],
+        await graph.list_imports(ids.org_id, user_id=None, skip=0, limit=10),
     ]
 
 
@@ -354,6 +395,8 @@ def test_every_method_with_ids_is_in_the_table() -> None:
         "get_all_organizations", "create_organization",
         # An export of one organization, for administration.
         "export_to",
+        # The id is a new one or the caller's own; the contract suites and flows test it.
+        "seed", "seed_events",
         # Take a whole plan or job; the contract suites test their scope.
         "with_names", "apply", "save_job", "put_agent", "put_user", "put_organization",
     }  # fmt: skip

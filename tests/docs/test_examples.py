@@ -49,6 +49,27 @@ async def test_quickstart(tmp_path: Path) -> None:
     ]
 
 
+async def test_backfill(tmp_path: Path) -> None:
+    assert (await run("backfill.py", directory=tmp_path)).splitlines() == [
+        "first run:  {'created': 4}",
+        "second run: {'duplicate': 4}",
+        "My sister Ana visits me in May. (07 April 2024, from backfill:chat-2:3)",
+        "taken back: 4 memories",
+    ]
+
+
+async def test_seed_history(tmp_path: Path) -> None:
+    printed = (await run("seed_history.py", directory=tmp_path)).splitlines()
+    assert [
+        line.split()[-1] for line in printed if line[0].isdigit() and "conversation" in line
+    ] == [
+        *["created"] * 3,
+        *["unchanged"] * 3,
+    ]
+    assert printed[3] == "3 of 3, 3 new memories"
+    assert printed[7:] == ["3 of 3, 0 new memories", "2024-03-01: I am allergic to peanuts."]
+
+
 async def test_personal_assistant_remembers_in_the_next_run(tmp_path: Path) -> None:
     first = await run(
         "personal_assistant.py", typed="I have a dog called Otto.\nquit()\n", directory=tmp_path

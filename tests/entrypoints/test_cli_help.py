@@ -37,6 +37,8 @@ def test_these_are_the_commands() -> None:
         "rollback",
         "jobs",
         "jobs resume",
+        "imports",
+        "imports undo",
         "outbox",
         "outbox drain",
         "outbox retry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +22,16 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = {
     "recall_memories_for_message": ("recall", "peanuts"),
     "memory_history": ("history", "{memory}"),
+    "list_entities": ("entities",),
+    "entity_memories": ("entities", "Lisbon"),
+    "merge_entities": ("entities", "Lisbon", "--merge-into", "Lisboa"),
+    "split_entity": ("entities", "Lisbon", "--split", "Lisboa"),
     "memories_by_source": ("memories", "--by-source", "interaction:chat-1"),
     "rollback_source": ("rollback", "--by-source", "interaction:chat-1", "--dry-run"),
+    "seed": ("seed", "{folder}/talks.json", "--dry-run"),
+    "batch_create": ("seed", "{folder}/papers.json"),
+    "list_imports": ("imports",),
+    "undo_import": ("imports", "undo", "{import}", "--dry-run"),
     "list_jobs": ("jobs",),
     "resume_job": ("jobs", "resume", "{job}"),
     "drain_outbox": ("outbox", "drain"),
@@ -45,7 +54,7 @@ GRAPH_COMMANDS = {
     (SQLiteGraph, "list_outbox"): ("outbox",),
     (SQLiteGraph, "retry_outbox"): ("outbox", "retry"),
 }
-OPENING = {"embedded", "from_settings", "setup", "close", "for_user", "graph", "vector_db"}
+OPENING = {"embedded", "from_settings", "setup", "close", "for_user", "graph", "vector_db", "usage"}
 # Verbs of an application's own loop, or that change what is remembered: no command so far.
 LIBRARY_ONLY = {
     "save_or_update_interaction_and_memories",
@@ -60,6 +69,9 @@ LIBRARY_ONLY = {
     "revert_memory",
     "retract_memory",
     "delete_memory",
+    # What `seed` is made of: the command shows its events as they come.
+    "seed_events",
+    "seed_sync",
 }
 
 
@@ -83,8 +95,8 @@ def test_every_verb_that_names_an_owner_is_on_the_bound_handle() -> None:
         if {"org_id", "user_id"} <= inspect.signature(getattr(Memora, name)).parameters.keys()
     }
     missing = {name for name in owned if not hasattr(sync.BoundMemora, name)}
-    # Jobs belong to an organization; the user only narrows the list.
-    assert missing == {"list_jobs"}
+    # Imports and jobs belong to an organization; the user only narrows the list.
+    assert missing == {"list_imports", "list_jobs"}
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
@@ -111,7 +123,9 @@ def called(
     """Run a command and tell whether it called the verb."""
     [memory, *_] = cli("memories", *cli.owner, "--json").json["memories"]
     folder = tempfile.mkdtemp(dir=cli.path.parent)
-    values = {"memory": memory["memory_id"], "job": "no-job", "folder": folder}
+    (Path(folder) / "talks.json").write_text('[{"id": "c", "messages": [{"role": "user"}]}]')
+    (Path(folder) / "papers.json").write_text('[{"document": "Tea is hot.", "document_id": "d"}]')
+    values = {"memory": memory["memory_id"], "job": "no-job", "import": "none", "folder": folder}
     words = [word.format(**values) for word in command]
     calls: list[Any] = []
     original = getattr(owner, verb)

@@ -421,10 +421,17 @@ async def test_every_text_that_contradicts_its_hash_is_refused(
     assert await target.graph.get_all_organizations() == []
 
 
+async def test_a_file_from_before_imports_is_read(target: Memora, tmp_path: Path) -> None:
+    old = file_of(organization(), user(), *TALK).replace(b'"version":2', b'"version":1')
+    path = tmp_path / "old.jsonl"
+    path.write_bytes(old)
+    assert (await target.import_from(path)).records.messages == 2
+
+
 async def test_a_newer_file_is_refused(target: Memora, tmp_path: Path) -> None:
-    data = file_of(organization()).replace(b'"version":1', b'"version":2')
+    data = file_of(organization()).replace(b'"version":2', b'"version":3')
     told = await refuses(target, tmp_path, data, SchemaVersionError)
-    assert "found export version 2, this memora reads version 1" in told
+    assert "found export version 3, this memora reads versions 1 to 2" in told
 
 
 async def test_a_line_without_end_is_not_read_to_it(

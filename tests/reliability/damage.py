@@ -352,6 +352,25 @@ def wrong_tail(files: Files) -> None:
     files.graph.execute("UPDATE interaction SET content_hash = 'x'")
 
 
+def unlinked_names(files: Files) -> None:
+    files.graph.execute("DELETE FROM mention")
+
+
+def lost_names(files: Files) -> None:
+    files.graph.execute("DELETE FROM entity")
+
+
+def name_without_a_memory(files: Files) -> None:
+    files.graph.execute(
+        "INSERT INTO entity (org_id, user_id, name_id, entity_id, name)"
+        " VALUES ('acme', 'jake', 'n', 'n', 'Nobody')"
+    )
+
+
+def missing_mention_table(files: Files) -> None:
+    files.graph.execute("DROP TABLE mention")
+
+
 K = FindingKind
 # The fifteen of R10, one each; they can all be done to one store.
 FIFTEEN: dict[FindingKind, Damage] = {
@@ -400,6 +419,10 @@ FORMS: list[tuple[FindingKind, Damage]] = [
     (K.CLOCK_REGRESSION, owners_of_the_future),
     (K.CLOCK_REGRESSION, job_of_the_future),
     (K.STRAY_SOURCE, stray_source),
+    (K.STRAY_MENTION, lost_names),
+    (K.STRAY_MENTION, name_without_a_memory),
+    (K.MISSING_MENTION, unlinked_names),
+    (K.HALF_MIGRATION, missing_mention_table),
     (K.DAMAGED_TRANSCRIPT, wrong_count),
     (K.DAMAGED_TRANSCRIPT, wrong_tail),
 ]

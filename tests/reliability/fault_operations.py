@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from memora import Memora
+from memora import Memora, SeedData
 from memora.core.ids import derived_memory_id
 from memora.errors import ExtractionError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
@@ -263,6 +263,39 @@ async def leave_vector_work(world: World) -> None:
     await graph.erase_user(Scope(ORG, OTHER), now)
 
 
+def conversation(name: str, *texts: str, day: int = 0) -> dict[str, Any]:
+    """Return a conversation as an import takes it."""
+    return {"id": name, "messages": talk(*texts), "created_at": BEFORE + timedelta(days=day)}
+
+
+async def seed(world: World, import_id: str, *conversations: dict[str, Any]) -> None:
+    """Import conversations, one after the other."""
+    data = SeedData.for_conversations(USER, conversations, org_id=ORG)
+    await world.memora.seed(data, import_id=import_id, batch_size=1)
+
+
+async def import_more(world: World) -> None:
+    """Import twice, and go on with one of the conversations oneself."""
+    await seed(world, "earlier", conversation("grown", "I ski", "I sail"))
+    thinking = Memora(world.memora.vector_db, world.graph, None, ScriptedBackendLLM(script))
+    await seed(
+        World(thinking, world.clock, world.folder),
+        "wrong",
+        conversation("new", "I play chess", "now I like white tea and rum", day=1),
+        conversation("grown", "I ski", "I row", "I swim", day=2),
+        # Of one that was there a message goes, and with it a source.
+        conversation("long", LONG[0], "I have a cat", day=3),
+        conversation("continued", "I sing", day=4),
+    )
+    await save(
+        world, "I sing", "I dance", key="live", external_id="continued", current_datetime=BEFORE
+    )
+
+
+async def undo_import(world: World) -> None:
+    await world.memora.undo_import(ORG, "wrong")
+
+
 async def drain(world: World) -> None:
     await world.memora.drain_outbox()
 
@@ -297,6 +330,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("correct", correct),
     Operation("retract", retract),
     Operation("revert", revert),
+    Operation("undo-import", undo_import, import_more),
     Operation("drain", drain, leave_vector_work, opens=True),
     Operation("reindex", reindex),
     Operation("setup", setup, opens=True, from_nothing=True),
@@ -335,12 +369,15 @@ _EQUAL_ROWS = {
     "ORDER BY 1, 2",
     "interactions": "SELECT org_id, interaction_id, user_id, agent_id, external_id, title, "
     "metadata, participants, revision, message_count, content_hash FROM interaction ORDER BY 1, 2",
-    "messages": "SELECT org_id, interaction_id, position, prefix_hash, role, content FROM message "
-    "ORDER BY 1, 2, 3",
+    "messages": "SELECT org_id, interaction_id, position, prefix_hash, role, content, import_id "
+    "FROM message ORDER BY 1, 2, 3",
     "tombstones": "SELECT org_id, user_id, mark FROM tombstone ORDER BY 1, 2, 3",
     "keys": "SELECT org_id, user_id, key, body_hash FROM idempotency ORDER BY 1, 2, 3",
     "jobs": "SELECT org_id, user_id, job_id, status, start_position, end_position FROM job "
     "ORDER BY 1, 2, 3",
+    "imports": "SELECT org_id, import_id, user_id, status, conversations, memories FROM import "
+    "ORDER BY 1, 2",
+    "import_changes": "SELECT * FROM import_change ORDER BY 1, 2, 3",
     "outbox": "SELECT op, org_id, user_id, memory_ids FROM outbox ORDER BY seq",
 }
 _SOURCES = "SELECT memory_id, interaction_id, position FROM memory_source ORDER BY 1, 2, 3"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memora import Memora
+from memora import Memora, SeedData
 from memora.graph_db.base import BaseGraphDB
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.vector_db.base import BaseVectorDB
@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "user_id": USER,
     "interaction_id": TALK,
     "job_id": "no-job",
+    "import_id": "no-import",
     "org_name": "Acme",
     "user_name": "Jake",
     "agent_label": "Helper",
@@ -37,6 +38,9 @@ VALUES: dict[str, Any] = {
     "message": "What do I like?",
     "latest_msg": "What do I like?",
     "query": "tea",
+    "entity": "Lisbon",
+    "into": "Lisbon",
+    "names": ["Lisbon"],
     "queries": ["tea"],
     "search_queries": ["tea"],
     "search_queries_used": ["tea"],
@@ -47,6 +51,8 @@ VALUES: dict[str, Any] = {
     "obtained_at": "2026-01-01T00:00:00Z",
     "new_key": None,
     "interaction": [{"role": "user", "content": "I like tea."}],
+    "documents": [{"document": "User: I like tea.", "user_id": USER, "customer_id": ORG}],
+    "data": SeedData(USER, [{"id": TALK, "messages": []}], ORG),
     "org_user_mem_ids": [],
     "batch_org_user_mem_ids": [],
     "memories_and_interaction": MemoriesAndInteraction(interaction=[]),
@@ -123,6 +129,34 @@ SHAPES: tuple[tuple[str, dict[str, Callable[[Any], Any]]], ...] = (
         "metadata key": lambda text: {"metadata": {text: 1}},
         "key": lambda text: {text: ["x"]},
     }),
+    (r"Sequence\[SeedDocument", {
+        "document": lambda text: [_document(document=text)],
+        "turn": lambda text: [_document(document=f"User: {text}\nAssistant: ok")],
+        "document_id": lambda text: [_document(document_id=text)],
+        "document_type": lambda text: [_document(document_type=text)],
+        "document_created_at": lambda text: [_document(document_created_at=text)],
+        "user_id": lambda text: [_document(user_id=text)],
+        "customer_id": lambda text: [_document(customer_id=text)],
+        "mode": lambda text: [_document(mode=text)],
+        "metadata value": lambda text: [_document(metadata={"key": [text]})],
+        "metadata key": lambda text: [_document(metadata={text: 1})],
+        "conversation": lambda text: [_document(metadata={"conversation_id": text})],
+        "key": lambda text: [_document(**{str(text): 1})],
+        "item": lambda text: [text],
+        "bare": lambda text: text,
+    }),
+    (r"SeedData\b", {
+        "id": lambda text: _seed(id=text),
+        "content": lambda text: _seed(messages=[{"role": "user", "content": text}]),
+        "role": lambda text: _seed(messages=[{"role": text, "content": "x"}]),
+        "name": lambda text: _seed(messages=[{"role": "user", "content": "x", "name": text}]),
+        "created_at": lambda text: _seed(created_at=text),
+        "title": lambda text: _seed(title=text),
+        "metadata": lambda text: _seed(metadata={text: [text]}),
+        "key": lambda text: _seed(**{str(text): 1}),
+        "item": lambda text: SeedData(USER, [text], ORG),
+        "user_id": lambda text: SeedData(text, [{"id": "x", "messages": []}], ORG),
+    }),
     (r"Sequence\[Sequence\[Mapping", {
         "id": lambda text: [[text]],
         "memory_id": lambda text: [[{"memory_id": text}]],
@@ -162,6 +196,21 @@ SHAPES: tuple[tuple[str, dict[str, Callable[[Any], Any]]], ...] = (
     }),
     (r"\bstr\b", {"text": lambda text: text}),
 )  # fmt: skip
+
+
+def _document(**fields: Any) -> dict[str, Any]:
+    given = {
+        "document": "User: I like tea.",
+        "document_type": "ai-chat-conversation",
+        "user_id": USER,
+        "customer_id": ORG,
+    }
+    return {**given, **fields}
+
+
+def _seed(**fields: Any) -> SeedData:
+    given = {"id": "seeded", "messages": [{"role": "user", "content": "I like tea."}]}
+    return SeedData(USER, [{**given, **fields}], ORG)
 
 
 def _storage(**fields: Any) -> Any:

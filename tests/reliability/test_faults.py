@@ -434,6 +434,13 @@ def test_b83_an_erasure_or_renaming_broken_off_anywhere(
     matrix.play(operation)
 
 
+@of("undo-import")
+def test_d8_an_undo_of_an_import_broken_off_anywhere_is_finished_once(
+    operation: Operation, matrix: Matrix
+) -> None:
+    matrix.play(operation)
+
+
 @of("drain", "reindex")
 def test_b20_vector_work_broken_off_anywhere_is_driven_again(
     operation: Operation, matrix: Matrix

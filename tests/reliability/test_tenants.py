@@ -14,7 +14,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,12 +23,13 @@ import pytest
 from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient
 
-from memora import Memora
+from memora import Memora, SeedData
 from memora.embeddings import HashingEmbedder
 from memora.errors import MemoraError
 from memora.graph_db import SQLiteGraph
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j.interface import Neo4jGraphInterface
+from memora.schema.imports import ImportCounts, ImportStatus
 from memora.schema.index import IndexDocument
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
@@ -61,6 +62,7 @@ EXEMPT = {
     "graph.list_organizations": "administration: lists all tenants on purpose",
     "graph.create_organization": "administration: makes tenants",
     "graph.put_organization": "takes a whole record; contract clauses",
+    "graph.begin_import": "takes a whole record; contract clauses",
     "graph.put_user": "takes a whole record; contract clauses",
     "graph.put_agent": "takes a whole record; contract clauses",
     "graph.apply": "takes a whole plan; contract clauses",
@@ -116,6 +118,7 @@ EXEMPT = {
     "facade.drain_outbox": "relay: works for every tenant",
     "facade.doctor": "operator",
     "facade.reindex": "operator",
+    "facade.seed_events": "the same as `facade.seed`, step by step",
 }
 # Ids for which the organization itself is the authority: naming another one is being there.
 ERASES_HOUSE = {
@@ -128,7 +131,7 @@ ERASES_HOUSE = {
 # Calls of an organization in which the user is only part of what they are about.
 OF_A_HOUSE = {
     "graph.create_user", "graph.create_agent", "graph.list_jobs", "graph.list_agents",
-    "graph.read_names", "facade.list_jobs",
+    "graph.read_names", "facade.list_jobs", "graph.list_imports", "facade.list_imports",
 }  # fmt: skip
 # Dropping a tenant's vectors writes the shard anew, so these have their turn less often.
 COSTLY = ERASES_HOUSE | {
@@ -140,11 +143,14 @@ ONE_SOURCE = ("memories_by_source", "rollback_source")
 SOURCES = ("interaction_id", "agent_id", "import_id", "process_id")
 DESTROYS = (
     "withdraw", "enqueue_drop", "delete_", "erase_", "purge_", "remove", "claim_", "resume_",
-    "retract_", "rollback_",
+    "retract_", "rollback_", "undo_",
 )  # fmt: skip
 # The vectors follow these at once, which takes longer than an answer.
-WRITES = ("save", "update_", "revert_", "delete_", "purge_", "erase_", "add_", "upsert")
-FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id")
+WRITES = (
+    "save", "update_", "revert_", "delete_", "purge_", "erase_", "add_", "upsert", "batch_create",
+    "seed",
+)  # fmt: skip
+FIELDS = ("org_id", "user_id", "agent_id", "interaction_id", "memory_id", "job_id", "import_id")
 # Which ids a parameter is made of.
 MADE_OF = {
     "scope": ("org_id", "user_id", "agent_id"),
@@ -155,6 +161,7 @@ MADE_OF = {
     "org_user_mem_ids": ("memory_id",),
     "batch_org_user_mem_ids": ("memory_id",),
     "documents": ("memory_id",),
+    "data": ("org_id", "user_id", "agent_id"),
     "listing": ("interaction_id", "agent_id"),
     "selector": ("interaction_id",),
     "filters": ("interaction_id", "agent_id"),
@@ -240,6 +247,23 @@ def _document(call: Call) -> IndexDocument:
     )
 
 
+def _paper(call: Call) -> dict[str, Any]:
+    """Return a turn of a conversation that the caller may have or not."""
+    return {
+        "document": f"User: {call.say('I have a cat')}",
+        "document_type": "ai-chat-conversation",
+        "document_id": call.say("turn").replace(" ", "-"),
+        "user_id": call.ids["user_id"],
+        "customer_id": call.ids["org_id"],
+        "metadata": {"conversation_id": call.ids["interaction_id"]},
+    }
+
+
+def _seed(call: Call) -> SeedData:
+    talk = {"id": call.ids["interaction_id"], "messages": _talk(call)}
+    return SeedData(call.ids["user_id"], [talk], call.ids["org_id"], call.ids["agent_id"])
+
+
 def _owned(call: Call) -> list[Any]:
     """Return the items of a fetch, plain or with the owner that a payload would claim."""
     memory_id = call.ids["memory_id"]
@@ -263,6 +287,10 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "batch_org_user_mem_ids": lambda c: [_owned(c), []],
     "filter_out_memory_ids_set": lambda c: [c.ids["memory_id"]],
     "documents": lambda c: [_document(c)],
+    "facade.documents": lambda c: [_paper(c)],
+    "facade.fail_fast": lambda c: c.rng.random() < 0.5,
+    "data": _seed,
+    "create_missing": lambda _: False,
     "listing": lambda c: MemoryListing(
         agent_id=c.ids["agent_id"] if c.rng.random() < 0.5 else None,
         interaction_id=c.ids["interaction_id"] if c.rng.random() < 0.5 else None,
@@ -284,7 +312,6 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "idempotency_key": lambda c: c.rng.choice([None, f"key-{c.caller.token}"]),
     "external_id": lambda c: c.rng.choice([None, None, c.caller.external_id]),
     "process_id": lambda c: c.rng.choice([None, c.caller.token]),
-    "import_id": lambda c: c.rng.choice([None, c.caller.token]),
     "interaction": _talk,
     "preceding_msg_for_context": _talk,
     "preceding_messages_for_context": _talk,
@@ -294,6 +321,13 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "retrieved_memories": _known,
     "vectors.memories": lambda c: [c.say("cat")],
     "content": lambda c: c.say("a cat called"),
+    "entity": lambda c: c.rng.choice(["Tom", c.caller.token, c.ids["memory_id"]]),
+    "into": lambda c: c.rng.choice(["Tom", c.ids["memory_id"]]),
+    "names": lambda c: ["Tom", c.caller.token],
+    "entity_ids": lambda c: [c.ids["memory_id"]],
+    "entity_id": lambda c: c.ids["memory_id"],
+    "moves": lambda c: {c.ids["memory_id"]: c.ids["memory_id"]},
+    "each": lambda _: 10,
     "message": lambda c: c.rng.choice(QUESTIONS),
     "latest_msg": lambda c: c.rng.choice(QUESTIONS),
     "query": lambda c: c.rng.choice(QUESTIONS),
@@ -314,6 +348,8 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "content_hashes": lambda _: ["0"],
     "tombstones": lambda _: ["0"],
     "statuses": lambda _: [],
+    "status": lambda _: ImportStatus.DONE,
+    "counts": lambda _: ImportCounts(1),
     "now": lambda c: c.now,
     "as_of": lambda c: c.rng.choice([None, c.now]),
     "obtained_at": lambda c: c.now,
@@ -334,7 +370,8 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
 LEFT_OUT = {
     "author", "at", "after", "conditions", "current_datetime", "deadline_ms", "expected_revision",
     "extract_agent_memories", "max_retries", "metadata", "min_similarity", "newest_last",
-    "on_applied", "on_progress", "title", "token_budget", "update_across_agents",
+    "batch_size", "on_applied", "on_progress", "prices", "seed_config", "title", "token_budget",
+    "update_across_agents",
 }  # fmt: skip
 
 
@@ -363,6 +400,9 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 @cache
 def fields_of(path: str, method: Callable[..., Any]) -> list[str]:
     """Return which ids a call of the method names."""
+    if path in {"facade.batch_create", "facade.seed"}:
+        # Names of conversations and imports are the caller's own to choose.
+        return ["org_id", "user_id", *(["agent_id"] if path == "facade.seed" else [])]
     if path == "vectors.add_memories":
         # The vector store knows no users: whoever is named there is the owner.
         return ["memory_id"]
@@ -517,6 +557,7 @@ class Fuzz:
             "interaction_id": self.rng.choice([caller.interaction_id, caller.external_id]),
             "memory_id": self.rng.choice(caller.memory_ids),
             "job_id": caller.job_id or "no-job",
+            "import_id": caller.import_id,
         }
         call = Call(surface, name, caller, self.rng, self.clock.now(), ids)
         call.memory = known[0] if known else None
@@ -588,7 +629,7 @@ class Fuzz:
         except MemoraError as error:
             self.refused += 1
             told = spelled_error(error)
-        if call.name.startswith(("save", "resume", "update_")):
+        if call.name.startswith(("save", "resume", "update_", "batch_create", "seed")):
             await self.town.claim_unnoted(self.memora.graph, caller)
         given = repr(arguments) + repr(call.ids)
         is_whole = not isinstance(arguments.get("user_id", call.ids["user_id"]), str) or (
@@ -637,6 +678,13 @@ def _swapped(value: Any, old: Any, new: Any) -> Any:
         return {k: _swapped(v, old, new) for k, v in value.items()}
     if isinstance(value, list):
         return [_swapped(item, old, new) for item in value]
+    if isinstance(value, SeedData):
+        return replace(
+            value,
+            user_id=_swapped(value.user_id, old, new),
+            org_id=_swapped(value.org_id, old, new),
+            agent_id=_swapped(value.agent_id, old, new),
+        )
     if isinstance(value, Scope):
         return Scope(
             *(_swapped(x, old, new) for x in (value.org_id, value.user_id, value.agent_id))

@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 from memora import Memora
+from memora.core.messages import parse_messages
 from memora.errors import ExtractionError
 from memora.graph_db.base import BaseGraphDB, MemoryListing
+from memora.schema.imports import ImportRun
 from memora.schema.models import Record
 from memora.schema.scope import Scope
 from memora.schema.storage_schema import (
@@ -30,6 +32,7 @@ from memora.schema.storage_schema import (
     MemoriesAndInteraction,
     MemoryToStore,
 )
+from memora.schema.write_plan import InteractionWrite, MessageEdit, WritePlan
 from memora.testing.fakes import OutageError, ScriptedBackendLLM
 from memora.vector_db.base import BaseVectorDB
 
@@ -59,6 +62,7 @@ class Person:
     interaction_id: str = ""
     memory_ids: list[str] = field(default_factory=list[str])
     job_id: str = ""
+    import_id: str = ""
 
     @property
     def scope(self) -> Scope:
@@ -171,6 +175,29 @@ class Town:
         )
         chain = await graph.get_user_memory_history(house.org_id, person.user_id, memory.memory_id)
         person.memory_ids = [version.memory_id for version in chain]
+        await self._import(graph, person)
+
+    async def _import(self, graph: BaseGraphDB, person: Person) -> None:
+        """Import a conversation of theirs."""
+        person.import_id = f"import-{person.token}"
+        now = graph.clock.now()
+        run = ImportRun(
+            org_id=person.house.org_id,
+            import_id=person.import_id,
+            user_id=person.user_id,
+            process_id=person.token,
+            started_at=now,
+        )
+        await graph.begin_import(run)
+        said = parse_messages([{"role": "user", "content": f"I was {person.token}."}])
+        write = InteractionWrite(
+            f"imported-{person.token}",
+            None,
+            MessageEdit(0, said),
+            at=now,
+            import_id=person.import_id,
+        )
+        await graph.apply(WritePlan(person.scope, now, interaction=write))
 
     @staticmethod
     async def _write(graph: BaseGraphDB, person: Person, given: MemoriesAndInteraction) -> None:
@@ -228,6 +255,7 @@ class Town:
                         await graph.get_all_org_users(org_id),
                         await graph.get_all_org_agents(org_id),
                         await graph.list_jobs(org_id),
+                        await graph.list_imports(org_id, user_id=None, skip=0, limit=1000),
                     ]
                 )
             talks = await graph.get_all_user_interactions(org_id, user_id, with_messages=True)

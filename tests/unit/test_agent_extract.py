@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from memora.agent.extract import (
-    CONTEXT_CHARS,
-    MESSAGE_CHARS,
     Conversation,
     ExtractedItem,
     as_stored,
@@ -20,6 +18,7 @@ from memora.agent.extract import (
     verbatim,
     worth_extracting,
 )
+from memora.agent.parts import CONTEXT_CHARS, MESSAGE_CHARS
 from memora.core.chunking import VERBATIM_CHARS
 from memora.core.messages import parse_messages
 from memora.core.placeholders import agent_span, render, user_span

@@ -28,6 +28,7 @@ from memora.errors import (
 from memora.graph_db.base import BaseGraphDB, MemoryListing
 from memora.graph_db.neo4j import Neo4jGraphInterface
 from memora.graph_db.neo4j.records import job_properties, micros
+from memora.schema.imports import ImportStatus
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Agent, Organization, User
 from memora.schema.scope import Scope
@@ -75,6 +76,8 @@ FOUND: dict[str, Any] = {
     "versions": [LINKED],
     "heads": [],
     "known_chains": [],
+    "imports": [],
+    "parts": [],
     "equals": [],
     "has_tombstones": False,
 }
@@ -463,6 +466,8 @@ OF_ORGANIZATION: dict[str, Call] = {
     "erase_organization": lambda g: g.erase_organization(ORG, NOW),
     "claim_job": lambda g: g.claim_job(ORG, "the-job", now=NOW, lease_until=NOW),
     "find_job": lambda g: g.find_job(ORG, "the-job"),
+    "find_import": lambda g: g.find_import(ORG, "import"),
+    "list_imports": lambda g: g.list_imports(ORG, user_id=None, skip=0, limit=5),
 }
 POISON = SourceSelector(SourceKind.INTERACTION, "i")
 OF_USER: dict[str, Call] = {
@@ -504,6 +509,8 @@ OF_USER: dict[str, Call] = {
     "save_job": lambda g: g.save_job(job()),
     "list_jobs": lambda g: g.list_jobs(ORG, user_id=USER, statuses=[JobStatus.DONE]),
     "enqueue_sync": lambda g: g.enqueue_sync(SCOPE, ["m"], NOW),
+    "list_imports_of_user": lambda g: g.list_imports(ORG, user_id=USER, skip=0, limit=5),
+    "finish_import": lambda g: g.finish_import(SCOPE, "import", ImportStatus.DONE, NOW),
 }
 # Locks and counters that are everybody's.
 SHARED = {OUTBOX["lock_claims"]}

@@ -28,6 +28,8 @@ def item(**fields: Any) -> dict[str, Any]:
         "msg_source_ids": [0],
         "memory_type": "preference",
         "importance": 0.5,
+        "entities": ["tea"],
+        "relations": [],
     }
     return {**good, **fields}
 

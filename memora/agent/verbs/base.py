@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memora.agent.bound import Creations
+from memora.agent.imports import Running
 from memora.agent.inputs import Defaults, Transcripts
+from memora.agent.pacing import Lane
 from memora.agent.ports import Ports
 from memora.schema.scope import (
     Scope,
@@ -18,14 +21,25 @@ if TYPE_CHECKING:
     from memora.embeddings.base import BaseEmbedder
 
 
-class Verbs:
+class Verbs(ABC):
     """Stores, models and defaults that every verb works with."""
 
     _ports: Ports
     _defaults: Defaults
     _transcripts: Transcripts
+    _importing: Running
+    _lane: Lane
     _creations: Creations
+    _is_open: bool
     _embedder_named: Callable[[str], BaseEmbedder] | None
+
+    @abstractmethod
+    async def setup(self) -> None:
+        """Prepare both stores."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close stores and models."""
 
     async def _check_owner(self, org_id: str, user_id: str | None, agent_id: str | None) -> None:
         graph = self._ports.graph

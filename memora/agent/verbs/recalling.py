@@ -120,7 +120,8 @@ class RecallVerbs(Verbs):
             deadline=seconds(deadline_ms),
             rerank_candidates=self._defaults.rerank_candidates,
         )
-        result = await recall.recall(self._ports, request)
+        async with self._lane.live():
+            result = await recall.recall(self._ports, request)
         return list(result.memories), [memory.memory_id for memory in result.memories]
 
     async def search_memories_as_one(
@@ -154,7 +155,8 @@ class RecallVerbs(Verbs):
             ranking=ranking,
         )
         await self._check_owner(org_id, user_id, agent_id)
-        return await recall.find(self._ports, search) if search.queries else []
+        async with self._lane.live():
+            return await recall.find(self._ports, search) if search.queries else []
 
     async def search_memories_as_batch(
         self,
@@ -216,7 +218,8 @@ class RecallVerbs(Verbs):
         await self._check_owner(
             org_id, scope.user_id if isinstance(scope, Scope) else None, agent_id
         )
-        return await recall.find_batch(self._ports, search)
+        async with self._lane.live():
+            return await recall.find_batch(self._ports, search)
 
     async def generate_memory_search_queries(
         self,

@@ -89,7 +89,7 @@ class UpkeepVerbs(Verbs):
         """
         resumed = await jobs.resume(self._ports, org_id, checked_id(job_id, "job_id"))
         await self._ports.graph.drain_outbox()
-        return resumed
+        return resumed is not None
 
     async def drain_outbox(self) -> DrainReport:
         """Bring the vector store up to date with the graph; a failing one is reported."""

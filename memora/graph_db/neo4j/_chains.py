@@ -16,6 +16,7 @@ class Version:
 
     Attributes:
         head_of: Its chain while it is the current version; None otherwise.
+        obtained_at: Where it matters.
         is_new: The plan inserts it.
     """
 
@@ -25,6 +26,7 @@ class Version:
     predecessor_id: str | None = None
     superseded_at: int | None = None
     head_of: str | None = None
+    obtained_at: int | None = None
     is_new: bool = False
 
     @property
@@ -69,6 +71,7 @@ class Chains:
                 row["predecessor_id"],
                 row["superseded_at"],
                 row["head_of"],
+                row.get("obtained_at"),
             )
             chains.versions[version.memory_id] = version
             if version.head_of is not None:
@@ -149,6 +152,29 @@ class Chains:
         if link.memory_id not in self.versions:
             raise _conflict(link.memory_id, link.memory_id, None)
         self.synced[link.memory_id] = None
+
+    def begin_earlier(self, link: SourceLink) -> None:
+        """Lower the time of a version, and of the end of the one before.
+
+        Raises:
+            ConflictError: It has another time or predecessor now.
+        """
+        earlier = link.earlier
+        if earlier is None:
+            return
+        self.check(link)
+        version = self.versions[link.memory_id]
+        if version.predecessor_id != earlier.predecessor_id:
+            raise _conflict(link.memory_id, earlier.predecessor_id, version.predecessor_id)
+        if version.obtained_at != micros(earlier.was):
+            raise _conflict(link.memory_id, "its time", "another")
+        version.obtained_at = micros(earlier.obtained_at)
+        self.synced[link.memory_id] = None
+        if earlier.predecessor_id is not None and earlier.predecessor_superseded_at is not None:
+            predecessor = self._neighbour(earlier.predecessor_id, version.chain_id)
+            if predecessor is not None:
+                self._supersede(predecessor, micros(earlier.predecessor_superseded_at))
+                self.synced[predecessor.memory_id] = None
 
     def _neighbour(self, memory_id: str | None, chain_id: str) -> Version | None:
         if memory_id is None:

@@ -143,4 +143,5 @@ def _message(
         "name": message.name,
         "timestamp": optional_micros(message.timestamp),
         "data": None if message.data is None else as_json(message.data),
+        "import_id": write.import_id,
     }

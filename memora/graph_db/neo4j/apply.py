@@ -14,9 +14,10 @@ from memora.errors import (
     InteractionNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
+from memora.graph_db.neo4j._imports import ImportNote, check_import
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -42,10 +43,13 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         return replayed
     if plan.job is not None:
         await _check_job(transaction, plan, plan.job)
+    check_import(plan, found)
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
     _check_equals(kept, found)
     chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
+    for link in plan.links:
+        chains.begin_earlier(link)
     for memory in kept:
         chains.insert(memory)
     for end in plan.ends:
@@ -53,9 +57,14 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     for link in plan.links:
         chains.check(link)
     if transcript is not None:
+        noted = await ImportNote.begun(transaction, plan, found, transcript)
         sourced = await _write_transcript(transaction, plan, transcript)
         chains.synced.update(dict.fromkeys(sourced))
+        if noted is not None:
+            await noted.put(transaction, transcript)
     await _write_memories(transaction, plan, kept, chains)
+    named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
+    await _names.link(transaction, owner(plan.scope), found["salt"], named)
     await _link_sources(transaction, plan)
     await _settle(transaction, plan)
     if chains.synced:
@@ -87,6 +96,8 @@ async def _look(transaction: Transaction, plan: WritePlan) -> Row:
         key=plan.idempotency.key if plan.idempotency else None,
         interaction_ids=sorted(_interactions(plan)),
         external_id=plan.interaction.external_id if plan.interaction else None,
+        import_id=plan.import_id,
+        written_id=plan.interaction.interaction_id if plan.interaction else None,
         memory_ids=sorted(_versions(plan)),
         chain_ids=sorted({memory.chain_id for memory in plan.memories}),
         content_hashes=sorted({memory.content_hash for memory in plan.memories if memory.equal}),
@@ -112,7 +123,8 @@ def _interactions(plan: WritePlan) -> set[str]:
 
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
-    named |= {link.memory_id for link in plan.links}
+    for link in plan.links:
+        named |= {link.memory_id, link.earlier.predecessor_id if link.earlier else None}
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}
@@ -281,6 +293,17 @@ async def _write_memories(
 ) -> None:
     """Change stored neighbours first, so that no head or successor is there twice."""
     tenant = owner(plan.scope)
+    earlier = [
+        {
+            "memory_id": link.memory_id,
+            "obtained_at": micros(link.earlier.obtained_at),
+            "source_role": link.earlier.source_role,
+        }
+        for link in plan.links
+        if link.earlier is not None
+    ]
+    if earlier:
+        await transaction.rows(_Q["begin_earlier"], **tenant, versions=earlier)
     if chains.stored:
         versions = [version.properties for version in chains.stored]
         await transaction.rows(_Q["change_versions"], **tenant, versions=versions)
@@ -326,6 +349,7 @@ def _memory(plan: WritePlan, memory: MemoryWrite) -> dict[str, Any]:
         "import_id": memory.import_id,
         "process_id": memory.process_id,
         "author": memory.author,
+        "relations": records.stored_relations(memory.relations),
     }
 
 

@@ -11,7 +11,9 @@ from memora.graph_db.neo4j import schema
 from memora.graph_db.neo4j._base import Connection
 from memora.graph_db.neo4j.agent import AgentPart
 from memora.graph_db.neo4j.apply import ApplyPart
+from memora.graph_db.neo4j.entity import EntityPart
 from memora.graph_db.neo4j.erasure import ErasurePart
+from memora.graph_db.neo4j.imports import ImportPart
 from memora.graph_db.neo4j.inspect import InspectPart
 from memora.graph_db.neo4j.interaction import InteractionPart
 from memora.graph_db.neo4j.jobs import JobPart
@@ -35,11 +37,13 @@ class Neo4jGraphInterface(
     InteractionPart,
     ApplyPart,
     MemoryPart,
+    EntityPart,
     JobPart,
     OutboxPart,
     ErasurePart,
     InspectPart,
     WithdrawPart,
+    ImportPart,
     TransferPart,
     RepairPart,
 ):

@@ -18,11 +18,13 @@ _Q = load(PACKAGE, "queries/organization.cypher")
 _LOCK = load(PACKAGE, "queries/user.cypher")["lock_organization"]
 _KINDS: dict[str, LiteralString] = {
     "memories": _Q["erase_memories"],
+    "entities": _Q["erase_entities"],
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],
     "idempotency_keys": _Q["erase_keys"],
     "tombstones": _Q["erase_tombstones"],
+    "imports": _Q["erase_imports"],
     "agents": _Q["erase_agents"],
     "users": _Q["erase_users"],
     "outbox_entries": _Q["erase_outbox"],

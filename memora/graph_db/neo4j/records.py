@@ -6,13 +6,22 @@ Times are whole microseconds since 1970 in UTC; objects are JSON texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from memora.graph_db.base import StoredMessage
+from memora.schema.imports import ImportRun, ImportStatus
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+from memora.schema.models import (
+    Agent,
+    Interaction,
+    Memory,
+    MessageBlock,
+    Organization,
+    Relation,
+    User,
+)
 from memora.schema.write_plan import IdempotencyRecord, OutboxEntry, OutboxOp
 
 Row = Mapping[str, Any]
@@ -115,6 +124,16 @@ def stored_message(row: Row) -> StoredMessage:
     return StoredMessage(message(row), row["prefix_hash"])
 
 
+def relations(stored: str | None) -> list[Relation]:
+    """Build the relations of a memory; a memory without any has no such property."""
+    return [] if stored is None else [Relation(**each) for each in json.loads(stored)]
+
+
+def stored_relations(given: Sequence[Relation]) -> str | None:
+    """Return relations as their property has them."""
+    return json.dumps([dict(each) for each in given], ensure_ascii=False) if given else None
+
+
 def memory(row: Row) -> Memory:
     """Build a memory version with its sources and neighbours; the text keeps its placeholders."""
     return Memory(
@@ -131,6 +150,7 @@ def memory(row: Row) -> Memory:
         importance=row["importance"],
         tags=row["tags"],
         entities=row["entities"],
+        relations=relations(row.get("relations")),
         metadata=json.loads(row["metadata"]),
         expires_at=optional_moment(row.get("expires_at")),
         pinned=row["pinned"],
@@ -195,15 +215,45 @@ def job_properties(given: ExtractionJob) -> dict[str, Any]:
 
 def idempotency(row: Row) -> IdempotencyRecord:
     """Build an idempotency record."""
-    return IdempotencyRecord(row["key"], row["body_hash"], json.loads(row["result"]))
+    result = json.loads(row["result"])
+    return IdempotencyRecord(row["key"], row["body_hash"], result, row.get("import_id"))
 
 
-def idempotency_properties(record: IdempotencyRecord) -> dict[str, str]:
+def idempotency_properties(record: IdempotencyRecord) -> dict[str, Any]:
     """Return what is stored of an idempotency record, but for its owner."""
     return {
         "key": record.key,
         "body_hash": record.body_hash,
         "result": as_json(record.result),
+        "import_id": record.import_id,
+    }
+
+
+def import_run(row: Row) -> ImportRun:
+    """Build an import."""
+    return ImportRun(
+        org_id=row["org_id"],
+        import_id=row["import_id"],
+        user_id=row["user_id"],
+        agent_id=row.get("agent_id"),
+        process_id=row.get("process_id"),
+        status=ImportStatus(row["status"]),
+        started_at=moment(row["started_at"]),
+        finished_at=optional_moment(row.get("finished_at")),
+        conversations=row["conversations"],
+        memories=row["memories"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+    )
+
+
+def import_properties(run: ImportRun) -> dict[str, Any]:
+    """Return what is stored of a new import."""
+    return {
+        **run.model_dump(),
+        "status": run.status.value,
+        "started_at": micros(run.started_at),
+        "finished_at": optional_micros(run.finished_at),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.core import repair
-from memora.graph_db.neo4j import records, schema
+from memora.graph_db.neo4j import _names, records, schema
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue, lock_claims
 from memora.graph_db.neo4j.user import lock_user
@@ -138,6 +138,19 @@ async def _sources(transaction: Transaction, finding: Finding, _now: datetime) -
     await transaction.rows(_Q["drop_stray_sources"], **_key(finding))
 
 
+async def _mentions(transaction: Transaction, finding: Finding, _now: datetime) -> None:
+    """Make the links of a memory again, and drop the names that no memory has."""
+    tenant = {"org_id": finding.org_id, "user_id": finding.user_id}
+    await transaction.rows(_Q["drop_mentions_of"], **_key(finding))
+    salt = await lock_user(transaction, Scope(str(finding.org_id), str(finding.user_id)))
+    row = await transaction.row(_Q["memory_to_name"], **_key(finding))
+    if salt is not None and row is not None:
+        relations = records.relations(row["relations"])
+        naming = _names.Naming(finding.record_id, row["entities"], relations)
+        await _names.link(transaction, tenant, salt, [naming])
+    await transaction.rows(_Q["drop_unmentioned"], **tenant)
+
+
 async def _doubles(transaction: Transaction, finding: Finding, now: datetime) -> None:
     """Leave the key to the oldest of several records."""
     key = _key(finding)
@@ -152,6 +165,7 @@ async def _doubles(transaction: Transaction, finding: Finding, now: datetime) ->
         metadata = json.loads(row["metadata"])
         metadata[repair.FORMER_EXTERNAL_ID] = row["external_id"]
         await transaction.rows(_Q["drop_external_id"], **key, metadata=records.as_json(metadata))
+    await transaction.rows(_Q["join_second_names"], **key)
     await transaction.rows(_Q["drop_second_keys"], **key)
     await transaction.rows(_Q["drop_second_tombstones"], **key)
     await transaction.rows(_Q["drop_second_meta"], record_id=finding.record_id)
@@ -237,5 +251,7 @@ _REPAIRS: dict[FindingKind, _Repair] = {
     FindingKind.TOMBSTONE_VIOLATION: _tombstone,
     FindingKind.CLOCK_REGRESSION: _times,
     FindingKind.STRAY_SOURCE: _sources,
+    FindingKind.STRAY_MENTION: _mentions,
+    FindingKind.MISSING_MENTION: _mentions,
     FindingKind.DAMAGED_TRANSCRIPT: _transcript,
 }

@@ -15,10 +15,10 @@ _INDEXES = load(PACKAGE, "queries/indexes.cypher")
 _REPAIR = load(PACKAGE, "queries/repair.cypher")
 
 # Raised by one with every migration, which is then listed here under the version it leads to.
-VERSION = 1
+VERSION = 2
 # Every constraint and index by its name, in the order in which they are made.
 NAMES = tuple(_INDEXES)
-MIGRATIONS: dict[int, tuple[LiteralString, ...]] = {1: ()}
+MIGRATIONS: dict[int, tuple[LiteralString, ...]] = {1: (), 2: ()}
 
 _OLDEST_SERVER = (5, 23)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -10,15 +11,19 @@ from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.errors import ConflictError
-from memora.graph_db.neo4j import records
+from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j.records import as_json, micros
 from memora.graph_db.neo4j.user import lock_user
+from memora.schema.models import Relation
 from memora.schema.scope import Scope
 from memora.schema.transfer import (
     AgentRecord,
+    EntityRecord,
     IdempotencyKeyRecord,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -43,6 +48,8 @@ _LOAD: Mapping[str, LiteralString] = {
     "tombstone": _Q["load_tombstone"],
     "idempotency_key": _Q["load_idempotency_key"],
     "job": _Q["load_job"],
+    "import": _Q["load_import"],
+    "import_change": _Q["load_import_change"],
 }
 
 # What the database cannot hold as it is, and how it is stored.
@@ -128,9 +135,39 @@ async def _user(transaction: Transaction, scope: Scope) -> AsyncIterator[Transfe
             body_hash=known.body_hash,
             result=known.result,
             created_at=records.moment(row["record"]["created_at"]),
+            import_id=known.import_id,
         )
     async for row in transaction.stream(_Q["jobs"], **tenant):
         yield JobRecord.of(records.job(row["job"]))
+    async for row in transaction.stream(_Q["entities"], **tenant):
+        yield EntityRecord.model_construct(**row["entity"])
+    async for record in _imports(transaction, tenant):
+        yield record
+
+
+async def _imports(
+    transaction: Transaction, tenant: dict[str, str]
+) -> AsyncIterator[ImportRecord | ImportChangeRecord]:
+    """Yield imports, each followed by its changes."""
+    for row in await transaction.rows(_Q["imports"], **tenant):
+        run = records.import_run(row["run"])
+        yield ImportRecord.of(run)
+        async for found in transaction.stream(
+            _Q["import_changes"], **tenant, import_id=run.import_id
+        ):
+            yield _import_change(found["part"])
+
+
+def _import_change(part: records.Row) -> ImportChangeRecord:
+    found = part.get("found")
+    return ImportChangeRecord.model_construct(
+        org_id=part["org_id"],
+        user_id=part["user_id"],
+        import_id=part["import_id"],
+        interaction_id=part["interaction_id"],
+        revision=part["revision"],
+        found=None if found is None else json.loads(found),
+    )
 
 
 async def _interactions(
@@ -158,6 +195,7 @@ async def _interactions(
                 interaction_id,
                 stored.message,
                 stored.prefix_hash,
+                row["message"].get("import_id"),
             )
         for interaction in waiting:
             yield InteractionRecord.of(interaction)
@@ -176,11 +214,30 @@ async def _load(transaction: Transaction, given: Sequence[TransferRecord], now: 
     memories = [record for record in given if isinstance(record, MemoryRecord)]
     if memories:
         await _link(transaction, org_id, memories)
-    by_user: dict[str, list[str]] = {}
+    by_user: dict[str, list[MemoryRecord]] = {}
     for record in memories:
-        by_user.setdefault(record.user_id, []).append(record.memory_id)
-    for user_id, ids in by_user.items():
+        by_user.setdefault(record.user_id, []).append(record)
+    for user_id, own in by_user.items():
+        await _name(transaction, Scope(org_id, user_id), own)
+        ids = [record.memory_id for record in own]
         await enqueue(transaction, OutboxOp.SYNC, org_id, user_id, ids, now)
+    # Names are there once the memories that have them are.
+    entities = [{"properties": _properties(each)} for each in given if each.kind == "entity"]
+    if entities:
+        await _insert(transaction, _Q["load_entity"], org_id, entities, "entity")
+
+
+async def _name(transaction: Transaction, scope: Scope, memories: Sequence[MemoryRecord]) -> None:
+    """Make what follows from memories: the file does not have it."""
+    salt = await lock_user(transaction, scope)
+    named = [_names.Naming(each.memory_id, each.entities, _relations(each)) for each in memories]
+    tenant = {"org_id": scope.org_id, "user_id": scope.user_id}
+    # Which names are one is in the file, whatever the order of its memories.
+    await _names.link(transaction, tenant, salt or "", named, joins=False)
+
+
+def _relations(record: MemoryRecord) -> list[Relation]:
+    return [Relation(**dict(each)) for each in record.relations]
 
 
 async def _lock_users(
@@ -224,9 +281,10 @@ async def _link(transaction: Transaction, org_id: str, memories: Sequence[Memory
 
 def _properties(record: TransferRecord) -> dict[str, Any]:
     """Return what a record's node gets."""
-    others = {"kind", "sources", "superseded_by"}
+    others = {"kind", "sources", "superseded_by", "relations"}
     properties = {name: _stored(value) for name, value in record if name not in others}
     if isinstance(record, MemoryRecord):
+        properties["relations"] = records.stored_relations(_relations(record))
         properties["successor_id"] = record.superseded_by
         properties["head_of"] = record.chain_id if record.superseded_at is None else None
     return properties

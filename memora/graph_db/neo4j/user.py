@@ -20,11 +20,13 @@ from memora.schema.write_plan import DeleteCounts, OutboxOp
 _Q = load(PACKAGE, "queries/user.cypher")
 _KINDS: dict[str, LiteralString] = {
     "memories": _Q["erase_memories"],
+    "entities": _Q["erase_entities"],
     "messages": _Q["erase_messages"],
     "interactions": _Q["erase_interactions"],
     "jobs": _Q["erase_jobs"],
     "idempotency_keys": _Q["erase_keys"],
     "tombstones": _Q["erase_tombstones"],
+    "imports": _Q["erase_imports"],
     "agents": _Q["erase_agents"],
     "outbox_entries": _Q["erase_outbox"],
 }

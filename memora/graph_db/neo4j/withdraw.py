@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.core import withdrawal
@@ -23,6 +23,7 @@ from memora.schema.sources import SourceSelector, Withdrawal
 from memora.schema.write_plan import OutboxOp
 
 _Q = load(PACKAGE, "queries/withdraw.cypher")
+_READ_PLACES = _Q["read_places"]
 _MEMORY = load(PACKAGE, "queries/memory.cypher")
 _JOBS = load(PACKAGE, "queries/jobs.cypher")
 
@@ -136,16 +137,34 @@ class _Step:
             limit=_AT_ONCE,
         )
         chain_ids = [row["chain_id"] for row in found]
-        rows = await transaction.rows(_Q["read_places"], **owner(task.scope), chain_ids=chain_ids)
-        decided = [withdrawal.decide(chain, task.selector) for chain in _chains(rows)]
+        chains = await read_chains(transaction, task.scope, chain_ids, _READ_PLACES)
+        decided = [withdrawal.decide(chain, task.selector) for chain in chains]
         if salt is not None and decided:
-            await _write(transaction, task, decided, salt)
+            if task.leave_tombstones:
+                marks = {mark for each in decided for mark in each.marks(salt)}
+                await transaction.rows(
+                    _MEMORY["bury"],
+                    **owner(task.scope),
+                    marks=sorted(marks),
+                    now=micros(task.now),
+                )
+            await write_chains(transaction, task.scope, task.now, decided)
         outcome = sum((each.outcome for each in decided), Withdrawal())
         return outcome, chain_ids[-1] if len(chain_ids) == _AT_ONCE else None
 
 
-def _chains(rows: Sequence[Row]) -> list[list[StoredVersion]]:
-    """Return the chains, each from its oldest version to its newest."""
+async def read_chains(
+    transaction: Transaction, scope: Scope, chain_ids: Sequence[str], read_places: LiteralString
+) -> list[list[StoredVersion]]:
+    """Return these chains, each from its oldest version to its newest.
+
+    Args:
+        transaction: The transaction.
+        scope: Owner.
+        chain_ids: The chains.
+        read_places: Query of their versions, with the messages that these came from.
+    """
+    rows = await transaction.rows(read_places, **owner(scope), chain_ids=list(chain_ids))
     chains: dict[str, list[StoredVersion]] = {}
     for row in rows:
         version = _version(row)
@@ -163,14 +182,11 @@ def _version(row: Row) -> StoredVersion:
     return StoredVersion(**fields, sources=sources)
 
 
-async def _write(
-    transaction: Transaction, task: _Task, decided: Sequence[ChainWithdrawal], salt: str
+async def write_chains(
+    transaction: Transaction, scope: Scope, now: datetime, decided: Sequence[ChainWithdrawal]
 ) -> None:
-    tenant = owner(task.scope)
-    if task.leave_tombstones:
-        marks = {mark for each in decided for mark in each.marks(salt)}
-        now = micros(task.now)
-        await transaction.rows(_MEMORY["bury"], **tenant, marks=sorted(marks), now=now)
+    """Change these chains as was decided, and have the vectors follow."""
+    tenant = owner(scope)
     removed = [memory_id for each in decided for memory_id in each.removed]
     await transaction.rows(_MEMORY["delete_memories"], **tenant, memory_ids=removed)
     versions = [
@@ -197,8 +213,20 @@ async def _write(
         for unlinking in each.unlinked
     ]
     await transaction.rows(_Q["unlink"], **tenant, unlinked=unlinked)
+    origins = [
+        {
+            "memory_id": unlinking.memory_id,
+            "interaction_id": unlinking.origin.interaction_id,
+            "agent_id": unlinking.origin.agent_id,
+            "import_id": unlinking.origin.import_id,
+            "process_id": unlinking.origin.process_id,
+        }
+        for each in decided
+        for unlinking in each.unlinked
+        if unlinking.origin is not None
+    ]
+    if origins:
+        await transaction.rows(_Q["change_origins"], **tenant, origins=origins)
     touched = dict.fromkeys(memory_id for each in decided for memory_id in each.touched)
     if touched:
-        await enqueue(
-            transaction, OutboxOp.SYNC, **tenant, memory_ids=touched, now=micros(task.now)
-        )
+        await enqueue(transaction, OutboxOp.SYNC, **tenant, memory_ids=touched, now=micros(now))

@@ -60,15 +60,22 @@ MESSAGE = SealedTable(
 MEMORY = SealedTable(
     "memory",
     ("org_id", "user_id", "memory_id"),
-    ("author", "tags", "entities", "metadata", "text"),
+    ("author", "tags", "entities", "metadata", "text", "relations"),
     marks=("content_hash",),
 )
+ENTITY = SealedTable("entity", ("org_id", "user_id", "name_id"), ("name",), marks=("block",))
 IDEMPOTENCY = SealedTable("idempotency", ("org_id", "user_id", "key"), ("body_hash", "result"))
 JOB = SealedTable("job", ("org_id", "user_id", "job_id"), ("params", "outputs", "error"))
+IMPORT_CHANGE = SealedTable(
+    "import_change", ("org_id", "user_id", "import_id", "interaction_id"), ("found",)
+)
 OUTBOX = SealedTable("outbox", ("org_id", "user_id", "seq"), ("error",))
 
 # What others refer to comes first, so that its key is known where it is part of theirs.
-TABLES = (ORGANIZATION, USER, AGENT, INTERACTION, MESSAGE, MEMORY, IDEMPOTENCY, JOB, OUTBOX)
+TABLES = (
+    *(ORGANIZATION, USER, AGENT, INTERACTION, MESSAGE, MEMORY, ENTITY),
+    *(IDEMPOTENCY, JOB, IMPORT_CHANGE, OUTBOX),
+)
 
 
 class Sealer:
@@ -211,7 +218,7 @@ def sealed(
         if fields.get(column) is not None:
             changed[column] = ring.seal(fields[column], (f"{table.name}.{column}", *row))
     for column in table.marks:
-        if column in fields:
+        if fields.get(column) is not None:
             changed[column] = ring.mark(fields[column], (f"{table.name}.{column}", *owner))
     return changed
 

@@ -15,8 +15,9 @@ from memora.errors import (
     InteractionNotFoundError,
     UserNotFoundError,
 )
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
+from memora.graph_db.sqlite._imports import ImportNote, check_import
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
     INTERACTION,
@@ -36,6 +37,7 @@ from memora.schema.write_plan import (
     MemoryWrite,
     MessageEdit,
     OutboxOp,
+    SourceLink,
     SourceRef,
     WritePlan,
     WriteReceipt,
@@ -65,6 +67,8 @@ _EQUAL_CURRENT = _SQL["equal_current"]
 _SUPERSEDE = _SQL["supersede"]
 _INSERT_MEMORY = _SQL["insert_memory"]
 _LINK_SOURCE = _SQL["link_source"]
+_BEGIN_EARLIER = _SQL["begin_earlier"]
+_END_EARLIER = _SQL["end_earlier"]
 _END_HEAD = _SQL["end_head"]
 _PUT_JOB = _SQL["put_job"]
 _INSERT_IDEMPOTENCY = _SQL["insert_idempotency"]
@@ -81,6 +85,7 @@ def apply_plan(connection: sqlite3.Connection, plan: WritePlan) -> WriteReceipt:
             return replayed
     if plan.job is not None and plan.job_must_exist:
         _check_job(connection, scope, plan.job)
+    check_import(connection, plan)
     receipt = WriteReceipt()
     if plan.interaction is not None:
         receipt = _write_interaction(connection, plan, plan.interaction)
@@ -150,6 +155,7 @@ def _remember(connection: sqlite3.Connection, plan: WritePlan, record: Idempoten
         "body_hash": record.body_hash,
         "result": dumps(record.result),
         "now": micros(plan.now),
+        "import_id": record.import_id,
     }
     change(connection, _INSERT_IDEMPOTENCY, **sealed(connection, IDEMPOTENCY, fields))
 
@@ -181,6 +187,7 @@ def _write_interaction(
     count: int = stored["message_count"]
     edited = changes(write.edit, count)
     updated = _updated(stored, write)
+    noted = ImportNote.begun(connection, plan.scope, write, stored)
     if edited:
         content_hash = _edit_messages(connection, plan, write, count)
         updated |= {
@@ -189,11 +196,14 @@ def _write_interaction(
             "content_hash": content_hash,
             "last_activity_at": max(stored["last_activity_at"], micros(write.at)),
         }
-    if any(stored[name] != value for name, value in updated.items()):
+    is_changed = any(stored[name] != value for name, value in updated.items())
+    if is_changed:
         if write.expected_revision is not None:
             updated["updated_at"] = max(micros(plan.now), stored["updated_at"] + 1)
         fields = sealed(connection, INTERACTION, {**stored, **updated})
         change(connection, _UPDATE_INTERACTION, **fields)
+    if noted is not None and (is_changed or write.expected_revision is None):
+        noted.put(connection, {**stored, **updated})
     return WriteReceipt(
         revision=updated["revision"],
         created_at=records.moment(stored["created_at"]),
@@ -283,7 +293,8 @@ def _edit_messages(
             keep=edit.keep,
             now=micros(plan.now),
         )
-    messages = (sealed(connection, MESSAGE, row) for row in _message_rows(key, edit))
+    new = _message_rows(key, edit, write.import_id)
+    messages = (sealed(connection, MESSAGE, row) for row in new)
     connection.executemany(_INSERT_MESSAGE, messages)
     if edit.append:
         return edit.append[-1].prefix_hash
@@ -300,7 +311,9 @@ def _sync_sourced(
     enqueue(connection, OutboxOp.SYNC, key["org_id"], key["user_id"], plan.now, ids)
 
 
-def _message_rows(key: dict[str, str], edit: MessageEdit) -> list[dict[str, Any]]:
+def _message_rows(
+    key: dict[str, str], edit: MessageEdit, import_id: str | None
+) -> list[dict[str, Any]]:
     return [
         {
             **key,
@@ -311,6 +324,7 @@ def _message_rows(key: dict[str, str], edit: MessageEdit) -> list[dict[str, Any]
             "timestamp": optional_micros(message.timestamp),
             "content": message.content,
             "data": None if message.data is None else dumps(message.data),
+            "import_id": import_id,
         }
         for position, message in enumerate(edit.append, start=edit.keep)
     ]
@@ -326,8 +340,12 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     kept = [memory for memory in plan.memories if memory.memory_id not in buried]
     for memory in kept:
         _check_equal(connection, scope, memory)
+    for link in plan.links:
+        synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
     for memory in kept:
         synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
+    _names.link(connection, scope, salt, named)
     for link in plan.links:
         if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
             raise _moved(link.memory_id, link.memory_id, None)
@@ -459,6 +477,7 @@ def _memory_fields(plan: WritePlan, memory: MemoryWrite) -> dict[str, Any]:
         "entities": dumps(memory.entities),
         "metadata": dumps(memory.metadata),
         "text": memory.text,
+        "relations": records.stored_relations(memory.relations),
     }
 
 
@@ -478,6 +497,38 @@ def _link_sources(
             for source in sources
         ],
     )
+
+
+def _begin_earlier(connection: sqlite3.Connection, scope: Scope, link: SourceLink) -> list[str]:
+    """Lower the time of a version; return the ids of those that it changed."""
+    earlier = link.earlier
+    if earlier is None:
+        return []
+    found = one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id)
+    predecessor_id = None if found is None else found["predecessor_id"]
+    if found is None or predecessor_id != earlier.predecessor_id:
+        raise _moved(link.memory_id, earlier.predecessor_id, predecessor_id)
+    changed = change(
+        connection,
+        _BEGIN_EARLIER,
+        **_owner(scope),
+        memory_id=link.memory_id,
+        obtained_at=micros(earlier.obtained_at),
+        source_role=earlier.source_role,
+        was=micros(earlier.was),
+    )
+    if not changed:
+        raise _moved(link.memory_id, "its time", "another")
+    if predecessor_id is None:
+        return [link.memory_id]
+    change(
+        connection,
+        _END_EARLIER,
+        **_owner(scope),
+        memory_id=predecessor_id,
+        superseded_at=optional_micros(earlier.predecessor_superseded_at),
+    )
+    return [link.memory_id, predecessor_id]
 
 
 def _end(connection: sqlite3.Connection, scope: Scope, end: MemoryEnd) -> None:

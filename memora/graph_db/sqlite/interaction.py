@@ -30,6 +30,7 @@ _SPEAKERS = _SQL["speakers"]
 _DELETE_SOURCES = _SQL["delete_sources"]
 _DELETE_MESSAGES = _SQL["delete_messages"]
 _DELETE_JOBS = _SQL["delete_jobs"]
+_DELETE_IMPORT_CHANGES = _SQL["delete_import_changes"]
 _DELETE = _SQL["delete"]
 
 _AT_ONCE = 200
@@ -125,6 +126,7 @@ class InteractionPart(SQLiteBase):
                 change(connection, _DELETE_SOURCES, **ids)
                 messages += change(connection, _DELETE_MESSAGES, **ids)
                 jobs += change(connection, _DELETE_JOBS, **ids)
+                change(connection, _DELETE_IMPORT_CHANGES, **ids)
                 interactions += change(connection, _DELETE, **ids)
 
         counts = await self._store.write(work)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from memora.graph_db.sqlite.agent import AgentPart
 from memora.graph_db.sqlite.apply import apply_plan, find_idempotency
+from memora.graph_db.sqlite.entity import EntityPart
 from memora.graph_db.sqlite.erasure import ErasurePart
+from memora.graph_db.sqlite.imports import ImportPart
 from memora.graph_db.sqlite.inspect import InspectPart
 from memora.graph_db.sqlite.interaction import InteractionPart
 from memora.graph_db.sqlite.jobs import JobPart
@@ -26,12 +28,14 @@ class SQLiteGraph(
     AgentPart,
     InteractionPart,
     MemoryPart,
+    EntityPart,
     JobPart,
     OutboxPart,
     ErasurePart,
     InspectPart,
     RekeyPart,
     WithdrawPart,
+    ImportPart,
     TransferPart,
     RepairPart,
 ):

@@ -13,7 +13,7 @@ from memora import _queries
 from memora.core import indexing, versions
 from memora.core.hashing import tombstone
 from memora.graph_db.base import CONTEXT_REACH, MemoryListing
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import MEMORY, marks
 from memora.graph_db.sqlite.records import Row
@@ -279,6 +279,7 @@ def purge(
     ids = records.id_list(memory_ids)
     links = rows(connection, _CHAIN_LINKS, **owner, memory_ids=ids)
     change(connection, _DELETE_SOURCES, **owner, memory_ids=ids)
+    _names.unlink(connection, scope, memory_ids)
     change(connection, _DELETE, **owner, memory_ids=ids)
     purged = frozenset(memory_ids)
     for _, chain in groupby(links, key=lambda row: row["chain_id"]):

@@ -8,8 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from memora.graph_db.base import StoredMessage
+from memora.schema.imports import ImportRun, ImportStatus
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
+from memora.schema.models import (
+    Agent,
+    Interaction,
+    Memory,
+    MessageBlock,
+    Organization,
+    Relation,
+    User,
+)
 from memora.schema.write_plan import IdempotencyRecord, OutboxEntry, OutboxOp
 
 Row = Mapping[str, Any]
@@ -123,6 +132,16 @@ def stored_message(row: Row) -> StoredMessage:
     return StoredMessage(message(row), row["prefix_hash"])
 
 
+def relations(stored: str | None) -> list[Relation]:
+    """Return the relations of a column; NULL is none."""
+    return [] if stored is None else [Relation(**each) for each in loads(stored)]
+
+
+def stored_relations(given: Sequence[Relation]) -> str | None:
+    """Return relations as their column has them."""
+    return dumps([dict(each) for each in given]) if given else None
+
+
 def memory(row: Row, sources: Sequence[MessageBlock]) -> Memory:
     """Return the memory of a row of `memory_version`."""
     return Memory(
@@ -139,6 +158,7 @@ def memory(row: Row, sources: Sequence[MessageBlock]) -> Memory:
         importance=row["importance"],
         tags=loads(row["tags"]),
         entities=loads(row["entities"]),
+        relations=relations(row["relations"]),
         metadata=loads(row["metadata"]),
         expires_at=optional_moment(row["expires_at"]),
         pinned=bool(row["pinned"]),
@@ -203,7 +223,26 @@ def job_fields(job: ExtractionJob) -> dict[str, Any]:
 
 def idempotency(row: Row) -> IdempotencyRecord:
     """Return the idempotency record of a row."""
-    return IdempotencyRecord(row["key"], row["body_hash"], json.loads(row["result"]))
+    result = json.loads(row["result"])
+    return IdempotencyRecord(row["key"], row["body_hash"], result, row["import_id"])
+
+
+def import_run(row: Row) -> ImportRun:
+    """Return the import of a row."""
+    return ImportRun(
+        org_id=row["org_id"],
+        import_id=row["import_id"],
+        user_id=row["user_id"],
+        agent_id=row["agent_id"],
+        process_id=row["process_id"],
+        status=ImportStatus(row["status"]),
+        started_at=moment(row["started_at"]),
+        finished_at=optional_moment(row["finished_at"]),
+        conversations=row["conversations"],
+        memories=row["memories"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+    )
 
 
 def outbox_entry(row: Row, *, lease: str | None) -> OutboxEntry:

@@ -9,10 +9,11 @@ from typing import Any, LiteralString
 
 from memora import _queries
 from memora.core import repair
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
 from memora.graph_db.sqlite._seal import AGENT, INTERACTION, sealed
 from memora.schema.findings import Finding, FindingKind
+from memora.schema.scope import Scope
 from memora.schema.write_plan import OutboxOp
 
 _SQL = _queries.load(PACKAGE, "queries/repair.sql")
@@ -22,6 +23,10 @@ _UNLINK = _SQL["unlink"]
 _PLACE = _SQL["place"]
 _PUT_AGENT_BACK = _SQL["put_agent_back"]
 _DROP_STRAY_SOURCES = _SQL["drop_stray_sources"]
+_DROP_RELATIONS_OF = _SQL["drop_relations_of"]
+_DROP_MENTIONS_OF = _SQL["drop_mentions_of"]
+_MEMORY_TO_NAME = _SQL["memory_to_name"]
+_DROP_UNMENTIONED = _SQL["drop_unmentioned"]
 _SECOND_EXTERNAL_ID = _SQL["second_external_id"]
 _DROP_EXTERNAL_ID = _SQL["drop_external_id"]
 _TIMES: list[LiteralString] = [
@@ -103,6 +108,20 @@ def _sources(connection: sqlite3.Connection, finding: Finding, _now: datetime) -
     change(connection, _DROP_STRAY_SOURCES, org_id=finding.org_id, memory_id=finding.record_id)
 
 
+def _mentions(connection: sqlite3.Connection, finding: Finding, _now: datetime) -> None:
+    """Make the links of a memory again, and drop the names that no memory has."""
+    owner = {"org_id": str(finding.org_id), "user_id": str(finding.user_id)}
+    key = {**owner, "record_id": finding.record_id}
+    change(connection, _DROP_RELATIONS_OF, **key)
+    change(connection, _DROP_MENTIONS_OF, **key)
+    found = one(connection, _MEMORY_TO_NAME, **key)
+    if found is not None:
+        relations = records.relations(found["relations"])
+        naming = _names.Naming(finding.record_id, records.loads(found["entities"]), relations)
+        _names.link(connection, Scope(**owner), found["salt"], [naming])
+    change(connection, _DROP_UNMENTIONED, **owner)
+
+
 def _external_id(connection: sqlite3.Connection, finding: Finding, _now: datetime) -> None:
     key = {"org_id": finding.org_id, "interaction_id": finding.record_id}
     row = one(connection, _SECOND_EXTERNAL_ID, **key)
@@ -171,5 +190,7 @@ _REPAIRS: dict[FindingKind, _Repair] = {
     FindingKind.TOMBSTONE_VIOLATION: _tombstone,
     FindingKind.CLOCK_REGRESSION: _times,
     FindingKind.STRAY_SOURCE: _sources,
+    FindingKind.STRAY_MENTION: _mentions,
+    FindingKind.MISSING_MENTION: _mentions,
     FindingKind.DAMAGED_TRANSCRIPT: _transcript,
 }

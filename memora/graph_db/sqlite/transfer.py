@@ -12,12 +12,17 @@ from typing import Any, LiteralString
 
 from memora import _queries
 from memora.errors import ConflictError
-from memora.graph_db.sqlite import _seal, records
+from memora.graph_db.sqlite import _names, _seal, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite.records import Row, dumps
+from memora.schema.models import Relation
+from memora.schema.scope import Scope
 from memora.schema.transfer import (
     AgentRecord,
+    EntityRecord,
     IdempotencyKeyRecord,
+    ImportChangeRecord,
+    ImportRecord,
     InteractionRecord,
     JobRecord,
     MemoryRecord,
@@ -33,6 +38,7 @@ from memora.vector_db.base import PinnedStore
 _SQL = _queries.load(PACKAGE, "queries/transfer.sql")
 _SOURCES = _SQL["sources"]
 _LOAD_SOURCE = _SQL["load_source"]
+_SALT = _queries.load(PACKAGE, "queries/user.sql")["salt"]
 _LOAD: dict[str, LiteralString] = {
     "organization": _SQL["load_organization"],
     "user": _SQL["load_user"],
@@ -43,6 +49,9 @@ _LOAD: dict[str, LiteralString] = {
     "tombstone": _SQL["load_tombstone"],
     "idempotency_key": _SQL["load_idempotency_key"],
     "job": _SQL["load_job"],
+    "entity": _SQL["load_entity"],
+    "import": _SQL["load_import"],
+    "import_change": _SQL["load_import_change"],
 }
 
 _SEALED: Mapping[str, _seal.SealedTable] = {
@@ -54,6 +63,7 @@ _SEALED: Mapping[str, _seal.SealedTable] = {
     "memory": _seal.MEMORY,
     "idempotency_key": _seal.IDEMPOTENCY,
     "job": _seal.JOB,
+    "import_change": _seal.IMPORT_CHANGE,
 }
 
 # What a column cannot hold as it is, and how it is stored.
@@ -62,6 +72,9 @@ _STORED: Mapping[type, Callable[[Any], Any]] = {
     dict: dumps,
     tuple: dumps,
 }
+
+# Fields that no column holds as they are.
+_OTHERWISE = {"kind", "sources", "relations"}
 
 # A page has so many records, or so many characters of text.
 _PAGE = 200
@@ -150,6 +163,15 @@ def _all_users(connection: sqlite3.Connection, org_id: str) -> Iterator[Transfer
         for job_id in values(connection, _SQL["jobs"], **owner):
             for job in rows(connection, _SQL["job"], org_id=org_id, job_id=job_id):
                 yield JobRecord.of(records.job(job))
+        for name in _streamed(connection, _SQL["entities"], **owner):
+            yield EntityRecord.model_construct(
+                org_id=org_id,
+                user_id=row["user_id"],
+                name_id=name["name_id"],
+                entity_id=name["entity_id"],
+                decided=bool(name["decided"]),
+            )
+        yield from _imports(connection, owner)
 
 
 def _agents(
@@ -170,7 +192,12 @@ def _interactions(
         for row in _streamed(connection, _SQL["messages"], **place):
             stored = records.stored_message(row)
             yield MessageRecord.of(
-                org_id, user_id, interaction_id, stored.message, stored.prefix_hash
+                org_id,
+                user_id,
+                interaction_id,
+                stored.message,
+                stored.prefix_hash,
+                row["import_id"],
             )
 
 
@@ -182,6 +209,17 @@ def _memories(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator
             yield MemoryRecord.of(records.memory(row, ()), sources)
 
 
+def _imports(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator[TransferRecord]:
+    for row in _streamed(connection, _SQL["imports"], **owner):
+        yield ImportRecord.of(records.import_run(row))
+        import_id = row["import_id"]
+        for part in _streamed(connection, _SQL["import_changes"], **owner, import_id=import_id):
+            found = part["found"]
+            yield ImportChangeRecord.model_construct(
+                **{**part, "found": None if found is None else records.loads(found)}
+            )
+
+
 def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
     known = records.idempotency(row)
     return IdempotencyKeyRecord.model_construct(
@@ -191,6 +229,7 @@ def _idempotency_key(owner: dict[str, str], row: Row) -> IdempotencyKeyRecord:
         body_hash=known.body_hash,
         result=known.result,
         created_at=records.moment(row["created_at"]),
+        import_id=known.import_id,
     )
 
 
@@ -209,23 +248,49 @@ def _streamed(
 
 def _load(connection: sqlite3.Connection, given: Sequence[TransferRecord], now: datetime) -> None:
     for record in given:
-        try:
-            loaded = change(connection, _LOAD[record.kind], **_fields(connection, record))
-            if isinstance(record, MemoryRecord):
-                loaded = _load_sources(connection, record)
-        except sqlite3.IntegrityError:
-            loaded = 0
-        if not loaded:
-            raise ConflictError(
-                record.kind,
-                record.record_id,
-                expected="a free id, and what it belongs to",
-                actual="a taken one, or nothing",
-            )
+        if not isinstance(record, EntityRecord):
+            _insert(connection, record)
     memories = [record for record in given if isinstance(record, MemoryRecord)]
     for (org_id, user_id), group in groupby(memories, lambda each: (each.org_id, each.user_id)):
-        ids = [record.memory_id for record in group]
+        own = list(group)
+        _link(connection, Scope(org_id, user_id), own)
+        ids = [record.memory_id for record in own]
         enqueue(connection, OutboxOp.SYNC, org_id, user_id, now, ids)
+    for record in given:
+        # Names are there once the memories that have them are.
+        if isinstance(record, EntityRecord):
+            _insert(connection, record)
+
+
+def _insert(connection: sqlite3.Connection, record: TransferRecord) -> None:
+    try:
+        loaded = change(connection, _LOAD[record.kind], **_fields(connection, record))
+        if isinstance(record, MemoryRecord):
+            loaded = _load_sources(connection, record)
+    except sqlite3.IntegrityError:
+        loaded = 0
+    if not loaded:
+        raise ConflictError(
+            record.kind,
+            record.record_id,
+            expected="a free id, and what it belongs to",
+            actual="a taken one, or nothing",
+        )
+
+
+def _link(connection: sqlite3.Connection, scope: Scope, memories: Sequence[MemoryRecord]) -> None:
+    """Make what follows from memories: the file does not have it."""
+    named = [
+        _names.Naming(
+            record.memory_id,
+            record.entities,
+            [Relation(**dict(relation)) for relation in record.relations],
+        )
+        for record in memories
+    ]
+    [salt] = values(connection, _SALT, org_id=scope.org_id, user_id=scope.user_id)
+    # Which names are one is in the file, whatever the order of its memories.
+    _names.link(connection, scope, salt, named, joins=False)
 
 
 def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:
@@ -237,7 +302,10 @@ def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:
 
 def _fields(connection: sqlite3.Connection, record: TransferRecord) -> dict[str, Any]:
     """Return the parameters of the statement that inserts a record."""
-    fields = {name: _stored(value) for name, value in record if name not in {"kind", "sources"}}
+    fields = {name: _stored(value) for name, value in record if name not in _OTHERWISE}
+    if isinstance(record, MemoryRecord):
+        relations = [Relation(**dict(relation)) for relation in record.relations]
+        fields["relations"] = records.stored_relations(relations)
     table = _SEALED.get(record.kind)
     return fields if table is None else _seal.sealed(connection, table, fields)
 

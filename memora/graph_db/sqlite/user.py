@@ -8,7 +8,7 @@ from datetime import datetime
 
 from memora import _queries
 from memora.errors import OrganizationNotFoundError, UserNotFoundError
-from memora.graph_db.sqlite import records
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
 from memora.graph_db.sqlite._seal import USER, sealed
 from memora.graph_db.sqlite.records import Row
@@ -32,6 +32,8 @@ _DELETE_JOBS = _SQL["delete_jobs"]
 _DELETE_INTERACTIONS = _SQL["delete_interactions"]
 _DELETE_TOMBSTONES = _SQL["delete_tombstones"]
 _DELETE_IDEMPOTENCY = _SQL["delete_idempotency"]
+_DELETE_IMPORT_CHANGES = _SQL["delete_import_changes"]
+_DELETE_IMPORTS = _SQL["delete_imports"]
 _DELETE_AGENTS = _SQL["delete_agents"]
 _DELETE = _SQL["delete"]
 _DELETE_OUTBOX = _SQL["delete_outbox"]
@@ -116,8 +118,10 @@ def erase_user(connection: sqlite3.Connection, scope: Scope, now: datetime) -> D
     outbox = change(connection, _DELETE_OUTBOX, **owner, now=records.micros(now))
     enqueue(connection, OutboxOp.DROP_USER, org_id, user_id, now)
     change(connection, _DELETE_SOURCES, **owner)
+    entities = _names.erase(connection, scope)
     memories = change(connection, _DELETE_MEMORIES, **owner)
     messages = change(connection, _DELETE_MESSAGES, **owner)
+    change(connection, _DELETE_IMPORT_CHANGES, **owner)
     return DeleteCounts(
         memories=memories,
         messages=messages,
@@ -125,7 +129,9 @@ def erase_user(connection: sqlite3.Connection, scope: Scope, now: datetime) -> D
         interactions=change(connection, _DELETE_INTERACTIONS, **owner),
         tombstones=change(connection, _DELETE_TOMBSTONES, **owner),
         idempotency_keys=change(connection, _DELETE_IDEMPOTENCY, **owner),
+        imports=change(connection, _DELETE_IMPORTS, **owner),
         agents=change(connection, _DELETE_AGENTS, **owner),
         users=change(connection, _DELETE, **owner),
         outbox_entries=outbox,
+        entities=entities,
     )

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, LiteralString
 
 from memora import _queries
 from memora.core import withdrawal
-from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion
-from memora.graph_db.sqlite import records
+from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion, Unlinking
+from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import JOB, sealed
 from memora.graph_db.sqlite.records import Row
@@ -29,6 +29,7 @@ _SOURCE_MESSAGES = _SQL["source_messages"]
 _UNFINISHED_JOBS = _SQL["unfinished_jobs"]
 _CHANGE_PLACE = _SQL["change_place"]
 _CHANGE_TRUST = _SQL["change_trust"]
+_CHANGE_ORIGIN = _SQL["change_origin"]
 _UNLINK = _SQL["unlink"]
 _MEMORY = _queries.load(PACKAGE, "queries/memory.sql")
 _DELETE_SOURCES = _MEMORY["delete_sources"]
@@ -127,10 +128,12 @@ class _Step:
         )
         decided = [
             withdrawal.decide(chain, task.selector)
-            for chain in _read(connection, task.scope, chain_ids)
+            for chain in read_chains(connection, task.scope, chain_ids, _SOURCE_MESSAGES)
         ]
         if not task.dry_run:
-            _write(connection, task, decided)
+            if task.leave_tombstones and decided:
+                _bury(connection, task, decided)
+            write_chains(connection, task.scope, task.now, decided)
         outcome = sum((each.outcome for each in decided), Withdrawal())
         return outcome, chain_ids[-1] if len(chain_ids) == _AT_ONCE else None
 
@@ -144,17 +147,26 @@ def _named(scope: Scope, selector: SourceSelector) -> dict[str, Any]:
     return {**_owner(scope), **kinds, selector.field: selector.source_id}
 
 
-def _read(
-    connection: sqlite3.Connection, scope: Scope, chain_ids: Sequence[str]
+def read_chains(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    chain_ids: Sequence[str],
+    source_messages: LiteralString,
 ) -> list[list[StoredVersion]]:
-    """Return these chains, each from its oldest version to its newest."""
+    """Return these chains, each from its oldest version to its newest.
+
+    Args:
+        connection: The connection.
+        scope: Owner.
+        chain_ids: The chains.
+        source_messages: Query of the messages that versions came from.
+    """
     owner = _owner(scope)
     found = rows(connection, _VERSIONS, **owner, chain_ids=records.id_list(chain_ids))
     linked = rows(
         connection,
-        _SOURCE_MESSAGES,
-        org_id=scope.org_id,
-        user_id=scope.user_id,
+        source_messages,
+        **owner,
         memory_ids=records.id_list(row["memory_id"] for row in found),
     )
     sources: dict[str, list[SourceMessage]] = {}
@@ -176,15 +188,26 @@ def _version(row: Row, sources: Sequence[SourceMessage]) -> StoredVersion:
     return StoredVersion(**fields, sources=tuple(sources))
 
 
-def _write(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainWithdrawal]) -> None:
+def _bury(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainWithdrawal]) -> None:
     owner = _owner(task.scope)
-    if task.leave_tombstones and decided:
-        salt: str = values(connection, _SALT, **owner)[0]
-        marks = {mark for each in decided for mark in each.marks(salt)}
-        grave = {**owner, "purged_at": records.micros(task.now)}
-        connection.executemany(_INSERT_TOMBSTONE, [{**grave, "mark": mark} for mark in marks])
-    removed = records.id_list(memory_id for each in decided for memory_id in each.removed)
+    salt: str = values(connection, _SALT, **owner)[0]
+    marks = {mark for each in decided for mark in each.marks(salt)}
+    grave = {**owner, "purged_at": records.micros(task.now)}
+    connection.executemany(_INSERT_TOMBSTONE, [{**grave, "mark": mark} for mark in marks])
+
+
+def write_chains(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    now: datetime,
+    decided: Sequence[ChainWithdrawal],
+) -> None:
+    """Change these chains as was decided, and have the vectors follow."""
+    owner = _owner(scope)
+    ids = [memory_id for each in decided for memory_id in each.removed]
+    removed = records.id_list(ids)
     change(connection, _DELETE_SOURCES, **owner, memory_ids=removed)
+    _names.unlink(connection, scope, ids)
     change(connection, _DELETE, **owner, memory_ids=removed)
     for each in decided:
         for span in each.changed:
@@ -197,22 +220,31 @@ def _write(connection: sqlite3.Connection, task: _Task, decided: Sequence[ChainW
                 superseded_at=records.optional_micros(span.superseded_at),
             )
         for unlinking in each.unlinked:
-            change(
-                connection,
-                _CHANGE_TRUST,
-                **owner,
-                memory_id=unlinking.memory_id,
-                source_role=unlinking.source_role,
-            )
-            for source in unlinking.lost:
-                change(
-                    connection,
-                    _UNLINK,
-                    org_id=task.scope.org_id,
-                    memory_id=unlinking.memory_id,
-                    interaction_id=source.interaction_id,
-                    position=source.position,
-                )
+            _unlink(connection, scope, unlinking)
     touched = [memory_id for each in decided for memory_id in each.touched]
-    scope = task.scope
-    enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, task.now, touched)
+    enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, now, touched)
+
+
+def _unlink(connection: sqlite3.Connection, scope: Scope, unlinking: Unlinking) -> None:
+    place = {**_owner(scope), "memory_id": unlinking.memory_id}
+    change(connection, _CHANGE_TRUST, **place, source_role=unlinking.source_role)
+    for source in unlinking.lost:
+        change(
+            connection,
+            _UNLINK,
+            org_id=scope.org_id,
+            memory_id=unlinking.memory_id,
+            interaction_id=source.interaction_id,
+            position=source.position,
+        )
+    origin = unlinking.origin
+    if origin is not None:
+        change(
+            connection,
+            _CHANGE_ORIGIN,
+            **place,
+            interaction_id=origin.interaction_id,
+            agent_id=origin.agent_id,
+            import_id=origin.import_id,
+            process_id=origin.process_id,
+        )

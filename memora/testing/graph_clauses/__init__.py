@@ -10,6 +10,7 @@ pytest.register_assert_rewrite(
     f"{__name__}.directory",
     f"{__name__}.equals",
     f"{__name__}.erasure",
+    f"{__name__}.imports",
     f"{__name__}.isolation",
     f"{__name__}.memories",
     f"{__name__}.outbox",

@@ -10,7 +10,7 @@ import pytest
 from memora.core.hashing import content_hash, tombstone
 from memora.errors import ConflictError
 from memora.schema.storage_schema import ContraryMemoryToStore, MemoriesAndInteraction
-from memora.schema.write_plan import MemoryEnd, SourceRef
+from memora.schema.write_plan import Earlier, MemoryEnd, SourceLink, SourceRef
 from memora.testing.graph_clauses.tenant import Tenant, TenantFixtures
 
 
@@ -50,6 +50,46 @@ class ChainClauses(TenantFixtures):
             tenant.at(1),
         ]
         assert {memory.chain_id for memory in stored} == {first}
+
+    async def test_a_version_that_was_said_before_begins_earlier(self, tenant: Tenant) -> None:
+        """Its time and role change, and the end of the version before; both go to the vectors."""
+        talk = await tenant.begin("talk", "a", "b")
+        first, head = await tenant.chain("a", "b")
+        await tenant.empty_queue()
+        earlier = Earlier(tenant.at(0.5), tenant.at(1), "assistant", first, tenant.at(0.5))
+        await tenant.apply(links=(SourceLink(head, (talk.source(0),), earlier),))
+        old, new = await tenant.graph.read_memories(tenant.scope, [first, head])
+        assert (new.obtained_at, new.source_role) == (tenant.at(0.5), "assistant")
+        assert (new.superseded_at, old.superseded_at) == (None, tenant.at(0.5))
+        assert old.superseded_by == head
+        assert [message.content for message in new.message_sources] == ["a"]
+        assert sorted(await tenant.queued_ids()) == sorted([first, head])
+        assert await tenant.current(first, tenant.at(0.75)) == head
+        lowest = Earlier(tenant.at(-1), tenant.at(0), "user")
+        await tenant.apply(links=(SourceLink(first, (talk.source(1),), lowest),))
+        assert (await tenant.memory(first)).obtained_at == tenant.at(-1)
+        assert await tenant.history(head) == [head, first]
+
+    async def test_b29_a_stale_earlier_time_refuses_the_plan(self, tenant: Tenant) -> None:
+        """Another time, another predecessor, or a memory that is gone: nothing is written."""
+        talk = await tenant.begin("talk", "a")
+        first, head = await tenant.chain("a", "b")
+        before = await tenant.snapshot()
+        at, was = tenant.at(0.5), tenant.at(1)
+        for memory_id, earlier in (
+            (head, Earlier(at, tenant.at(2), "user", first, at)),
+            (head, Earlier(at, was, "user")),
+            (head, Earlier(at, was, "user", head, at)),
+            (first, Earlier(tenant.at(-1), tenant.at(0), "user", head, at)),
+            (tenant.memory_id("gone"), Earlier(at, was, "user")),
+        ):
+            with pytest.raises(ConflictError) as caught:
+                await tenant.apply(
+                    memories=(tenant.statement("new"),),
+                    links=(SourceLink(memory_id, (talk.source(0),), earlier),),
+                )
+            assert caught.value.record == "memory"
+        assert await tenant.snapshot() == before
 
     async def test_versions_of_one_time_keep_the_order_of_their_arrival(
         self, tenant: Tenant

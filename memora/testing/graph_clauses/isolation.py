@@ -19,6 +19,7 @@ from memora.schema.storage_schema import (
     MemoryToStore,
 )
 from memora.schema.write_plan import (
+    Earlier,
     IdempotencyRecord,
     MemoryEnd,
     MemoryWrite,
@@ -190,6 +191,9 @@ OF_ANOTHER_USER: dict[str, Call] = {
     ),
     "apply end": lambda a, t: a.write(ends=(MemoryEnd(t.memory_id, a.tenant.at(1)),)),
     "apply link": lambda a, t: a.write(links=(SourceLink(t.memory_id, (t.talk.source(0),)),)),
+    "apply earlier": lambda a, t: a.write(
+        links=(SourceLink(t.memory_id, (), Earlier(a.tenant.at(-1), a.tenant.at(0), "user")),)
+    ),
     "apply job": lambda a, t: a.write(
         job=replace(t.job, org_id=a.scope.org_id, user_id=a.scope.user_id)
     ),

@@ -10,6 +10,7 @@ import pytest
 from memora.core.transfer import Whole, encode
 from memora.errors import ConflictError
 from memora.graph_db.base import BaseGraphDB
+from memora.schema.imports import ImportCounts, ImportRun, ImportStatus
 from memora.schema.jobs import JobStatus
 from memora.schema.transfer import (
     AgentRecord,
@@ -60,7 +61,28 @@ class TransferClauses(TenantFixtures):
         await tenant.graph.purge_memories(tenant.scope, [gone], tenant.later())
         key = IdempotencyRecord("key", "body", {"a": [1, None]})
         await tenant.apply(job=tenant.job(talk, 0, 5), idempotency=key)
+        await self.import_some(tenant)
         await tenant.graph.remove_agent(tenant.org_id, "gone", tenant.later())
+
+    async def import_some(self, tenant: Tenant) -> None:
+        """Import a conversation, and update one that was there."""
+        run = ImportRun(
+            org_id=tenant.org_id,
+            import_id="import",
+            user_id=tenant.user_id,
+            agent_id="gone",
+            process_id="process",
+            started_at=tenant.clock.now(),
+        )
+        await tenant.graph.begin_import(run)
+        await tenant.graph.note_import(tenant.scope, "import", ImportCounts(1, 2, 3, 4))
+        await tenant.begin("imported", "x", import_id="import")
+        mine = await tenant.begin("updated", *TEXTS, title="T")
+        await tenant.store("cut off", obtained_at=tenant.at(9), sources=(mine.source(5),))
+        await tenant.edit(mine, 1, "y", import_id="import", title="U")
+        key = IdempotencyRecord("seed:key", "body", {}, "import")
+        await tenant.apply(idempotency=key)
+        await tenant.graph.finish_import(tenant.scope, "import", ImportStatus.DONE, tenant.later())
 
     async def test_a_dump_is_whole_and_in_order(self, tenant: Tenant) -> None:
         """Every kind is there, each record in its place, and all that is named is there, too."""
@@ -71,11 +93,11 @@ class TransferClauses(TenantFixtures):
             whole.add(record, number)
         whole.end()
         assert {record.org_id for record in records} == {tenant.org_id}
-        assert len({record.kind for record in records}) == 9
+        assert len({record.kind for record in records}) == 11
         users = [record.user_id for record in records if isinstance(record, UserRecord)]
         assert users == ["the-user", "\uff21", "\U0001f600"]
         messages = [record for record in records if isinstance(record, MessageRecord)]
-        assert [message.content for message in messages] == list(TEXTS)
+        assert [m.content for m in messages if m.interaction_id == "talk"] == list(TEXTS)
         agents = {record.agent_id: record for record in records if isinstance(record, AgentRecord)}
         assert agents.keys() == {"own", "gone", tenant.agent_id}
         assert agents["gone"].deleted_at == tenant.clock.now()
@@ -123,8 +145,10 @@ class TransferClauses(TenantFixtures):
         for start in range(0, len(copies), 7):
             await other.graph.load_records(copies[start : start + 7], other.later())
         assert lines(await dump(other.graph, other.org_id)) == lines(records)
-        memories = [record.memory_id for record in records if isinstance(record, MemoryRecord)]
-        assert sorted(await other.queued_ids()) == sorted(memories)
+        versions = [record for record in records if isinstance(record, MemoryRecord)]
+        ids = [version.memory_id for version in versions]
+        assert sorted(await other.queued_ids()) == sorted(ids)
+        memories = [v.memory_id for v in versions if v.chain_id == tenant.memory_id("first")]
         history = await other.history(memories[0])
         assert history == list(reversed(memories))
         assert await other.current(memories[0]) == history[0]
@@ -177,6 +201,8 @@ class TransferClauses(TenantFixtures):
         without_sources = memory.model_copy(update={"sources": ()})
         needing = [memory, without_sources, records["message"], records["job"]]
         owned = ["agent", "interaction", "message", "memory", "tombstone", "idempotency_key", "job"]
+        owned += ["import", "import_change"]
+        needing.append(records["import_change"])
         needing += [records[kind].model_copy(update={"user_id": "nobody"}) for kind in owned]
         other = await make_tenant()
         before = await dump(other.graph, other.org_id)

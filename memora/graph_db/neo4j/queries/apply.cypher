@@ -24,9 +24,20 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
     RETURN i.interaction_id
   } AS external_ids,
   COLLECT {
+    MATCH (run:Import {org_id: $org_id, import_id: $import_id})
+    WHERE run.user_id = $user_id
+    RETURN run.status
+  } AS imports,
+  COLLECT {
+    MATCH (part:ImportChange {
+      org_id: $org_id, user_id: $user_id, import_id: $import_id, interaction_id: $written_id
+    })
+    RETURN part {.found}
+  } AS parts,
+  COLLECT {
     UNWIND $memory_ids AS id
     MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
-    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of,
+    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of, .obtained_at,
       predecessor_id: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id])}
   } AS versions,
   COLLECT {
@@ -132,6 +143,12 @@ SET m.successor_id = version.successor_id, m.superseded_at = version.superseded_
 WITH m
 MATCH (m)-[old:SUPERSEDED_BY]->(:Memory)
 DELETE old
+
+// name: begin_earlier
+// Versions that were said before the time that they were known from.
+UNWIND $versions AS version
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.memory_id})
+SET m.obtained_at = version.obtained_at, m.source_role = version.source_role
 
 // name: insert_memories
 // A source is linked if the message at that place is still the one that was read.

@@ -64,10 +64,21 @@ RETURN
     WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
   } AS tombstones,
   COUNT {
+    MATCH (run:Import)
+    USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
+    WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
+      AND run.import_id IS NOT NULL
+  } AS imports,
+  COUNT {
     MATCH (e:OutboxEntry)
     USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
     WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.op IS NOT NULL AND e.seq IS NOT NULL
-  } AS outbox_entries
+  } AS outbox_entries,
+  COUNT {
+    MATCH (n:Entity)
+    USING INDEX SEEK n:Entity(org_id, user_id, name_id)
+    WHERE n.org_id = $org_id AND n.user_id = $user_id AND n.name_id IS NOT NULL
+  } AS entities
 
 // name: count_organization
 RETURN
@@ -117,4 +128,14 @@ RETURN
     USING INDEX SEEK e:OutboxEntry(org_id, user_id, op, seq)
     WHERE e.org_id = $org_id AND e.user_id IS NOT NULL AND e.op IS NOT NULL AND e.seq IS NOT NULL
   } AS outbox_entries,
-  COUNT { MATCH (:Organization {org_id: $org_id}) } AS organizations
+  COUNT {
+    MATCH (run:Import)
+    USING INDEX SEEK run:Import(org_id, import_id)
+    WHERE run.org_id = $org_id AND run.import_id IS NOT NULL
+  } AS imports,
+  COUNT { MATCH (:Organization {org_id: $org_id}) } AS organizations,
+  COUNT {
+    MATCH (n:Entity)
+    USING INDEX SEEK n:Entity(org_id, user_id, name_id)
+    WHERE n.org_id = $org_id AND n.user_id IS NOT NULL AND n.name_id IS NOT NULL
+  } AS entities

@@ -84,6 +84,20 @@ FOR (m:Memory) ON (m.org_id, m.user_id, m.agent_id, m.obtained_at, m.memory_id)
 CREATE INDEX memora_memory_of_interaction IF NOT EXISTS
 FOR (m:Memory) ON (m.org_id, m.user_id, m.interaction_id, m.obtained_at, m.memory_id)
 
+// name: memora_entity
+CREATE CONSTRAINT memora_entity IF NOT EXISTS
+FOR (e:Entity) REQUIRE (e.org_id, e.user_id, e.name_id) IS UNIQUE
+
+// name: memora_entity_names
+// All names of an entity.
+CREATE INDEX memora_entity_names IF NOT EXISTS
+FOR (e:Entity) ON (e.org_id, e.user_id, e.entity_id)
+
+// name: memora_entity_block
+// Holds names of several words only.
+CREATE INDEX memora_entity_block IF NOT EXISTS
+FOR (e:Entity) ON (e.org_id, e.user_id, e.block)
+
 // name: memora_job
 CREATE CONSTRAINT memora_job IF NOT EXISTS
 FOR (j:Job) REQUIRE (j.org_id, j.job_id) IS UNIQUE
@@ -99,6 +113,32 @@ FOR (j:Job) ON (j.org_id, j.user_id, j.interaction_id)
 // name: memora_key
 CREATE CONSTRAINT memora_key IF NOT EXISTS
 FOR (k:IdempotencyKey) REQUIRE (k.org_id, k.user_id, k.key) IS UNIQUE
+
+// name: memora_key_of_import
+// Holds keys of imports only.
+CREATE INDEX memora_key_of_import IF NOT EXISTS
+FOR (k:IdempotencyKey) ON (k.org_id, k.user_id, k.import_id)
+
+// name: memora_import
+CREATE CONSTRAINT memora_import IF NOT EXISTS
+FOR (run:Import) REQUIRE (run.org_id, run.import_id) IS UNIQUE
+
+// name: memora_import_of_organization
+CREATE INDEX memora_import_of_organization IF NOT EXISTS
+FOR (run:Import) ON (run.org_id, run.started_at, run.import_id)
+
+// name: memora_import_page
+CREATE INDEX memora_import_page IF NOT EXISTS
+FOR (run:Import) ON (run.org_id, run.user_id, run.started_at, run.import_id)
+
+// name: memora_import_change
+CREATE CONSTRAINT memora_import_change IF NOT EXISTS
+FOR (part:ImportChange)
+REQUIRE (part.org_id, part.user_id, part.import_id, part.interaction_id) IS UNIQUE
+
+// name: memora_import_change_of_interaction
+CREATE INDEX memora_import_change_of_interaction IF NOT EXISTS
+FOR (part:ImportChange) ON (part.org_id, part.user_id, part.interaction_id)
 
 // name: memora_tombstone
 CREATE CONSTRAINT memora_tombstone IF NOT EXISTS

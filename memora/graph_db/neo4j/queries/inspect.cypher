@@ -63,7 +63,7 @@ RETURN 'I3' AS invariant, 'dangling_agent' AS kind, org_id, null AS user_id, age
 
 // name: missing_keys
 // I3: uniqueness does not require presence, so an incomplete key is found here.
-MATCH (n:Organization|User|Agent|Interaction|Message|Memory|Job|IdempotencyKey|Tombstone)
+MATCH (n:Organization|User|Agent|Interaction|Message|Memory|Entity|Job|IdempotencyKey|Tombstone)
 WHERE n.org_id IS NULL
   OR (n.user_id IS NULL AND NOT n:Organization AND NOT n:Agent)
   OR (n:Agent AND n.agent_id IS NULL)
@@ -73,8 +73,9 @@ WHERE n.org_id IS NULL
   OR (n:Job AND n.job_id IS NULL)
   OR (n:IdempotencyKey AND n.key IS NULL)
   OR (n:Tombstone AND n.mark IS NULL)
+  OR (n:Entity AND (n.name_id IS NULL OR n.entity_id IS NULL OR n.name IS NULL))
 RETURN 'I3' AS invariant, 'incomplete_record' AS kind, n.org_id AS org_id, n.user_id AS user_id,
-  coalesce(n.memory_id, n.job_id, n.interaction_id, n.agent_id, n.user_id, n.org_id,
+  coalesce(n.memory_id, n.name_id, n.job_id, n.interaction_id, n.agent_id, n.user_id, n.org_id,
   'unknown') AS record_id, labels(n)[0] + ' without a part of its key' AS detail,
   n:Organization OR n:User OR n:Memory AS blocks
 
@@ -166,6 +167,41 @@ RETURN DISTINCT 'I10' AS invariant,
   m.user_id AS user_id, m.memory_id AS record_id, CASE
   WHEN number > 1 THEN 'a source is linked twice'
   ELSE 'a source of another user' END AS detail, false AS blocks
+
+// name: stray_mentions
+// I3: a memory mentions names of its user, and relates only what it mentions.
+MATCH (m:Memory)-[:MENTIONS]->(e:Entity)
+WHERE e.org_id <> m.org_id OR e.user_id <> m.user_id
+RETURN DISTINCT 'I3' AS invariant, 'stray_mention' AS kind, m.org_id AS org_id,
+  m.user_id AS user_id, m.memory_id AS record_id, 'a name of another user' AS detail,
+  false AS blocks
+
+// name: stray_relations
+// I3
+MATCH (s:Entity)-[r:RELATED]->(o:Entity)
+WHERE NOT EXISTS {
+  MATCH (s)<-[:MENTIONS]-(m:Memory {
+    org_id: s.org_id, user_id: s.user_id, memory_id: r.memory_id
+  })-[:MENTIONS]->(o)
+}
+RETURN DISTINCT 'I3' AS invariant, 'stray_mention' AS kind, s.org_id AS org_id,
+  s.user_id AS user_id, r.memory_id AS record_id,
+  'what it relates is not what it mentions' AS detail, false AS blocks
+
+// name: unmentioned
+// I8: a name goes with the last memory that has it.
+MATCH (e:Entity)
+WHERE NOT EXISTS { MATCH (:Memory)-[:MENTIONS]->(e) }
+RETURN 'I8' AS invariant, 'stray_mention' AS kind, e.org_id AS org_id, e.user_id AS user_id,
+  e.name_id AS record_id, 'a name that no memory has' AS detail, false AS blocks
+
+// name: missing_mentions
+// I3
+MATCH (m:Memory)
+WHERE (size(m.entities) > 0 OR m.relations IS NOT NULL)
+  AND NOT EXISTS { MATCH (m)-[:MENTIONS]->(:Entity) }
+RETURN 'I3' AS invariant, 'missing_mention' AS kind, m.org_id AS org_id, m.user_id AS user_id,
+  m.memory_id AS record_id, 'it is not linked to what it names' AS detail, false AS blocks
 
 // name: times
 // I13: times are whole microseconds since 1970 in UTC, in order, and the store's own are past.

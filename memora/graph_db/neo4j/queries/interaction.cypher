@@ -110,5 +110,10 @@ CALL (id) {
   DETACH DELETE j
   RETURN count(*) AS jobs
 }
+CALL (id) {
+  MATCH (part:ImportChange {org_id: $org_id, user_id: $user_id, interaction_id: id})
+  USING INDEX SEEK part:ImportChange(org_id, user_id, interaction_id)
+  DELETE part
+}
 DETACH DELETE i
 RETURN count(*) AS interactions, sum(messages) AS messages, sum(jobs) AS jobs

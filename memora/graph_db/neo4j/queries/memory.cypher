@@ -229,9 +229,20 @@ MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})-[:SOURCED_F
 RETURN s.prefix_hash AS prefix_hash, m.content_hash AS content_hash
 
 // name: delete_memories
+// With what they say about two entities, and the names that no other memory has.
 UNWIND $memory_ids AS id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})
+CALL (m) {
+  MATCH (m)-[:MENTIONS]->(:Entity)-[r:RELATED {memory_id: m.memory_id}]->(:Entity)
+  DELETE r
+}
+WITH m, COLLECT { MATCH (m)-[:MENTIONS]->(e:Entity) RETURN e } AS named
 DETACH DELETE m
+WITH named
+UNWIND named AS e
+WITH DISTINCT e
+WHERE NOT EXISTS { MATCH (:Memory)-[:MENTIONS]->(e) }
+DETACH DELETE e
 
 // name: relink
 // After the purged ones are gone: nobody may have their successors while they are there.

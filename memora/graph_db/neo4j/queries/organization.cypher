@@ -47,6 +47,14 @@ WITH m LIMIT $batch
 DETACH DELETE m
 RETURN count(*) AS deleted
 
+// name: erase_entities
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id IS NOT NULL AND e.name_id IS NOT NULL
+WITH e LIMIT $batch
+DETACH DELETE e
+RETURN count(*) AS deleted
+
 // name: erase_messages
 MATCH (s:Message)
 USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
@@ -61,6 +69,13 @@ MATCH (i:Interaction)
 USING INDEX SEEK i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id IS NOT NULL AND i.interaction_id IS NOT NULL
 WITH i LIMIT $batch
+CALL (i) {
+  MATCH (part:ImportChange {
+    org_id: $org_id, user_id: i.user_id, interaction_id: i.interaction_id
+  })
+  USING INDEX SEEK part:ImportChange(org_id, user_id, interaction_id)
+  DELETE part
+}
 DETACH DELETE i
 RETURN count(*) AS deleted
 
@@ -86,6 +101,14 @@ USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id IS NOT NULL AND t.mark IS NOT NULL
 WITH t LIMIT $batch
 DETACH DELETE t
+RETURN count(*) AS deleted
+
+// name: erase_imports
+MATCH (run:Import)
+USING INDEX SEEK run:Import(org_id, import_id)
+WHERE run.org_id = $org_id AND run.import_id IS NOT NULL
+WITH run LIMIT $batch
+DETACH DELETE run
 RETURN count(*) AS deleted
 
 // name: erase_agents

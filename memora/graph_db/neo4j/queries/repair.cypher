@@ -9,7 +9,7 @@ RETURN EXISTS { MATCH (:Organization) } AS found
 // name: doubles
 // Administration: records that share a key, read only while a constraint is missing. Bookkeeping
 // has its key as the record's id.
-MATCH (n:Organization|User|Agent|Interaction|Message|Memory|Job|IdempotencyKey|Tombstone|OutboxEntry|Meta)
+MATCH (n:Organization|User|Agent|Interaction|Message|Memory|Entity|Job|IdempotencyKey|Tombstone|OutboxEntry|Meta)
 WITH labels(n)[0] AS label, n.org_id AS org_id,
   CASE WHEN n:Agent OR n:Job OR n:OutboxEntry THEN null ELSE n.user_id END AS user_id, CASE
   WHEN n:Organization THEN n.org_id
@@ -17,6 +17,7 @@ WITH labels(n)[0] AS label, n.org_id AS org_id,
   WHEN n:Agent THEN n.agent_id
   WHEN n:Interaction OR n:Message THEN n.interaction_id
   WHEN n:Memory THEN n.memory_id
+  WHEN n:Entity THEN n.name_id
   WHEN n:Job THEN n.job_id
   WHEN n:IdempotencyKey THEN n.key
   WHEN n:Tombstone THEN n.mark
@@ -360,3 +361,50 @@ OPTIONAL MATCH (:Interaction)-[old:HAS_MESSAGE]->(s)
 DELETE old
 WITH DISTINCT other, s
 CREATE (other)-[:HAS_MESSAGE]->(s)
+
+// name: drop_mentions_of
+// Of a memory, or with a name.
+OPTIONAL MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: $record_id})
+  -[mention:MENTIONS]->(:Entity)
+DELETE mention
+WITH count(*) AS dropped
+OPTIONAL MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+OPTIONAL MATCH (e)-[r:RELATED]-(:Entity)
+WHERE r.memory_id = $record_id OR e.name_id = $record_id
+DELETE r
+
+// name: memory_to_name
+// A memory with what its links are made of.
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: $record_id})
+RETURN m.entities AS entities, m.relations AS relations
+
+// name: drop_unmentioned
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+  AND NOT EXISTS { MATCH (:Memory)-[:MENTIONS]->(e) }
+DETACH DELETE e
+
+// name: join_second_names
+// What links the others of several nodes of one name links the first one.
+MATCH (e:Entity {org_id: $org_id, user_id: $user_id, name_id: $record_id})
+WITH collect(e) AS nodes
+WITH nodes[0] AS first, nodes[1..] AS others
+UNWIND others AS other
+CALL (first, other) {
+  MATCH (m:Memory)-[:MENTIONS]->(other)
+  MERGE (m)-[:MENTIONS]->(first)
+}
+CALL (first, other) {
+  MATCH (other)-[r:RELATED]->(o:Entity)
+  MERGE (first)-[own:RELATED {memory_id: r.memory_id, position: r.position}]->(o)
+  SET own.type = r.type
+}
+CALL (first, other) {
+  MATCH (s:Entity)-[r:RELATED]->(other)
+  MERGE (s)-[own:RELATED {memory_id: r.memory_id, position: r.position}]->(first)
+  SET own.type = r.type
+}
+DETACH DELETE other

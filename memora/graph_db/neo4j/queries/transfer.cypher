@@ -95,6 +95,31 @@ WHERE j.org_id = $org_id AND j.user_id = $user_id AND j.interaction_id IS NOT NU
 RETURN j {.*} AS job
 ORDER BY j.job_id
 
+// name: entities
+// Names whose entity does not follow from the name.
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+  AND (e.decided OR e.entity_id <> e.name_id)
+RETURN e {.org_id, .user_id, .name_id, .entity_id, .decided} AS entity
+ORDER BY e.org_id, e.user_id, e.name_id
+
+// name: imports
+MATCH (run:Import)
+USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
+WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
+  AND run.import_id IS NOT NULL
+RETURN run {.*} AS run
+ORDER BY run.import_id
+
+// name: import_changes
+MATCH (part:ImportChange)
+USING INDEX SEEK part:ImportChange(org_id, user_id, import_id, interaction_id)
+WHERE part.org_id = $org_id AND part.user_id = $user_id AND part.import_id = $import_id
+  AND part.interaction_id IS NOT NULL
+RETURN part {.*} AS part
+ORDER BY part.org_id, part.user_id, part.import_id, part.interaction_id
+
 // name: lock_users
 // Users that were there before; no row: it is missing, or being erased.
 UNWIND $user_ids AS id
@@ -170,6 +195,24 @@ MATCH (s:Message {
 CREATE (m)-[:SOURCED_FROM]->(s)
 RETURN count(*) AS loaded
 
+// name: load_import
+UNWIND $rows AS row
+MATCH (u:User {org_id: $org_id, user_id: row.properties.user_id})
+CREATE (run:Import)
+SET run = row.properties
+RETURN count(*) AS loaded
+
+// name: load_import_change
+UNWIND $rows AS row
+MATCH (i:Interaction {
+  org_id: $org_id, user_id: row.properties.user_id, interaction_id: row.properties.interaction_id
+})
+MATCH (run:Import {org_id: $org_id, import_id: row.properties.import_id})
+WHERE run.user_id = i.user_id
+CREATE (part:ImportChange)
+SET part = row.properties
+RETURN count(*) AS loaded
+
 // name: link_successors
 // A version may be loaded before or after the one that supersedes it; the second one links both.
 UNWIND $rows AS row
@@ -204,4 +247,13 @@ MATCH (i:Interaction {
 })
 CREATE (j:Job)
 SET j = row.properties
+RETURN count(*) AS loaded
+
+// name: load_entity
+// Names are there once the memories that have them are.
+UNWIND $rows AS row
+MATCH (e:Entity {
+  org_id: $org_id, user_id: row.properties.user_id, name_id: row.properties.name_id
+})
+SET e.entity_id = row.properties.entity_id, e.decided = row.properties.decided
 RETURN count(*) AS loaded

@@ -68,6 +68,14 @@ WITH m LIMIT $batch
 DETACH DELETE m
 RETURN count(*) AS deleted
 
+// name: erase_entities
+MATCH (e:Entity)
+USING INDEX SEEK e:Entity(org_id, user_id, name_id)
+WHERE e.org_id = $org_id AND e.user_id = $user_id AND e.name_id IS NOT NULL
+WITH e LIMIT $batch
+DETACH DELETE e
+RETURN count(*) AS deleted
+
 // name: erase_messages
 MATCH (s:Message)
 USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
@@ -83,6 +91,13 @@ MATCH (i:Interaction)
 USING INDEX SEEK i:Interaction(org_id, user_id, interaction_id)
 WHERE i.org_id = $org_id AND i.user_id = $user_id AND i.interaction_id IS NOT NULL
 WITH i LIMIT $batch
+CALL (i) {
+  MATCH (part:ImportChange {
+    org_id: $org_id, user_id: $user_id, interaction_id: i.interaction_id
+  })
+  USING INDEX SEEK part:ImportChange(org_id, user_id, interaction_id)
+  DELETE part
+}
 DETACH DELETE i
 RETURN count(*) AS deleted
 
@@ -108,6 +123,15 @@ USING INDEX SEEK t:Tombstone(org_id, user_id, mark)
 WHERE t.org_id = $org_id AND t.user_id = $user_id AND t.mark IS NOT NULL
 WITH t LIMIT $batch
 DETACH DELETE t
+RETURN count(*) AS deleted
+
+// name: erase_imports
+MATCH (run:Import)
+USING INDEX SEEK run:Import(org_id, user_id, started_at, import_id)
+WHERE run.org_id = $org_id AND run.user_id = $user_id AND run.started_at IS NOT NULL
+  AND run.import_id IS NOT NULL
+WITH run LIMIT $batch
+DETACH DELETE run
 RETURN count(*) AS deleted
 
 // name: erase_agents

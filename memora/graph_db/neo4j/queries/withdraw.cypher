@@ -105,3 +105,16 @@ MATCH (m)-[link:SOURCED_FROM]->(s:Message {
   interaction_id: source.interaction_id, position: source.position
 })
 DELETE link
+
+// name: change_origins
+// What the memories count as obtained from.
+UNWIND $origins AS origin
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: origin.memory_id})
+SET m.interaction_id = origin.interaction_id, m.agent_id = origin.agent_id,
+  m.import_id = origin.import_id, m.process_id = origin.process_id
+WITH m
+OPTIONAL MATCH (m)-[old:OBTAINED_IN]->(:Interaction)
+DELETE old
+WITH DISTINCT m
+MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: m.interaction_id})
+CREATE (m)-[:OBTAINED_IN]->(i)

@@ -11,8 +11,41 @@ WHERE org_id = :org_id
   AND agent_id IN (SELECT value FROM json_each(:agent_ids));
 
 -- name: idempotency
-SELECT key, body_hash, result FROM idempotency
+SELECT key, body_hash, result, import_id FROM idempotency
 WHERE org_id = :org_id AND user_id = :user_id AND key = :key;
+
+-- name: import_status
+SELECT status FROM import
+WHERE org_id = :org_id AND user_id = :user_id AND import_id = :import_id;
+
+-- name: cut_off
+-- The messages from :keep on, with what they are sources of.
+SELECT message.*, (
+  SELECT json_group_array(source.memory_id) FROM memory_source AS source
+  WHERE source.org_id = message.org_id
+    AND source.interaction_id = message.interaction_id
+    AND source.position = message.position
+) AS memory_ids
+FROM interaction
+JOIN message USING (org_id, interaction_id)
+WHERE interaction.org_id = :org_id
+  AND interaction.user_id = :user_id
+  AND interaction.interaction_id = :interaction_id
+  AND message.position >= :keep
+ORDER BY message.position;
+
+-- name: import_change
+SELECT * FROM import_change
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND import_id = :import_id
+  AND interaction_id = :interaction_id;
+
+-- name: put_import_change
+INSERT INTO main.import_change (org_id, import_id, interaction_id, user_id, revision, found)
+VALUES (:org_id, :import_id, :interaction_id, :user_id, :revision, :found)
+ON CONFLICT DO UPDATE SET revision = excluded.revision, found = excluded.found
+WHERE user_id = excluded.user_id;
 
 -- name: job_attempts
 SELECT attempts FROM job WHERE org_id = :org_id AND user_id = :user_id AND job_id = :job_id;
@@ -65,10 +98,11 @@ WHERE org_id = :org_id
 
 -- name: insert_message
 INSERT INTO main.message (
-  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
+  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data, import_id
 )
 VALUES (
-  :org_id, :interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data
+  :org_id, :interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data,
+  :import_id
 );
 
 -- name: last_hash
@@ -128,13 +162,15 @@ WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, expires_at, source_role, confidence,
-  content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text
+  content_hash, external_id, import_id, process_id, author, tags, entities, metadata, text,
+  relations
 )
 VALUES (
   :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :successor_id,
   :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :expires_at,
   :source_role, :confidence, :content_hash, :external_id, :import_id, :process_id, :author, :tags,
-  :entities, :metadata, :text
+  :entities, :metadata, :text,
+  :relations
 );
 
 -- name: link_source
@@ -151,6 +187,17 @@ WHERE interaction.org_id = :org_id
   AND message.prefix_hash = :prefix_hash
   AND memory.memory_id = :memory_id
 ON CONFLICT DO NOTHING;
+
+-- name: begin_earlier
+UPDATE main.memory SET obtained_at = :obtained_at, source_role = :source_role
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND memory_id = :memory_id
+  AND obtained_at = :was;
+
+-- name: end_earlier
+UPDATE main.memory SET superseded_at = :superseded_at
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: end_head
 UPDATE main.memory SET superseded_at = :ended_at
@@ -176,5 +223,5 @@ SET start_position = excluded.start_position, end_position = excluded.end_positi
 WHERE user_id = excluded.user_id;
 
 -- name: insert_idempotency
-INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
-VALUES (:org_id, :user_id, :key, :body_hash, :result, :now);
+INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at, import_id)
+VALUES (:org_id, :user_id, :key, :body_hash, :result, :now, :import_id);

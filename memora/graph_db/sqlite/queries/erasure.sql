@@ -16,7 +16,9 @@ SELECT
     SELECT count(*) FROM idempotency WHERE org_id = :org_id AND user_id = :user_id
   ) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id AND user_id = :user_id) AS tombstones,
-  (SELECT count(*) FROM outbox WHERE org_id = :org_id AND user_id = :user_id) AS outbox_entries;
+  (SELECT count(*) FROM import WHERE org_id = :org_id AND user_id = :user_id) AS imports,
+  (SELECT count(*) FROM outbox WHERE org_id = :org_id AND user_id = :user_id) AS outbox_entries,
+  (SELECT count(*) FROM entity WHERE org_id = :org_id AND user_id = :user_id) AS entities;
 
 -- name: count_organization
 SELECT
@@ -29,4 +31,6 @@ SELECT
   (SELECT count(*) FROM idempotency WHERE org_id = :org_id) AS idempotency_keys,
   (SELECT count(*) FROM tombstone WHERE org_id = :org_id) AS tombstones,
   (SELECT count(*) FROM outbox WHERE org_id = :org_id) AS outbox_entries,
-  (SELECT count(*) FROM organization WHERE org_id = :org_id) AS organizations;
+  (SELECT count(*) FROM import WHERE org_id = :org_id) AS imports,
+  (SELECT count(*) FROM organization WHERE org_id = :org_id) AS organizations,
+  (SELECT count(*) FROM entity WHERE org_id = :org_id) AS entities;

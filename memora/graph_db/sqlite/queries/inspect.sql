@@ -173,6 +173,56 @@ WHERE message.position IS NULL
   OR interaction.user_id IS NOT memory.user_id
 GROUP BY source.org_id, source.memory_id;
 
+-- name: stray_mentions
+-- A link has its memory and its name, all of one user.
+SELECT 'I3', 'stray_mention', mention.org_id, mention.user_id, mention.memory_id,
+  'it is linked to a name that does not exist, or does not exist itself', 0
+FROM mention
+LEFT JOIN memory ON memory.org_id = mention.org_id AND memory.memory_id = mention.memory_id
+LEFT JOIN main.entity AS named
+  ON named.org_id = mention.org_id
+  AND named.user_id = mention.user_id
+  AND named.name_id = mention.name_id
+WHERE named.name_id IS NULL OR memory.user_id IS NOT mention.user_id
+GROUP BY mention.org_id, mention.user_id, mention.memory_id;
+
+-- name: stray_relations
+SELECT 'I3', 'stray_mention', r.org_id, r.user_id, r.memory_id,
+  'what it relates is not what it mentions', 0
+FROM relation AS r
+WHERE (
+  SELECT count(*) FROM mention
+  WHERE mention.org_id = r.org_id
+    AND mention.user_id = r.user_id
+    AND mention.memory_id = r.memory_id
+    AND mention.name_id IN (r.subject_id, r.object_id)
+) < 2
+GROUP BY r.org_id, r.user_id, r.memory_id;
+
+-- name: unmentioned
+-- I8: a name goes with the last memory that has it.
+SELECT 'I8', 'stray_mention', named.org_id, named.user_id, named.name_id,
+  'a name that no memory has', 0
+FROM main.entity AS named
+WHERE NOT EXISTS (
+  SELECT 1 FROM mention
+  WHERE mention.org_id = named.org_id
+    AND mention.user_id = named.user_id
+    AND mention.name_id = named.name_id
+);
+
+-- name: missing_mentions
+SELECT 'I3', 'missing_mention', memory.org_id, memory.user_id, memory.memory_id,
+  'it is not linked to what it names', 0
+FROM memory
+WHERE (memory.entities <> '[]' OR memory.relations IS NOT NULL)
+  AND NOT EXISTS (
+    SELECT 1 FROM mention
+    WHERE mention.org_id = memory.org_id
+      AND mention.user_id = memory.user_id
+      AND mention.memory_id = memory.memory_id
+  );
+
 -- name: memory_times
 SELECT 'I13', 'clock_regression', org_id, user_id, memory_id,
   CASE

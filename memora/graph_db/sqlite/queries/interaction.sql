@@ -94,6 +94,12 @@ WHERE org_id = :org_id
   AND user_id = :user_id
   AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));
 
+-- name: delete_import_changes
+DELETE FROM main.import_change
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids));
+
 -- name: delete
 DELETE FROM main.interaction
 WHERE org_id = :org_id

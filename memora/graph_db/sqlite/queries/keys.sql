@@ -66,14 +66,22 @@ WHERE rowid = :number;
 
 -- name: read_memory
 SELECT
-  rowid AS number, org_id, user_id, memory_id, content_hash, author, tags, entities, metadata, text
+  rowid AS number, org_id, user_id, memory_id, content_hash, author, tags, entities, metadata,
+  text, relations
 FROM main.memory WHERE rowid > :after ORDER BY rowid LIMIT :limit;
 
 -- name: write_memory
 UPDATE main.memory
 SET content_hash = :content_hash, author = :author, tags = :tags, entities = :entities,
-  metadata = :metadata, text = :text
+  metadata = :metadata, text = :text, relations = :relations
 WHERE rowid = :number;
+
+-- name: read_entity
+SELECT rowid AS number, org_id, user_id, name_id, block, name
+FROM main.entity WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- name: write_entity
+UPDATE main.entity SET block = :block, name = :name WHERE rowid = :number;
 
 -- name: read_idempotency
 SELECT rowid AS number, org_id, user_id, key, body_hash, result
@@ -81,6 +89,13 @@ FROM main.idempotency WHERE rowid > :after ORDER BY rowid LIMIT :limit;
 
 -- name: write_idempotency
 UPDATE main.idempotency SET body_hash = :body_hash, result = :result WHERE rowid = :number;
+
+-- name: read_import_change
+SELECT rowid AS number, org_id, user_id, import_id, interaction_id, found
+FROM main.import_change WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- name: write_import_change
+UPDATE main.import_change SET found = :found WHERE rowid = :number;
 
 -- name: read_job
 SELECT rowid AS number, org_id, user_id, job_id, params, outputs, error

@@ -145,3 +145,29 @@ GROUP BY interaction.org_id, interaction.interaction_id;
 -- name: recount
 UPDATE main.interaction SET message_count = :message_count, content_hash = :content_hash
 WHERE org_id = :org_id AND interaction_id = :interaction_id;
+
+-- name: drop_relations_of
+-- Of a memory, or with a name.
+DELETE FROM main.relation
+WHERE org_id = :org_id AND user_id = :user_id
+  AND (memory_id = :record_id OR subject_id = :record_id OR object_id = :record_id);
+
+-- name: drop_mentions_of
+DELETE FROM main.mention
+WHERE org_id = :org_id AND user_id = :user_id AND (memory_id = :record_id OR name_id = :record_id);
+
+-- name: memory_to_name
+-- A memory with what its links are made of.
+SELECT memory.entities, memory.relations, user.salt
+FROM memory JOIN user USING (org_id, user_id)
+WHERE memory.org_id = :org_id AND +memory.user_id = :user_id AND memory.memory_id = :record_id;
+
+-- name: drop_unmentioned
+DELETE FROM main.entity
+WHERE org_id = :org_id AND user_id = :user_id
+  AND NOT EXISTS (
+    SELECT 1 FROM mention
+    WHERE mention.org_id = entity.org_id
+      AND mention.user_id = entity.user_id
+      AND mention.name_id = entity.name_id
+  );

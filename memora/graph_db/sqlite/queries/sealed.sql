@@ -71,7 +71,8 @@ SELECT
     (SELECT i.user_id FROM main.interaction AS i
      WHERE i.org_id = t.org_id AND i.interaction_id = t.interaction_id),
     t.interaction_id, t.position
-  ) AS data
+  ) AS data,
+  t.import_id
 FROM main.message AS t;
 
 -- name: memory
@@ -86,7 +87,8 @@ SELECT
   memora_open('memory.tags', t.tags, t.org_id, t.user_id, t.memory_id) AS tags,
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
-  memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text
+  memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
+  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations
 FROM main.memory AS t;
 
 -- name: memory_version
@@ -102,6 +104,7 @@ SELECT
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
   memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
+  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations,
   t.rowid AS inserted,
   (
     SELECT p.memory_id FROM main.memory AS p
@@ -109,14 +112,32 @@ SELECT
   ) AS predecessor_id
 FROM main.memory AS t;
 
+-- name: entity
+CREATE TEMP VIEW IF NOT EXISTS entity AS
+SELECT
+  t.org_id, t.user_id, t.name_id, t.entity_id,
+  memora_unmark('entity.block', t.block, t.org_id, t.user_id) AS block,
+  t.decided,
+  memora_open('entity.name', t.name, t.org_id, t.user_id, t.name_id) AS name
+FROM main.entity AS t;
+
 -- name: idempotency
 CREATE TEMP VIEW IF NOT EXISTS idempotency AS
 SELECT
   t.org_id, t.user_id, t.key,
   memora_open('idempotency.body_hash', t.body_hash, t.org_id, t.user_id, t.key) AS body_hash,
   memora_open('idempotency.result', t.result, t.org_id, t.user_id, t.key) AS result,
-  t.created_at
+  t.created_at, t.import_id
 FROM main.idempotency AS t;
+
+-- name: import_change
+CREATE TEMP VIEW IF NOT EXISTS import_change AS
+SELECT
+  t.org_id, t.import_id, t.interaction_id, t.user_id, t.revision,
+  memora_open(
+    'import_change.found', t.found, t.org_id, t.user_id, t.import_id, t.interaction_id
+  ) AS found
+FROM main.import_change AS t;
 
 -- name: job
 CREATE TEMP VIEW IF NOT EXISTS job AS

@@ -54,6 +54,20 @@ SELECT job_id FROM job WHERE org_id = :org_id AND user_id = :user_id ORDER BY jo
 -- name: job
 SELECT * FROM job WHERE org_id = :org_id AND job_id = :job_id;
 
+-- name: entities
+-- Names whose entity does not follow from the name.
+SELECT name_id, entity_id, decided FROM main.entity
+WHERE org_id = :org_id AND user_id = :user_id AND (decided OR entity_id <> name_id)
+ORDER BY name_id;
+
+-- name: imports
+SELECT * FROM import WHERE org_id = :org_id AND user_id = :user_id ORDER BY import_id;
+
+-- name: import_changes
+SELECT * FROM import_change
+WHERE org_id = :org_id AND user_id = :user_id AND import_id = :import_id
+ORDER BY interaction_id;
+
 -- name: load_organization
 INSERT INTO main.organization (org_id, org_name, created_at) VALUES (:org_id, :org_name, :created_at);
 
@@ -80,9 +94,10 @@ VALUES (
 -- name: load_message
 -- No row: the interaction is not there for this user.
 INSERT INTO main.message (
-  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data
+  org_id, interaction_id, position, prefix_hash, role, name, timestamp, content, data, import_id
 )
-SELECT org_id, interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data
+SELECT org_id, interaction_id, :position, :prefix_hash, :role, :name, :timestamp, :content, :data,
+  :import_id
 FROM interaction
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
@@ -91,13 +106,15 @@ INSERT INTO main.memory (
   org_id, memory_id, user_id, agent_id, interaction_id, chain_id, successor_id, superseded_at,
   obtained_at, recorded_at, memory_type, importance, pinned, archived, expires_at, source_role,
   confidence, access_count, last_accessed_at, content_hash, external_id, import_id, process_id,
-  author, tags, entities, metadata, text
+  author, tags, entities, metadata, text,
+  relations
 )
 VALUES (
   :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :superseded_by,
   :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :archived,
   :expires_at, :source_role, :confidence, :access_count, :last_accessed_at, :content_hash,
-  :external_id, :import_id, :process_id, :author, :tags, :entities, :metadata, :text
+  :external_id, :import_id, :process_id, :author, :tags, :entities, :metadata, :text,
+  :relations
 );
 
 -- name: load_source
@@ -116,8 +133,25 @@ INSERT INTO main.tombstone (org_id, user_id, mark, purged_at)
 VALUES (:org_id, :user_id, :mark, :purged_at);
 
 -- name: load_idempotency_key
-INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at)
-VALUES (:org_id, :user_id, :key, :body_hash, :result, :created_at);
+INSERT INTO main.idempotency (org_id, user_id, key, body_hash, result, created_at, import_id)
+VALUES (:org_id, :user_id, :key, :body_hash, :result, :created_at, :import_id);
+
+-- name: load_import
+INSERT INTO main.import (
+  org_id, import_id, user_id, agent_id, process_id, status, started_at, finished_at,
+  conversations, memories, failed, skipped
+)
+VALUES (
+  :org_id, :import_id, :user_id, :agent_id, :process_id, :status, :started_at, :finished_at,
+  :conversations, :memories, :failed, :skipped
+);
+
+-- name: load_import_change
+-- No row: the interaction is not there for this user.
+INSERT INTO main.import_change (org_id, import_id, interaction_id, user_id, revision, found)
+SELECT org_id, :import_id, interaction_id, user_id, :revision, :found
+FROM interaction
+WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
 -- name: load_job
 INSERT INTO main.job (
@@ -128,3 +162,8 @@ SELECT org_id, :job_id, user_id, interaction_id, :agent_id, :start, :end, :statu
   :outputs, :attempts, :error, NULL, :created_at, :updated_at
 FROM interaction
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
+
+-- name: load_entity
+-- No row: no memory has the name.
+UPDATE main.entity SET entity_id = :entity_id, decided = :decided
+WHERE org_id = :org_id AND user_id = :user_id AND name_id = :name_id;

@@ -21,8 +21,14 @@ DROP VIEW IF EXISTS temp.memory;
 -- name: memory_version
 DROP VIEW IF EXISTS temp.memory_version;
 
+-- name: entity
+DROP VIEW IF EXISTS temp.entity;
+
 -- name: idempotency
 DROP VIEW IF EXISTS temp.idempotency;
+
+-- name: import_change
+DROP VIEW IF EXISTS temp.import_change;
 
 -- name: job
 DROP VIEW IF EXISTS temp.job;

@@ -54,6 +54,12 @@ DELETE FROM main.tombstone WHERE org_id = :org_id AND user_id = :user_id;
 -- name: delete_idempotency
 DELETE FROM main.idempotency WHERE org_id = :org_id AND user_id = :user_id;
 
+-- name: delete_import_changes
+DELETE FROM main.import_change WHERE org_id = :org_id AND user_id = :user_id;
+
+-- name: delete_imports
+DELETE FROM main.import WHERE org_id = :org_id AND user_id = :user_id;
+
 -- name: delete_agents
 DELETE FROM main.agent WHERE org_id = :org_id AND user_id = :user_id;
 

@@ -102,6 +102,13 @@ WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 UPDATE main.memory SET source_role = :source_role
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
+-- name: change_origin
+-- What the memory counts as obtained from.
+UPDATE main.memory
+SET interaction_id = :interaction_id, agent_id = :agent_id, import_id = :import_id,
+  process_id = :process_id
+WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
+
 -- name: unlink
 -- The memory was found in the scope before.
 DELETE FROM main.memory_source
