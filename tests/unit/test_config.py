@@ -50,6 +50,7 @@ def test_defaults_are_the_documented_ones():
         "similarity_threshold": 0.8,
         "min_similarity": None,
         "recall_limit": 12,
+        "ranking": {},
         "short_term_days": 7,
         "archive_after_days": 30,
     }
