@@ -2248,7 +2248,8 @@ class Memora:
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1; hits that hold every word
                 of the query stay.
-            always: Current memories of these types, and pinned ones, come first in any case.
+            always: Current memories of these types, and pinned ones, come first in any case; half
+                of the limit and of the budget is theirs.
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
@@ -2426,6 +2427,7 @@ class Memora:
         token_budget: int | None = None,
         newest_last: bool = False,
         as_of: datetime | None = None,
+        always: Sequence[str] = (),
     ) -> str:
         """Render memories as a block for the prompt, with dates and the marker that save strips.
 
@@ -2434,12 +2436,13 @@ class Memora:
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
             as_of: Reading time of the recall; what is expired by then (None: by now) is left out.
+            always: Pinned memories and those of these types come first, within half of the budget.
 
         Raises:
             InvalidInputError: An argument is malformed.
         """
         return self._wrapped.format_memories(
-            memories, token_budget=token_budget, newest_last=newest_last, as_of=as_of
+            memories, token_budget=token_budget, newest_last=newest_last, as_of=as_of, always=always
         )
 
     def build_context(

@@ -29,6 +29,7 @@ from memora.schema.extraction_schema import (
 from memora.schema.models import Memory
 from memora.schema.scope import MemorySearchScope, Scope
 from memora.schema.write_plan import IdempotencyRecord, WritePlan
+from memora.text.entities import recognise
 
 _logger = logging.getLogger(__name__)
 
@@ -275,7 +276,7 @@ def _addition(ports: Ports, request: AddRequest, text: str, now: datetime) -> Ad
         memory_type=request.memory_type,
         importance=request.importance,
         tags=request.tags,
-        entities=request.entities,
+        entities=request.entities or tuple(recognise(neutral(text))),
         metadata=request.metadata,
         expires_at=expires_at,
         pinned=request.pinned,

@@ -19,6 +19,7 @@ from memora.schema.extraction_schema import CandidateVerdict, MemoryComparisonRe
 from memora.schema.models import Memory
 from memora.schema.scope import MemorySearchScope, Scope
 from memora.schema.validation import QUERIES
+from memora.text.likeness import content_words, overlap
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Related:
 
     Attributes:
         equal: Current memory with the same text, by candidate position.
-        similar: Current memories above the floor, best first, each once.
+        similar: Current memories that are near or share words, nearest first, each once.
     """
 
     equal: dict[int, Memory] = field(repr=False)
@@ -72,22 +73,31 @@ async def find_related(ports: Ports, scope: Scope, candidates: Sequence[Candidat
         if position not in equal
     ]
     best: dict[str, float] = {}
+    worded: dict[str, list[str]] = {}
     for start in range(0, len(open_texts), QUERIES):
+        asked = open_texts[start : start + QUERIES]
         answers = await ports.vector.search_memories(
-            open_texts[start : start + QUERIES],
+            asked,
             MemorySearchScope.USER,
             scope.org_id,
             scope.user_id,
             scope.agent_id,
             limit=ranking.RELATED_PER_CANDIDATE,
         )
-        for answer in answers:
+        for text, answer in zip(asked, answers, strict=True):
             for hit in answer.dense:
                 if hit.score >= ranking.RELATED_FLOOR:
                     best[hit.memory_id] = max(hit.score, best.get(hit.memory_id, 0.0))
+            for hit in answer.lexical:
+                worded.setdefault(hit.memory_id, []).append(text)
     ordered = sorted(best, key=lambda memory_id: (-best[memory_id], memory_id))
+    ordered += [memory_id for memory_id in sorted(worded) if memory_id not in best]
     resolved = await ports.graph.resolve_memories(scope, ordered, None) if ordered else {}
-    unique = {memory.memory_id: memory for memory in resolved.values()}
+    unique = {
+        memory.memory_id: memory
+        for memory_id, memory in resolved.items()
+        if memory_id in best or _shares_words(memory, worded[memory_id])
+    }
     now = ports.graph.clock.now()
     return Related(
         equal,
@@ -98,6 +108,16 @@ async def find_related(ports: Ports, scope: Scope, candidates: Sequence[Candidat
             and not is_expired(memory, now)
         ),
     )
+
+
+def _shares_words(memory: Memory, texts: Sequence[str]) -> bool:
+    """Tell whether a memory has half of the words of one of the texts, or the other way round.
+
+    Short statements about one thing can be far apart for an embedder: "lives in Rome" and "lives in
+    Oslo" are, for one of single words.
+    """
+    held = content_words(neutral(memory.memory))
+    return any(overlap(held, content_words(text)) >= ranking.RELATED_WORDS for text in texts)
 
 
 async def compare(

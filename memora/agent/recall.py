@@ -23,6 +23,7 @@ from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters, RankedId, RecallResult
 from memora.schema.scope import MemorySearchScope, OrganizationScope, Scope, SearchScope
 from memora.schema.span import TimeSpan
+from memora.schema.validation import PAGE
 from memora.text import times
 from memora.text.tokens import words
 
@@ -287,22 +288,29 @@ def _above_floor(
 
 
 async def _always(ports: Ports, request: RecallRequest) -> list[Memory]:
-    """Return pinned memories and those of the wanted types, newest first, whatever the question."""
+    """Return pinned memories, then those of the wanted types, newest first, whatever the question.
+
+    They have a share of the answer of their own, so that something of the question is left.
+    """
     if not request.always:
         return []
     search = request.search
     found: list[Memory] = []
     after: tuple[datetime, str] | None = None
-    while True:
-        listing = MemoryListing(agent_id=search.scope.agent_id, after=after)
+    page: list[Memory] | None = None
+    while page is None or len(page) == PAGE:
+        listing = MemoryListing(
+            agent_id=search.scope.agent_id, standing=request.always, after=after, limit=PAGE
+        )
         page = await ports.graph.list_live_memories(request.scope, listing, ports.graph.clock.now())
         found += [
             memory
             for memory in page
-            if (memory.pinned or memory.memory_type in request.always)
-            and memory.memory_id not in search.exclude
-            and _admits(ports, search, memory)
+            if memory.memory_id not in search.exclude and _admits(ports, search, memory)
         ]
-        if len(page) < listing.limit:
-            return await ports.graph.with_names(request.scope.org_id, found)
-        after = (page[-1].obtained_at, page[-1].memory_id)
+        if page:
+            after = (page[-1].obtained_at, page[-1].memory_id)
+    named = await ports.graph.with_names(request.scope.org_id, found)
+    return ranking.standing_first(
+        named, request.always, search.limit, request.token_budget, estimated_tokens
+    )

@@ -25,11 +25,17 @@ from memora.schema.span import TimeSpan
 
 # Dense similarity from which on a stored memory is shown to the comparison model.
 RELATED_FLOOR = 0.4
+# Share of common words from which on one is shown that is not so near.
+RELATED_WORDS = 0.5
 RELATED_PER_CANDIDATE = 5
+# What stands whatever the question may have so much of an answer.
+ALWAYS_SHARE = 0.5
 # Candidates asked of each list; more when some filters are only checked afterwards.
 CANDIDATES = 200
 CANDIDATES_MAX = 1000
 
+# Dense similarities that differ by less are not stretched to the whole range.
+_LEAST_SPAN = 0.05
 _RRF_K = 60
 _DAY = timedelta(days=1)
 # Recalls after which usage counts half of what it can.
@@ -85,8 +91,8 @@ def _relative(values: Sequence[float]) -> list[float]:
 def _fuse_query(
     batch: QueryHits, config: RankingConfig, strength: tuple[float, float], *, explain: bool
 ) -> list[RankedId]:
-    scaled = _SCALED[config.fusion]
-    dense, lexical = scaled(batch.dense), scaled(batch.lexical)
+    scaled, scaled_lexical = _SCALED[config.fusion]
+    dense, lexical = scaled(batch.dense), scaled_lexical(batch.lexical)
     raw = {hit.memory_id: hit.score for hit in batch.dense}
     raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical} if explain else {}
     # When one leg has no answer at all (no word in common), the other one decides alone.
@@ -114,7 +120,21 @@ def _by_range(hits: Sequence[Hit]) -> dict[str, float]:
         return {}
     low = min(hit.score for hit in hits)
     span = max(hit.score for hit in hits) - low
-    return {hit.memory_id: (hit.score - low) / span if span > 0 else 1.0 for hit in hits}
+    if not span:
+        return dict.fromkeys((hit.memory_id for hit in hits), 1.0)
+    # In a small store all may be about as near: what little there is between them says little.
+    scale = max(span, _LEAST_SPAN)
+    return {hit.memory_id: (hit.score - low) / scale for hit in hits}
+
+
+def _by_top(hits: Sequence[Hit]) -> dict[str, float]:
+    """Return scores as shares of the best one.
+
+    Of BM25 zero is known: no word in common. So a list of two does not make the second look as if
+    it had none.
+    """
+    top = max((hit.score for hit in hits), default=0.0)
+    return {hit.memory_id: hit.score / top if top > 0 else 1.0 for hit in hits}
 
 
 def _by_deviation(hits: Sequence[Hit]) -> dict[str, float]:
@@ -134,10 +154,12 @@ def _by_rank(hits: Sequence[Hit]) -> dict[str, float]:
     return {hit.memory_id: (_RRF_K + 1) / (_RRF_K + rank) for rank, hit in enumerate(hits, start=1)}
 
 
-_SCALED: dict[Fusion, Callable[[Sequence[Hit]], dict[str, float]]] = {
-    Fusion.WEIGHTED: _by_range,
-    Fusion.DBSF: _by_deviation,
-    Fusion.RRF: _by_rank,
+_Scaling = Callable[[Sequence[Hit]], dict[str, float]]
+# Of the dense and of the lexical list.
+_SCALED: dict[Fusion, tuple[_Scaling, _Scaling]] = {
+    Fusion.WEIGHTED: (_by_range, _by_top),
+    Fusion.DBSF: (_by_deviation, _by_deviation),
+    Fusion.RRF: (_by_rank, _by_rank),
 }
 
 
@@ -303,6 +325,28 @@ def above_floor(
         or (hit.dense is not None and hit.dense >= floor)
         or holds_all_words(hit.memory_id)
     ]
+
+
+def standing_first(
+    memories: Sequence[Memory],
+    always: Collection[str],
+    limit: int,
+    token_budget: int | None,
+    count: Callable[[str], int],
+) -> list[Memory]:
+    """Return those of some types and pinned ones, pinned first, within half of limit and budget.
+
+    Args:
+        memories: In the order that they keep otherwise.
+        always: The types.
+        limit: Memories of the whole answer.
+        token_budget: Tokens of the whole answer; None: no bound.
+        count: Tokens of a text.
+    """
+    standing = [memory for memory in memories if memory.pinned or memory.memory_type in always]
+    standing.sort(key=lambda memory: not memory.pinned)
+    budget = None if token_budget is None else round(token_budget * ALWAYS_SHARE)
+    return within_budget(standing, max(1, round(limit * ALWAYS_SHARE)), budget, count)
 
 
 def within_budget(

@@ -92,12 +92,14 @@ class MemoryListing:
     Attributes:
         agent_id, interaction_id: Only memories of these.
         current_only: Only heads; otherwise all versions.
+        standing: Only pinned memories, and those of these types; None: all.
         after: (obtained_at, memory_id) of the last row of the page before; None: from the start.
     """
 
     agent_id: str | None = None
     interaction_id: str | None = None
     current_only: bool = True
+    standing: tuple[str, ...] | None = None
     after: tuple[datetime, str] | None = None
     skip: int = 0
     limit: int = 1000

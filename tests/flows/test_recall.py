@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -381,3 +382,37 @@ async def test_the_bound_handle_fills_in_the_scope(world: World) -> None:
     strict = world.memora.for_user("carl", org_id="club", create=False)
     with pytest.raises(UserNotFoundError):
         await strict.recall("row")
+
+
+async def add(world: World, *texts: str, **fields: Any) -> None:
+    for text in texts:
+        await world.memora.add_memory(world.org_id, world.user_id, text, **fields)
+
+
+async def test_what_stands_always_leaves_half_to_the_question(world: World) -> None:
+    await add(world, *(f"Rule number {n}." for n in range(9)), memory_type="rule")
+    await add(world, "I like tea.", "Tea is my drink.", "Tea at five.")
+    await add(world, "I am called Jake.", pinned=True)
+    found = await world.recall("tea", always=("rule",), limit=6)
+    assert [memory.memory for memory in found[:3]] == [
+        "I am called Jake.", "Rule number 8.", "Rule number 7.",
+    ]  # fmt: skip
+    assert all("ea" in memory.memory for memory in found[3:])
+    short = await world.recall("tea", always=("rule",), token_budget=16)
+    assert [memory.memory_type for memory in short].count("rule") <= 2
+    assert any("ea" in memory.memory for memory in short)
+    block = world.memora.format_memories(
+        [*found[::-1]], always=("rule",), token_budget=1000, newest_last=True
+    )
+    lines = block.splitlines()[1:-1]
+    assert [line[2:-13] for line in lines[:3]] == [
+        "I am called Jake.", "Rule number 7.", "Rule number 8.",
+    ]  # fmt: skip
+
+
+async def test_nothing_stands_always_when_nobody_asks(world: World) -> None:
+    await add(world, "Answer in German.", memory_type="rule", pinned=True)
+    await add(world, "I like tea.")
+    (found,) = await world.recall("tea", limit=1)
+    assert found.memory == "I like tea."
+    assert await world.recall("tea", always=("plan",), limit=1) != [found]

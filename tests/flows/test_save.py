@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memora.embeddings import StaticEmbedder
 from memora.errors import (
     ConflictError,
     ExtractionError,
@@ -18,6 +20,7 @@ from memora.errors import (
 from memora.schema.jobs import JobStatus
 from memora.schema.storage_schema import MemoriesAndInteraction, MemoryToStore
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM, extracting
+from memora.vector_db.embedded import EmbeddedVectorDB
 from tests.flows.conftest import DAY, MAY, World, Worlds, talk
 
 
@@ -129,6 +132,30 @@ def moving(call: Call) -> Answer:
         return {"memories": [item]}
     verdict = {"candidate": 0, "verdict": "contradiction", "existing": 0}
     return {"verdicts": [verdict]}
+
+
+async def test_short_statements_about_one_thing_are_compared(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    """For the default embedder they are far apart: what they share are words."""
+
+    def script(call: Call) -> Answer:
+        if call.schema == "MemoryExtractionResponse":
+            said = str(call.data["new_messages"][0]["content"]).replace("I ", "[[user]] ")
+            item = {"memory": said, "msg_source_ids": [0], "memory_type": "fact", "importance": 0.5}
+            return {"memories": [item]}
+        known = [memory["memory"] for memory in call.data["existing"]]
+        number = next(i for i, text in enumerate(known) if "Rome" in text)
+        return {"verdicts": [{"candidate": 0, "verdict": "contradiction", "existing": number}]}
+
+    model = ScriptedBackendLLM(script)
+    vectors = EmbeddedVectorDB(tmp_path / "words", embedder=StaticEmbedder())
+    world = await worlds.open(extraction=model, vectors=vectors)
+    await world.save("I collect stamps")
+    await world.save("I live in Rome", current_datetime=MAY)
+    assert model.asked_for("MemoryComparisonResponse") == []
+    await world.save("I lived in Oslo since May", current_datetime=MAY + DAY)
+    assert await world.current() == ["Jake collect stamps", "Jake lived in Oslo since May"]
 
 
 async def test_a_contradiction_becomes_the_next_version(worlds: Worlds) -> None:

@@ -112,11 +112,24 @@ def test_nothing_found_is_nothing() -> None:
     assert fuse([QueryHits(), QueryHits()]) == []
 
 
-@pytest.mark.parametrize("leg", ["dense", "lexical"])
-def test_one_empty_list_leaves_the_decision_to_the_other(leg: str) -> None:
+@pytest.mark.parametrize(
+    ("leg", "scores"), [("dense", [1.0, 0.5, 0.0]), ("lexical", [1.0, 5 / 9, 1 / 9])]
+)
+def test_one_empty_list_leaves_the_decision_to_the_other(leg: str, scores: list[float]) -> None:
     found = QueryHits(**{leg: hits(a=0.9, b=0.5, c=0.1)})
     assert order(found) == ["a", "b", "c"]
-    assert [r.score for r in fuse([found])] == [1.0, pytest.approx(0.5), 0.0]
+    assert [r.score for r in fuse([found])] == pytest.approx(scores)
+
+
+def test_a_word_in_common_counts_also_where_another_memory_has_more() -> None:
+    """In a list of two the second is not as if it had none."""
+    found = QueryHits(dense=hits(a=0.3, b=0.1), lexical=hits(b=6.8, a=6.5))
+    assert order(found) == ["a", "b"]
+
+
+def test_similarities_that_are_all_alike_say_little() -> None:
+    found = QueryHits(dense=hits(a=0.401, b=0.4), lexical=hits(b=5, a=4))
+    assert order(found) == ["b", "a"]
 
 
 def test_equal_scores_are_ordered_by_id() -> None:

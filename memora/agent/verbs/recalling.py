@@ -73,7 +73,8 @@ class RecallVerbs(Verbs):
             as_of: Read the versions that were current at this conversation time.
             min_similarity: Floor on the raw dense similarity, 0 to 1; hits that hold every word
                 of the query stay.
-            always: Current memories of these types, and pinned ones, come first in any case.
+            always: Current memories of these types, and pinned ones, come first in any case; half
+                of the limit and of the budget is theirs.
             token_budget: Tokens that all statements together may have, about.
             deadline_ms: After this time the model stages are skipped.
             explain: Attach `score_parts`.
@@ -283,6 +284,7 @@ class RecallVerbs(Verbs):
         token_budget: int | None = None,
         newest_last: bool = False,
         as_of: datetime | None = None,
+        always: Sequence[str] = (),
     ) -> str:
         """Render memories as a block for the prompt, with dates and the marker that save strips.
 
@@ -291,6 +293,7 @@ class RecallVerbs(Verbs):
             token_budget: Lines are added while they fit, about.
             newest_last: Order by time instead of relevance.
             as_of: Reading time of the recall; what is expired by then (None: by now) is left out.
+            always: Pinned memories and those of these types come first, within half of the budget.
 
         Raises:
             InvalidInputError: An argument is malformed.
@@ -298,7 +301,12 @@ class RecallVerbs(Verbs):
         budget = optional_int(token_budget, "token_budget", 10_000_000)
         at = self._ports.graph.clock.now() if as_of is None else checked_time(as_of, "as_of")
         given = unexpired(checked_memories(memories, "memories"), at)
-        return context.format_memories(given, token_budget=budget, newest_last=newest_last)
+        return context.format_memories(
+            given,
+            token_budget=budget,
+            newest_last=newest_last,
+            always=checked_labels(always, "always"),
+        )
 
     async def build_context(
         self,

@@ -107,6 +107,7 @@ class MemoryPart(Neo4jBase):
             agent_id=listing.agent_id,
             interaction_id=listing.interaction_id,
             current_only=listing.current_only,
+            standing=None if listing.standing is None else list(listing.standing),
             at=at,
             id=memory_id,
             live_at=live_at,

@@ -223,6 +223,7 @@ def _page(
         "after_time": after_time,
         "after_id": after_id,
         "current_only": listing.current_only,
+        "standing": None if listing.standing is None else records.dumps(listing.standing),
         "now": records.optional_micros(now),
         "skip": listing.skip,
         "limit": listing.limit,

@@ -313,6 +313,22 @@ class MemoryClauses(TenantFixtures):
         ) == ["old"]
         assert await listed(interaction_id="missing") == []
 
+    async def test_what_stands_is_listed_by_type_or_pin(self, tenant: Tenant) -> None:
+        await tenant.store("rule", memory_type="rule", obtained_at=tenant.at(1))
+        await tenant.store("pinned", pinned=True, obtained_at=tenant.at(2))
+        await tenant.store("fact", obtained_at=tenant.at(3))
+
+        async def standing(*types: str, **listing: Any) -> list[str]:
+            found = await tenant.graph.list_live_memories(
+                tenant.scope, MemoryListing(standing=types, **listing), tenant.at(9)
+            )
+            return texts(found)
+
+        assert await standing("rule", "plan") == ["pinned", "rule"]
+        assert await standing() == ["pinned"]
+        assert await standing("rule", limit=1, skip=1) == ["rule"]
+        assert await standing("fact", agent_id=tenant.agent_id) == []
+
     async def test_expired_memories_are_listed_for_maintenance_only(self, tenant: Tenant) -> None:
         """Live listings leave out what expired by then; the moment of expiry is too late."""
         await tenant.store("expires", expires_at=tenant.at(10))

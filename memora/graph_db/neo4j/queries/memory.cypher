@@ -102,6 +102,7 @@ CALL () {
     AND m.memory_id IS NOT NULL
     AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
     AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($standing IS NULL OR m.pinned OR m.memory_type IN $standing)
     AND ($live_at IS NULL
       OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
   WITH m
@@ -130,6 +131,7 @@ CALL () {
     AND m.memory_id IS NOT NULL
     AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
     AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($standing IS NULL OR m.pinned OR m.memory_type IN $standing)
     AND ($live_at IS NULL
       OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
   WITH m
@@ -159,6 +161,7 @@ CALL () {
     AND CASE WHEN m.obtained_at = $at THEN m.memory_id < $id ELSE true END
     AND ($agent_id IS NULL OR m.agent_id = $agent_id)
     AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($standing IS NULL OR m.pinned OR m.memory_type IN $standing)
     AND ($live_at IS NULL
       OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
   WITH m
@@ -188,6 +191,7 @@ CALL () {
     AND ($agent_id IS NULL OR m.agent_id = $agent_id)
     AND ($interaction_id IS NULL OR m.interaction_id = $interaction_id)
     AND (NOT $current_only OR m.head_of IS NOT NULL)
+    AND ($standing IS NULL OR m.pinned OR m.memory_type IN $standing)
     AND ($live_at IS NULL
       OR (NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $live_at)))
     AND EXISTS {

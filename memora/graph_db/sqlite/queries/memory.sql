@@ -100,6 +100,8 @@ WHERE org_id = :org_id
   AND (obtained_at, memory_id) < (:after_time, :after_id)
   AND (:agent_id IS NULL OR agent_id = :agent_id)
   AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:standing IS NULL OR pinned
+    OR memory_type IN (SELECT value FROM json_each(:standing)))
   AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
@@ -112,6 +114,8 @@ WHERE org_id = :org_id
   AND (obtained_at, memory_id) < (:after_time, :after_id)
   AND (:agent_id IS NULL OR agent_id = :agent_id)
   AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:standing IS NULL OR pinned
+    OR memory_type IN (SELECT value FROM json_each(:standing)))
   AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
@@ -123,6 +127,8 @@ WHERE org_id = :org_id
   AND (:agent_id IS NULL OR agent_id = :agent_id)
   AND (:interaction_id IS NULL OR +interaction_id = :interaction_id)
   AND (superseded_at IS NULL OR NOT :current_only)
+  AND (:standing IS NULL OR pinned
+    OR memory_type IN (SELECT value FROM json_each(:standing)))
   AND (:now IS NULL OR (archived = 0 AND (expires_at IS NULL OR expires_at > :now)))
 ORDER BY obtained_at DESC, memory_id DESC LIMIT :limit OFFSET :skip;
 
