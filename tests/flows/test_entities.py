@@ -161,16 +161,17 @@ async def test_a_hop_finds_what_shares_a_name_with_what_was_found(world: World) 
 
 
 async def test_two_hops_reach_further_than_one(world: World) -> None:
-    await world.save(
-        "My sister is Mia Berg.", "I saw Mia Berg with Tom Ode.", "Is Tom Ode a cellist, I wonder."
-    )
+    # So many name her that the last one is no hit to start from.
+    calls = [f"Mia Berg rang at {hour} o'clock." for hour in range(12)]
+    await world.save("My sister is Mia Berg.", "I saw Mia Berg with Tom Ode.", *calls)
+    await world.save("Is Tom Ode a cellist, I wonder.")
     far = "Is Tom Ode a cellist, I wonder."
     reached = []
     for hops in (1, 2):
         ranking = {"entity_weight": 0.5, "entity_hops": hops}
-        found = await world.recall("Who is Mia Berg?", explain=True, ranking=ranking)
+        found = await world.recall("Who is Mia Berg?", explain=True, ranking=ranking, limit=50)
         (parts,) = [memory.score_parts or {} for memory in found if memory.memory == far]
-        reached.append(parts["entities"])
+        reached.append(parts.get("entities", 0.0))
     assert reached[0] < reached[1]
     with pytest.raises(InvalidInputError, match="entity_hops"):
         await world.recall("sister", ranking={"entity_hops": 3})
