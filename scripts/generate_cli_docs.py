@@ -123,6 +123,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
         return None  # typer.Context
     info, taken = infos[0], get_args(hint)[0]
     kinds = set(_kinds(taken))
+    is_list = any(get_origin(part) is list for part in (taken, *get_args(taken)))
     dashed = name.replace("_", "-")
     is_option = isinstance(info, OptionInfo)
     # Inside of Annotated an option's first name arrives as the default.
@@ -135,7 +136,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
         default=None if default is inspect.Parameter.empty else default,
         is_option=is_option,
         is_required=default is inspect.Parameter.empty,
-        is_repeated=not is_option and list in map(get_origin, (taken, *get_args(taken))),
+        is_repeated=is_list and not is_option,
     )
 
 
