@@ -145,7 +145,7 @@ async def test_b25_the_counter_of_the_outbox_is_locked_last() -> None:
         "settle",
         "enqueue",
     ]
-    assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2"]
+    assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2", "m0"]
 
 
 async def test_b30_all_sessions_share_the_bookmarks_of_the_driver() -> None:
