@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition, Range
-from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
+from memora.core.indexing import KEYWORD_FIELDS, NEVER, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
-from memora.schema.index import QueryHits
+from memora.schema.index import IndexDocument, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -51,20 +53,28 @@ _MIN_ENGINE = (0, 9)
 _FEW = 100
 _FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
-_KNOWN = 20_000
+_KNOWN = 10_000
 
 # From so many users on it does not matter who has points in the shard.
 _SEVERAL = 2
 
 # What the payload of a point looks like; a shard of another layout is filled again.
-_LAYOUT = 2
+_LAYOUT = 3
 # Every payload index costs a dozen disk flushes when it is made, and each one holds the GIL. So
-# the keyword fields but the owner share one, as terms `field=value`; a user is one value.
+# the keyword fields but the user share one, of terms; a user is one value.
 _OWNER_FIELDS = ("org_id", "user_id")
 _USER = "user"
 _TERMS = "terms"
-_AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field not in _OWNER_FIELDS)
+_AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field != "user_id")
 _KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
+# The index keeps values of up to 15 bytes in place, and allocates every longer one for every point.
+_TERM_CHARS = 15
+# An index takes 100 bytes of memory for each number, so that a point leaves out what most have.
+_USUAL: dict[str, float] = {
+    "importance": IndexDocument.__dataclass_fields__["importance"].default,
+    "archived": 0.0,
+    "expires_at": NEVER,
+}
 
 
 def engine() -> str:
@@ -113,8 +123,8 @@ class Shard:
         path.mkdir(mode=0o700, parents=True)
         with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
-            for field in ("org_id", _USER, _TERMS):
-                index = edge.KeywordIndexParams(is_tenant=field == "org_id")
+            for field in (_USER, _TERMS):
+                index = edge.KeywordIndexParams(is_tenant=field == _USER)
                 shard.update(edge.UpdateOperation.create_field_index(field, index))
             for field in NUMBER_FIELDS:
                 index = edge.FloatIndexParams()
@@ -225,7 +235,7 @@ class Shard:
     ) -> tuple[tuple[Condition, ...], frozenset[UUID]]:
         """Return conditions, and the ids that they leave in beside those that were given.
 
-        Every point has every number field, so that a range excludes what the opposite ones hold.
+        Every point has every number, so that a range excludes what the opposite ones hold.
         """
         ranges = [condition for condition in conditions if isinstance(condition, Range)]
         opposites = [opposite for condition in ranges for opposite in _opposites(condition)]
@@ -335,7 +345,11 @@ def _point(point: StoredPoint) -> edge.Point:
 
 def stored(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of a point: owner, numbers, and terms for everything else."""
-    kept = {field: payload[field] for field in _KEPT if field in payload}
+    kept = {
+        field: payload[field]
+        for field in _KEPT
+        if field in payload and payload[field] != _USUAL.get(field)
+    }
     terms: list[str] = []
     for field in _AS_TERMS:
         value = payload.get(field, [])
@@ -350,11 +364,16 @@ def _user_of(payload: dict[str, Any]) -> str:
 
 def _user_value(org_id: str, user_id: str) -> str:
     """Return what stands for a user: no two users share it, of whatever organizations."""
-    return f"{len(org_id)}:{org_id}:{user_id}"
+    return _short(f"{len(org_id)}:{org_id}:{user_id}")
 
 
 def _term(field: str, value: str) -> str:
-    return f"{field}={value}"
+    return _short(f"{field}={value}")
+
+
+def _short(text: str) -> str:
+    """Return 88 bits of a hash as text."""
+    return urlsafe_b64encode(blake2b(text.encode(), digest_size=11).digest())[:_TERM_CHARS].decode()
 
 
 def _sparse(vector: SparseVector) -> edge.SparseVector:
@@ -368,27 +387,38 @@ def _equals(field: str, value: str) -> edge.FieldCondition:
 def _owner(scope: SearchScope) -> edge.FieldCondition:
     """Return the condition that holds for the whole tenant, without the scope's agent."""
     if isinstance(scope, OrganizationScope):
-        return _equals("org_id", scope.org_id)
+        return _equals(_TERMS, _term("org_id", scope.org_id))
     return _equals(_USER, _user_value(scope.org_id, scope.user_id))
 
 
 def _any_of(condition: AnyOf, org_id: str) -> edge.FieldCondition:
     field, values = condition.field, list(condition.values)
     if field == "user_id":
-        field, values = _USER, [_user_value(org_id, value) for value in values]
-    elif field not in _OWNER_FIELDS:
-        field, values = _TERMS, [_term(field, value) for value in values]
-    return edge.FieldCondition(field, match=edge.MatchAny(values))
+        wanted = [_user_value(org_id, value) for value in values]
+        return edge.FieldCondition(_USER, match=edge.MatchAny(wanted))
+    wanted = [_term(field, value) for value in values]
+    return edge.FieldCondition(_TERMS, match=edge.MatchAny(wanted))
 
 
-def _condition(condition: Condition, org_id: str) -> edge.FieldCondition:
+def _condition(condition: Condition, org_id: str) -> edge.FieldCondition | edge.Filter:
     if isinstance(condition, AnyOf):
         return _any_of(condition, org_id)
-    return edge.FieldCondition(
-        condition.field,
-        range=edge.RangeFloat(
-            gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte
-        ),
+    field = condition.field
+    bounds = edge.RangeFloat(
+        gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte
+    )
+    within = edge.FieldCondition(field, range=bounds)
+    if field in _USUAL and _holds(condition, _USUAL[field]):
+        return edge.Filter(should=[within, edge.IsEmptyCondition(field)])
+    return within
+
+
+def _holds(condition: Range, number: float) -> bool:
+    return (
+        (condition.gt is None or number > condition.gt)
+        and (condition.gte is None or number >= condition.gte)
+        and (condition.lt is None or number < condition.lt)
+        and (condition.lte is None or number <= condition.lte)
     )
 
 
