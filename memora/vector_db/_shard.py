@@ -53,7 +53,7 @@ _MIN_ENGINE = (0, 9)
 _FEW = 100
 _FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
-_KNOWN = 10_000
+_KNOWN = 20_000
 
 # From so many users on it does not matter who has points in the shard.
 _SEVERAL = 2
@@ -404,9 +404,7 @@ def _condition(condition: Condition, org_id: str) -> edge.FieldCondition | edge.
     if isinstance(condition, AnyOf):
         return _any_of(condition, org_id)
     field = condition.field
-    bounds = edge.RangeFloat(
-        gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte
-    )
+    bounds = edge.RangeFloat(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
     within = edge.FieldCondition(field, range=bounds)
     if field in _USUAL and _holds(condition, _USUAL[field]):
         return edge.Filter(should=[within, edge.IsEmptyCondition(field)])
