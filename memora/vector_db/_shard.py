@@ -17,7 +17,7 @@ from memora.core.filters import AnyOf, Condition, Range
 from memora.core.indexing import KEYWORD_FIELDS, NEVER, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
-from memora.schema.index import IndexDocument, QueryHits
+from memora.schema.index import QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -53,7 +53,7 @@ _MIN_ENGINE = (0, 9)
 _FEW = 100
 _FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
-_KNOWN = 20_000
+_KNOWN = 10_000
 
 # From so many users on it does not matter who has points in the shard.
 _SEVERAL = 2
@@ -61,9 +61,8 @@ _SEVERAL = 2
 # What the payload of a point looks like; a shard of another layout is filled again.
 _LAYOUT = 3
 # Every payload index costs a dozen disk flushes when it is made, and each one holds the GIL. So
-# the keyword fields but the user share one, of terms; a user is one value.
+# the keyword fields share one, of terms; a user of an organization is one of them.
 _OWNER_FIELDS = ("org_id", "user_id")
-_USER = "user"
 _TERMS = "terms"
 _AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field != "user_id")
 _KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
@@ -71,7 +70,7 @@ _KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
 _TERM_CHARS = 15
 # An index takes 100 bytes of memory for each number, so that a point leaves out what most have.
 _USUAL: dict[str, float] = {
-    "importance": IndexDocument.__dataclass_fields__["importance"].default,
+    "importance": 0.5,
     "archived": 0.0,
     "expires_at": NEVER,
 }
@@ -123,9 +122,8 @@ class Shard:
         path.mkdir(mode=0o700, parents=True)
         with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
-            for field in (_USER, _TERMS):
-                index = edge.KeywordIndexParams(is_tenant=field == _USER)
-                shard.update(edge.UpdateOperation.create_field_index(field, index))
+            terms = edge.KeywordIndexParams()
+            shard.update(edge.UpdateOperation.create_field_index(_TERMS, terms))
             for field in NUMBER_FIELDS:
                 index = edge.FloatIndexParams()
                 shard.update(edge.UpdateOperation.create_field_index(field, index))
@@ -187,9 +185,16 @@ class Shard:
 
     def _some_users(self) -> set[str]:
         """Return the users that have points here, or several of them."""
+        users: set[str] = set()
         with translated():
-            found = self._shard.facet(edge.FacetRequest(_USER, limit=_SEVERAL, exact=True))
-        return {str(hit.value) for hit in found.hits}
+            while len(users) < _SEVERAL:
+                others = edge.Filter(must_not=[_has(user) for user in users])
+                request = edge.ScrollRequest(limit=1, filter=others, with_payload=[*_OWNER_FIELDS])
+                found, _next = self._shard.scroll(request)
+                if not found:
+                    break
+                users.add(_user_of(found[0].payload or {}))
+        return users
 
     def _is_all_of(self, scope: SearchScope) -> bool:
         """Tell whether every point is the tenant's, so that nothing is left to filter by it."""
@@ -350,12 +355,12 @@ def stored(payload: dict[str, Any]) -> dict[str, Any]:
         for field in _KEPT
         if field in payload and payload[field] != _USUAL.get(field)
     }
-    terms: list[str] = []
+    terms = [_user_of(payload)]
     for field in _AS_TERMS:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    return kept | {_USER: _user_of(payload), _TERMS: terms}
+    return kept | {_TERMS: terms}
 
 
 def _user_of(payload: dict[str, Any]) -> str:
@@ -380,24 +385,22 @@ def _sparse(vector: SparseVector) -> edge.SparseVector:
     return edge.SparseVector(list(vector.indices), list(vector.values))
 
 
-def _equals(field: str, value: str) -> edge.FieldCondition:
-    return edge.FieldCondition(field, match=edge.MatchValue(value))
+def _has(*terms: str) -> edge.FieldCondition:
+    match = edge.MatchValue(terms[0]) if len(terms) == 1 else edge.MatchAny(list(terms))
+    return edge.FieldCondition(_TERMS, match=match)
 
 
 def _owner(scope: SearchScope) -> edge.FieldCondition:
     """Return the condition that holds for the whole tenant, without the scope's agent."""
     if isinstance(scope, OrganizationScope):
-        return _equals(_TERMS, _term("org_id", scope.org_id))
-    return _equals(_USER, _user_value(scope.org_id, scope.user_id))
+        return _has(_term("org_id", scope.org_id))
+    return _has(_user_value(scope.org_id, scope.user_id))
 
 
 def _any_of(condition: AnyOf, org_id: str) -> edge.FieldCondition:
-    field, values = condition.field, list(condition.values)
-    if field == "user_id":
-        wanted = [_user_value(org_id, value) for value in values]
-        return edge.FieldCondition(_USER, match=edge.MatchAny(wanted))
-    wanted = [_term(field, value) for value in values]
-    return edge.FieldCondition(_TERMS, match=edge.MatchAny(wanted))
+    if condition.field == "user_id":
+        return _has(*(_user_value(org_id, value) for value in condition.values))
+    return _has(*(_term(condition.field, value) for value in condition.values))
 
 
 def _condition(condition: Condition, org_id: str) -> edge.FieldCondition | edge.Filter:
