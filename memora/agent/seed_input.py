@@ -20,12 +20,8 @@ from memora.agent import save
 from memora.agent.parts import Bounds, Room, cut
 from memora.agent.threads import EACH, off_loop
 from memora.core.hashing import exact_hash
-<<<<<<< HEAD
 from memora.core.lifetimes import ExpireFrom
-from memora.core.messages import Transcript
-=======
 from memora.core.messages import Transcript, text_parts
->>>>>>> fixc
 from memora.errors import InvalidInputError
 from memora.llm_backends.base import BaseBackendLLM
 from memora.schema.models import Interaction
