@@ -420,7 +420,7 @@ class _Work:
         for job_id in self._left[scope].get(interaction_id, []):
             written = await jobs.resume(self._ports, scope.org_id, job_id, turn)
             if written is not None:
-                resumed = (resumed or 0) + written
+                resumed = (resumed or 0) + written.memories
                 continue
             job = await graph.find_job(scope.org_id, job_id)
             if job is not None and job.status is not JobStatus.DONE:

@@ -88,14 +88,14 @@ class Ledger:
             running.remove(scope.org_id, import_id)
 
     async def note(self, result: ConversationResult | DocumentResult) -> None:
-        """Count what became of a conversation or document.
+        """Count a conversation or document that failed or was skipped.
+
+        What is written counts itself, with the write.
 
         Raises:
             ConflictError: The import was taken back meanwhile.
         """
         self._waiting += ImportCounts(
-            conversations=result.status in {"created", "updated"},
-            memories=result.memories,
             failed=not result.success,
             skipped=result.status in {"unchanged", "duplicate"},
         )

@@ -15,6 +15,7 @@ from memora.agent.parts import CONTEXT_MESSAGES, Bounds, Room
 from memora.agent.ports import Ports
 from memora.agent.threads import EACH, off_loop
 from memora.core import planning
+from memora.core.lifetimes import ExpireFrom
 from memora.core.planning import Candidate, Decision, Verdict
 from memora.errors import (
     ConflictError,
@@ -31,7 +32,7 @@ from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
 from memora.schema.validation import kind_of
-from memora.schema.write_plan import WritePlan
+from memora.schema.write_plan import MemoryWrite, WritePlan
 
 LEASE = timedelta(minutes=10)
 _TRIES = 8
@@ -46,6 +47,25 @@ class Outcome:
 
     candidates: tuple[Candidate, ...]
     decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a job wrote.
+
+    Attributes:
+        memories: Versions of memories.
+        expired: How many of them no read returns any more, since they were said so long ago.
+    """
+
+    memories: int = 0
+    expired: int = 0
+
+    @classmethod
+    def by(cls, memories: Sequence[MemoryWrite], now: datetime) -> Written:
+        """Return what writing these versions is counted as."""
+        ends = [memory.expires_at for memory in memories]
+        return cls(len(ends), sum(end is not None and end <= now for end in ends))
 
 
 def status(value: object) -> JobStatus:
@@ -85,8 +105,10 @@ def _marks(candidates: Sequence[Candidate], salt: str) -> list[tuple[str, ...]]:
     return [planning.tombstones_of(candidate, salt) for candidate in candidates]
 
 
-async def resume(ports: Ports, org_id: str, job_id: str, turn: Turn | None = None) -> int | None:
-    """Run a job that is left and return how many versions were written.
+async def resume(
+    ports: Ports, org_id: str, job_id: str, turn: Turn | None = None
+) -> Written | None:
+    """Run a job that is left and return what was written.
 
     None: there was nothing to do: it is done, or somebody else runs or finished it.
 
@@ -120,8 +142,8 @@ async def _load(ports: Ports, job: ExtractionJob) -> Conversation:
 
 async def run(
     ports: Ports, job: ExtractionJob, conversation: Conversation, turn: Turn | None = None
-) -> int | None:
-    """Finish a claimed job: extract, compare, write; return how many versions were written.
+) -> Written | None:
+    """Finish a claimed job: extract, compare, write; return what was written.
 
     A lease that ran out may have gone to somebody else: then nothing is written any more, and the
     answer is None.
@@ -152,7 +174,7 @@ async def release(ports: Ports, job: ExtractionJob) -> None:
             await ports.graph.save_job(replace(released, attempts=job.attempts))
 
 
-async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation, turn: Turn) -> int:
+async def _run(ports: Ports, job: ExtractionJob, conversation: Conversation, turn: Turn) -> Written:
     stage = "extract"
     try:
         if "extracted" not in job.outputs:
@@ -263,12 +285,12 @@ async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
         raise InteractionNotFoundError(job.interaction_id) from None
 
 
-async def _write(ports: Ports, job: ExtractionJob, outcome: Outcome) -> int:
+async def _write(ports: Ports, job: ExtractionJob, outcome: Outcome) -> Written:
     """Plan and apply; when a chain changed in the meantime, plan again without asking a model."""
     scope = Scope(job.org_id, job.user_id, job.agent_id)
     for _attempt in range(_TRIES):
         now = ports.graph.clock.now()
-        planned = await plan_memories(ports, job, scope, outcome)
+        planned = await plan_memories(ports, job, scope, outcome, now)
         done = replace(
             job,
             status=JobStatus.DONE,
@@ -291,20 +313,24 @@ async def _write(ports: Ports, job: ExtractionJob, outcome: Outcome) -> int:
             if error.record != "memory":
                 raise
             continue
-        return len(planned.memories)
+        return Written.by(planned.memories, now)
     error = ConflictError("memories", job.interaction_id)
     await _fail(ports, job, error)
     raise ExtractionError(job.interaction_id, job.job_id, stage="write", reason=str(error))
 
 
 async def plan_memories(
-    ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome
+    ports: Ports, job: ExtractionJob, scope: Scope, outcome: Outcome, now: datetime
 ) -> planning.Planned:
     """Read what the decisions rest on as it is now, and plan.
 
     What is known word for word by now is a duplicate, whatever was decided before it was.
     """
     across_agents = job.params["across_agents"]
+    expire_from = ExpireFrom.parse(job.params.get("expire_from", ExpireFrom.OBTAINED_AT))
+    ended = planning.stamped(
+        outcome.candidates, ports.graph.lifetimes, now, expire_from=expire_from
+    )
     buried = await find_buried(ports, scope, outcome.candidates)
     equal = await compare.find_equal(
         ports, memory_scope(scope, across_agents=across_agents), outcome.candidates
@@ -320,7 +346,7 @@ async def plan_memories(
         chains = await ports.graph.read_chains(user, sorted(named))
     return planning.build(
         scope,
-        outcome.candidates,
+        ended.candidates,
         decisions,
         chains,
         planning.Origin(

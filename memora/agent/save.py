@@ -23,6 +23,7 @@ from memora.core import messages as transcripts
 from memora.core import planning
 from memora.core.hashing import body_hash
 from memora.core.ids import derived_short_id
+from memora.core.lifetimes import ExpireFrom
 from memora.errors import (
     ConflictError,
     InteractionNotFoundError,
@@ -53,6 +54,7 @@ class SaveRequest:
         across_agents: Memories of other agents may be repeated or superseded.
         max_retries: Transport retries of each model call.
         bounds: How much of it goes into one request of the model.
+        expire_from: From when the time of its short-term memories runs.
     """
 
     scope: Scope
@@ -70,6 +72,7 @@ class SaveRequest:
     expected_revision: int | None = None
     idempotency_key: str | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    expire_from: ExpireFrom = ExpireFrom.OBTAINED_AT
 
     def body(self) -> str:
         """Return the hash that two calls with the same idempotency key must share."""
@@ -91,12 +94,14 @@ class SaveOutcome:
         at: Creation time of a new interaction, otherwise the time of the update.
         changed: False when the transcript was stored like this already.
         memories: How many versions of memories were written.
+        expired: How many of them are expired already.
     """
 
     interaction_id: str
     at: datetime
     changed: bool
     memories: int = 0
+    expired: int = 0
 
 
 async def save(
@@ -134,8 +139,8 @@ async def save(
     async with hold() if ports.extraction_model is None else nullcontext():
         outcome, job, conversation = await _store_transcript(ports, request, stored)
     if job is not None and conversation is not None:
-        written = await jobs.run(ports, job, conversation, turn)
-        outcome = replace(outcome, memories=written or 0)
+        written = await jobs.run(ports, job, conversation, turn) or jobs.Written()
+        outcome = replace(outcome, memories=written.memories, expired=written.expired)
     if drain and outcome.changed:
         await graph.drain_outbox()
     return outcome
@@ -438,5 +443,6 @@ def _job(
             "bounds": asdict(request.bounds),
             "import_id": request.import_id,
             "process_id": request.process_id,
+            "expire_from": request.expire_from.value,
         },
     )

@@ -243,6 +243,7 @@ class _Work:
             success=True,
             status=status,
             memories=outcome.memories,
+            expired=outcome.expired,
         )
 
     async def _known(
@@ -264,7 +265,8 @@ class _Work:
             return result
         written = await jobs.resume(self._ports, job.org_id, job.job_id, lambda: self._turn(number))
         if written is not None:
-            result.status, result.memories = SeedStatus.UPDATED, written
+            result.status, result.memories = SeedStatus.UPDATED, written.memories
+            result.expired = written.expired
             return result
         job = await graph.find_job(job.org_id, job.job_id)
         if job is not None and job.status is not JobStatus.DONE:

@@ -20,6 +20,7 @@ from memora.agent import save
 from memora.agent.parts import Bounds, Room, cut
 from memora.agent.threads import EACH, off_loop
 from memora.core.hashing import exact_hash
+from memora.core.lifetimes import ExpireFrom
 from memora.core.messages import Transcript, text_parts
 from memora.errors import InvalidInputError
 from memora.llm_backends.base import BaseBackendLLM
@@ -217,6 +218,7 @@ async def request_of(
         max_retries=config.max_retries,
         idempotency_key=f"seed:{key}",
         bounds=seed.bounds,
+        expire_from=ExpireFrom.parse(config.expire_from),
     )
 
 

@@ -10,7 +10,7 @@ from memora.errors import MemoraError
 from memora.graph_db.base import BaseGraphDB
 from memora.schema.lifetime import Access
 from memora.schema.models import Memory
-from memora.schema.scope import Scope
+from memora.schema.scope import Scope, SearchScope
 
 _logger = logging.getLogger(__name__)
 
@@ -83,6 +83,14 @@ class Usage:
                     _logger.warning("usage was not counted: %s", type(error).__name__)
                     for memory_id, access in accesses.items():
                         self._add((org_id, user_id, memory_id), access)
+
+    async def forget(self, scope: SearchScope) -> None:
+        """Drop what is counted for a user or an organization that is gone; an agent narrows not."""
+        user_id = scope.user_id if isinstance(scope, Scope) else None
+        async with self._writing:
+            for key in list(self._counts):
+                if key[0] == scope.org_id and user_id in {None, key[1]}:
+                    del self._counts[key]
 
     async def close(self) -> None:
         """Write what is left, and stop; a second call does nothing."""

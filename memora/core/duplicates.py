@@ -20,7 +20,8 @@ def distinct(memories: Sequence[Memory]) -> list[Memory]:
     """Return memories without those that say the same as an earlier one.
 
     The same: the same words in the same order but for fillers, punctuation and case, by the same
-    speaker on the same day. A number, a name or a "not" is a word, so what differs in one stays.
+    speaker on the same day, of the same user. A number, a name or a "not" is a word, so what
+    differs in one stays.
     """
     first: dict[object, Memory] = {}
     for memory in memories:
@@ -58,7 +59,8 @@ def _said(memory: Memory) -> object:
     words = tuple(_content(memory.memory))
     if not words:
         return memory.memory_id
-    return words, speaker_of(memory), memory.source_role, date_words(memory.obtained_at)
+    day = date_words(memory.obtained_at)
+    return memory.user_id, words, speaker_of(memory), memory.source_role, day
 
 
 def _content(text: str) -> list[str]:

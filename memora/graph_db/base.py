@@ -1151,7 +1151,7 @@ class BaseGraphDB(ABC):
 
     @abstractmethod
     async def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
-        """Add to the counts of an import.
+        """Add to the counts of an import; what `apply` writes under it is counted there.
 
         Raises:
             ImportNotFoundError: The user has no such import.

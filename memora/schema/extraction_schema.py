@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -23,7 +23,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
+
+from memora.schema.models import MemoryType
 
 MAX_ITEMS = 200
 MAX_MEMORY_CHARS = 2000
@@ -70,9 +73,14 @@ def _known_kind(value: object) -> object:
     if not isinstance(value, str):
         return value
     kind = value.strip().casefold()
+    if kind == MemoryType.SHORT_TERM:
+        return MemoryType.SHORT_TERM
     return kind if kind in set(ExtractedKind) else ExtractedKind.OTHER
 
 
+# A model is not asked for short-term statements, for what it calls so is gone in some days; one
+# with a prompt of its own may tell them.
+_Kind = ExtractedKind | SkipJsonSchema[Literal[MemoryType.SHORT_TERM]]
 _Number = Annotated[int, BeforeValidator(_no_bool)]
 _Statement = Annotated[
     StrictStr,
@@ -147,7 +155,7 @@ class ExtractedMemory(BaseModel):
     msg_source_ids: list[_Number] = Field(
         min_length=1, description="Numbers of the messages that state it."
     )
-    memory_type: Annotated[ExtractedKind, BeforeValidator(_known_kind)] = Field(
+    memory_type: Annotated[_Kind, BeforeValidator(_known_kind)] = Field(
         description="The kind of statement."
     )
     importance: Annotated[float, BeforeValidator(_no_bool)] = Field(

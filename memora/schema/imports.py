@@ -33,7 +33,8 @@ class ImportRun(Record):
 
     Attributes:
         started_at, finished_at: Store times of its first beginning and its last end.
-        conversations: How many it created or updated.
+        conversations: How many it created or updated, each once, however many documents or runs
+            of the import were about it.
         memories: How many versions of memories it wrote.
         failed: Conversations that its last run could not import.
         skipped: Conversations that were stored like this when its last run came to them.

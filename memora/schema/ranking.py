@@ -17,7 +17,8 @@ class Fusion(StrEnum):
     """How the dense and the lexical list become one.
 
     Attributes:
-        WEIGHTED: Each list scaled to 0..1 by its own minimum and maximum, then added.
+        WEIGHTED: Dense scores scaled to 0..1 by the least and the best of the list, lexical ones as
+            shares of the best, then added.
         RRF: Reciprocal ranks, which ignore how far apart scores are.
         DBSF: Each list scaled by its mean and three standard deviations, then added.
     """

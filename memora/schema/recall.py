@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import (
     BaseModel,
@@ -172,8 +172,7 @@ def _malformed(allowed: str) -> InvalidInputError:
     return InvalidInputError("filters.metadata", allowed)
 
 
-@dataclass(frozen=True, slots=True)
-class RankedId:
+class RankedId(NamedTuple):
     """One candidate after fusion.
 
     Attributes:
@@ -185,7 +184,7 @@ class RankedId:
     memory_id: str
     score: float
     dense: float | None
-    parts: dict[str, float]
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

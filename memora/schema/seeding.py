@@ -27,6 +27,7 @@ MESSAGES_PER_REQUEST = 4000
 CHARS_PER_REQUEST = 800_000
 MAX_RESULTS = 10_000
 _LONGEST_DELAY = 600.0
+_STARTS = ("obtained_at", "recorded_at")
 # Price of a million tokens, read and written, in any currency.
 TokenPrice = tuple[float, float]
 
@@ -104,6 +105,9 @@ class SeedConfig:
         chunk_large_conversations: Cut a conversation above the bounds into several requests;
             False: it fails.
         extract_agent_memories: Also remember what the agent says.
+        expire_from: From when the days of short-term memories are counted: `obtained_at`, so that
+            those of old conversations are expired as soon as they are stored, or `recorded_at`,
+            the import's own time.
         max_results: Results that `SeedResult` holds, so that it does not grow with the input;
             failures take the place of others. Events and `on_progress` tell all of them.
     """
@@ -114,6 +118,7 @@ class SeedConfig:
     retry_delay: float = 1.0
     chunk_large_conversations: bool = True
     extract_agent_memories: bool = False
+    expire_from: str = "obtained_at"
     max_results: int = MAX_RESULTS
 
     def __post_init__(self) -> None:
@@ -124,6 +129,8 @@ class SeedConfig:
         checked_bool(self.chunk_large_conversations, "chunk_large_conversations")
         checked_bool(self.extract_agent_memories, "extract_agent_memories")
         checked_int(self.max_results, "max_results", 0, 100_000_000)
+        if self.expire_from not in _STARTS:
+            raise InvalidInputError("expire_from", f"one of {', '.join(_STARTS)}")
 
 
 class DocumentMode(StrEnum):
@@ -216,6 +223,7 @@ class ConversationResult(Record):
         interaction_id: Where it is stored; None: it is not.
         success: Whether it is stored and its memories are made.
         memories: How many versions of memories it brought.
+        expired: How many of them were expired as soon as they were stored.
         error: Type and reason of a failure, without content.
         duration_ms: From its turn to its end, in milliseconds.
     """
@@ -225,6 +233,7 @@ class ConversationResult(Record):
     success: bool
     status: SeedStatus
     memories: int = 0
+    expired: int = 0
     error: str | None = None
     duration_ms: float = 0.0
 
@@ -268,6 +277,8 @@ class SeedResult(Record):
         skipped: Unchanged since an earlier import.
         undated: Conversations without any time, which got the import's.
         total_memories: Versions of memories that were written.
+        expired: How many of them were expired as soon as they were stored: short-term ones of long
+            ago; see `SeedConfig.expire_from`.
         duration_ms: From the first to the last, in milliseconds.
         results: One per conversation, in the order in which they ended; see `max_results`.
         omitted: How many results are left out there.
@@ -281,6 +292,7 @@ class SeedResult(Record):
     skipped: int = 0
     undated: int = 0
     total_memories: int = 0
+    expired: int = 0
     duration_ms: float = 0.0
     results: list[ConversationResult] = Field(default_factory=list[ConversationResult])
     omitted: int = 0
@@ -298,6 +310,7 @@ class SeedResult(Record):
         self.skipped += result.status is SeedStatus.UNCHANGED
         self.undated += is_undated
         self.total_memories += result.memories
+        self.expired += result.expired
         if len(self.results) < max_results:
             self.results.append(result)
             return

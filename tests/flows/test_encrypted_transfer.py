@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,13 @@ async def test_r12_a_backup_is_encrypted_and_restored_with_its_key(tmp_path: Pat
         assert found.memory == "tea is great"
     async with embedded(tmp_path / "target", key=KEY) as memora:
         assert (await memora.doctor()).clean
-        assert await exported(memora, tmp_path) == wanted
+        again = [json.loads(line) for line in (await exported(memora, tmp_path)).splitlines()]
+    # What was an answer in between has been counted as one, and that alone is new.
+    answered = [each for each in again if each.get("access_count")]
+    assert found.memory_id in {each["memory_id"] for each in answered}
+    for each in answered:
+        each |= {"access_count": 0, "last_accessed_at": None}
+    assert again == [json.loads(line) for line in wanted.splitlines()]
     assert TEXT not in everything(tmp_path / "target")
 
 

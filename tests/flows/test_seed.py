@@ -101,6 +101,53 @@ async def test_messages_keep_their_own_times(world: World) -> None:
     assert times["I like tea."] > datetime(2025, 1, 1, tzinfo=UTC)
 
 
+async def test_short_term_memories_of_long_ago_are_counted_or_begin_with_the_import(
+    worlds: Worlds,
+) -> None:
+    def script(call: Call) -> Answer:
+        if call.schema != "MemoryExtractionResponse":
+            return {"verdicts": []}
+        [message] = call.data["new_messages"]
+        kinds = {"I am ill.": "short_term"}
+        return {
+            "memories": [
+                {
+                    "memory": message["content"],
+                    "msg_source_ids": [message["id"]],
+                    "memory_type": kinds.get(message["content"], "fact"),
+                    "importance": 0.5,
+                }
+            ]
+        }
+
+    given = [conversation(1, "I am ill."), conversation(2, "I have a dog.")]
+    world = await worlds.open(extraction=ScriptedBackendLLM(script))
+    result = await world.memora.seed(data(world, given))
+    assert (result.total_memories, result.expired) == (2, 1)
+    assert {each.conversation_id: each.expired for each in result.results} == {
+        "conv-1": 1,
+        "conv-2": 0,
+    }
+    assert await world.current() == ["I have a dog."]
+
+    other = await worlds.open(extraction=ScriptedBackendLLM(script), name="other")
+    before = other.clock.now()
+    config = SeedConfig(expire_from="recorded_at")
+    result = await other.memora.seed(data(other, given), seed_config=config)
+    assert (result.total_memories, result.expired) == (2, 0)
+    ends = {memory.memory: memory.expires_at for memory in await other.memories()}
+    assert ends["I have a dog."] is None
+    assert ends["I am ill."] is not None
+    assert before + 7 * DAY <= ends["I am ill."] <= other.clock.now() + 7 * DAY
+
+
+@pytest.mark.parametrize("start", ["now", "", None])
+def test_an_unknown_start_of_short_term_memories_is_refused(start: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        SeedConfig(expire_from=start)
+    assert caught.value.field == "expire_from"
+
+
 async def test_any_iterator_will_do_and_is_read_one_by_one(world: World) -> None:
     taken = 0
 

@@ -16,7 +16,8 @@ async def main(path: Path) -> None:
         await graph.create_organization("Acme", org_id="acme")
         await graph.create_user("acme", "Jake", user_id="jake")
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        room = max(file.stat().st_size for file in path.iterdir()) + 100_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         while refused < 3:
             try:
                 await graph.create_interaction(

@@ -523,6 +523,7 @@ class Model:
         talk = job.talk
         equal = self._equal(person, job, candidates)
         by_text = {neutral(version.text): version for version in person.current()}
+        grown: list[list[Version]] = []
         for candidate, repeated in zip(candidates, equal, strict=True):
             if _is_buried(person, talk, candidate):
                 continue
@@ -543,7 +544,7 @@ class Model:
             if verdict is None or known is None:
                 person.chains.append([version])
             else:
-                _say_again(person, known, version, verdict.kind, across=job.across)
+                _say_again(person, known, version, verdict.kind, grown, across=job.across)
 
     def store(
         self,
@@ -584,6 +585,7 @@ class Model:
         cut = self._edit(person, talk, messages, at)
         if not is_new and (described or cut is not None):
             talk.updated_at = max(now, talk.updated_at + _MICROSECOND)
+        grown: list[list[Version]] = []
         for given in statements:
             candidate = _Candidate(given.text, at, "api", given.sources, "fact")
             if _is_buried(person, talk, candidate):
@@ -596,7 +598,7 @@ class Model:
                 person.chains.append([version])
             else:
                 chain = person.chain_of(given.contradicts)
-                _say_again(person, chain[0], version, "contradiction", across=True)
+                _say_again(person, chain[0], version, "contradiction", grown, across=True)
         return talk
 
     def delete_talks(self, org_id: str, user_id: str, talk_id: str | None) -> tuple[int, int, int]:
@@ -760,23 +762,76 @@ def _is_buried(person: Person, talk: Talk, candidate: _Candidate) -> bool:
 
 
 def _say_again(
-    person: Person, known: Version, version: Version, verdict: str, *, across: bool
+    person: Person,
+    known: Version,
+    version: Version,
+    verdict: str,
+    grown: list[list[Version]],
+    *,
+    across: bool,
 ) -> None:
-    """Take in a statement that repeats or contradicts a version of a known one."""
+    """Take in a statement that repeats or contradicts a version of a known one.
+
+    `grown` are the chains that got a version from the same write.
+    """
     chain = next(chain for chain in person.chains if known in chain)
     place = _place(chain, version, across=across)
     holds = known.ended is None or known.ended >= version.obtained_at
+    repeated = _said_then(chain, version)
+    if repeated is None and verdict == "duplicate" and holds:
+        repeated = known
     # A source more is a change too: what another agent obtained is left alone.
-    may_gain = across or version.agent_id == known.agent_id
-    if verdict == "duplicate" and holds and may_gain:
-        replaces_it = place is not None and place.above is None and _head(chain) is known
-        if not (replaces_it and TRUST[version.role] > TRUST[known.role]):
-            known.sources |= version.sources
-            return
+    if repeated is not None and (across or version.agent_id == repeated.agent_id):
+        replaces_it = place is not None and place.above is None and _head(chain) is repeated
+        if not (replaces_it and TRUST[version.role] > TRUST[repeated.role]):
+            is_late = version.obtained_at < repeated.obtained_at
+            if not is_late or place is None or repeated.author is not None:
+                repeated.sources |= version.sources
+                return
+            late = [] if chain in grown else _told_late(chain, version, place)
+            if late:
+                _begin_with(late, version, place)
+                return
     if place is None:
         person.chains.append([version])
     else:
         _insert(chain, version, place)
+        grown.append(chain)
+
+
+def _said_then(chain: Sequence[Version], version: Version) -> Version | None:
+    """Return what said the same when an older statement was made, or was the next to be said."""
+    later = [other for other in chain if other.obtained_at > version.obtained_at]
+    if not later:
+        return None
+    held = valid_at(chain, version.obtained_at)
+    if held is not None and TRUST[held.role] < TRUST[version.role]:
+        held = None
+    twins = (other for other in (held, later[0]) if other is not None)
+    return next((other for other in twins if same(other.text) == same(version.text)), None)
+
+
+def _told_late(chain: Sequence[Version], version: Version, place: _Place) -> list[Version]:
+    """Return the versions that say what an older statement said, from its place on."""
+    late: list[Version] = []
+    for other in chain[place.index :]:
+        says_it = same(other.text) == same(version.text) or (not late and other.ended is None)
+        if not says_it or other.author is not None or TRUST[other.role] > TRUST[version.role]:
+            break
+        late.append(other)
+    return late
+
+
+def _begin_with(late: Sequence[Version], version: Version, place: _Place) -> None:
+    """Have versions begin when an older statement said it; the last of them has its sources."""
+    at = version.obtained_at
+    if place.below is not None:
+        place.below.ended = min(place.below.ended or at, at)
+    for earlier in late[:-1]:
+        earlier.ended = at
+    for each in late:
+        each.obtained_at, each.role = at, version.role
+    late[-1].sources |= version.sources
 
 
 def _place(chain: Sequence[Version], version: Version, *, across: bool) -> _Place | None:

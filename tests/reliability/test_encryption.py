@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from memora import Memora
 from memora.config import Settings
+from memora.core.transfer import encode
 from memora.embeddings import HashingEmbedder
 from memora.encryption import new_key
 from memora.errors import (
@@ -34,9 +35,12 @@ from memora.errors import (
 from memora.graph_db import SQLiteGraph
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite import _seal, rekey
+from memora.schema.models import Relation
 from memora.schema.write_plan import LONGEST_PAUSE, IdempotencyRecord
 from memora.testing.clocks import FrozenClock
+from memora.testing.graph_clauses.imports import begin
 from memora.testing.graph_clauses.tenant import Tenant
+from memora.testing.graph_clauses.transfer import dump
 from memora.vector_db import EmbeddedVectorDB
 from tests.reliability.kit import assert_clean
 from tests.reliability.scorecard import Score
@@ -111,12 +115,15 @@ async def fill(memora: Memora, mark: Canaries) -> Tenant:
         idempotency_key="first",
     )
     tenant = Tenant(graph, ORG, FrozenClock())
-    talk = await tenant.begin("talk", mark("raw message"))
+    talk = await tenant.begin("talk", mark("raw message"), mark("cut message"))
     statement = tenant.statement(
         "statement",
         f"Statement {mark('memory text')}",
         tags=[mark("tag")],
-        entities=[mark("entity")],
+        entities=[mark("entity"), f"{mark('first name')} {mark('last name')}"],
+        relations=(
+            Relation(subject=mark("one end"), type=mark("relation"), object=mark("other end")),
+        ),
         metadata={"plan": mark("memory metadata")},
         author=mark("author"),
         interaction_id="talk",
@@ -125,6 +132,10 @@ async def fill(memora: Memora, mark: Canaries) -> Tenant:
     record = IdempotencyRecord("second", mark("body hash"), {"result": mark("result")})
     job = tenant.job(talk, 0, 1, params={"hint": mark("job params")})
     await tenant.apply(memories=(statement,), idempotency=record, job=job)
+    # What an import found is kept to bring it back.
+    await begin(tenant)
+    update = tenant.change(talk, 1, 1, mark("imported message"), import_id="import")
+    await tenant.apply(interaction=update)
     outputs = {"extract": {"memories": [mark("job output")]}}
     await graph.save_job(replace(job, outputs=outputs, error=mark("job error")))
     await memora.drain_outbox()
@@ -149,6 +160,7 @@ async def whole(graph: BaseGraphDB) -> list[Any]:
         await graph.find_idempotency(tenant.scope, "second"),
         await graph.read_salt(tenant.scope),
         await graph.read_prefix_hashes(tenant.scope, "talk"),
+        [encode(record) for record in await dump(graph, ORG)],
     ]
 
 

@@ -24,6 +24,7 @@ DIFFERENT: list[tuple[str, dict[str, Any]]] = [
     (BASE, {"obtained_at": T0 + DAY}),
     (BASE, {"metadata": {"speaker": "Ana"}}),
     (BASE, {"source_role": "assistant"}),
+    (BASE, {"user_id": "other"}),
 ]
 
 

@@ -145,7 +145,8 @@ async def test_b25_the_counter_of_the_outbox_is_locked_last() -> None:
         "settle",
         "enqueue",
     ]
-    assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2"]
+    # A memory that gets a source is indexed again: its text holds what was said before.
+    assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2", "m0"]
 
 
 async def test_b30_all_sessions_share_the_bookmarks_of_the_driver() -> None:

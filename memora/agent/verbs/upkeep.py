@@ -119,6 +119,7 @@ class UpkeepVerbs(Verbs):
         self._creations.forbid(scope)
         receipt = await erasing.erase(self._ports.graph, self._ports.vector, scope)
         self._transcripts.forget(scope)
+        await self._usage.forget(scope)
         return receipt
 
     async def doctor(self) -> doctoring.Diagnosis:

@@ -64,6 +64,7 @@ class _Run:
             self.import_id = memora.graph.ids.short()
         task = told.add_task("Seeding", total=self.intake.size, rate=0.0, failed=0, tokens=0, n=0)
         before, started, undated = memora.usage, time.monotonic(), 0
+        expired = 0
         events = memora.seed_events(
             self.data(memora),
             seed_config=self.config,
@@ -76,6 +77,7 @@ class _Run:
                 if result is None:
                     continue
                 undated += event.is_undated
+                expired += result.expired
                 self.memories += result.memories
                 await self.intake.ended(result.conversation_id, result.status, result.error)
                 spent = memora.usage - before
@@ -91,6 +93,7 @@ class _Run:
         spent = memora.usage - before
         self.totals = {
             "undated": undated,
+            "expired": expired,
             "memories": self.memories,
             "model_calls": spent.calls,
             "prompt_tokens": spent.prompt_tokens,
@@ -287,6 +290,8 @@ def _tell(work: _Run, *, as_json: bool) -> None:
         notes.append(f"{numbers['empty']} conversations were empty")
     if numbers["undated"]:
         notes.append(f"{numbers['undated']} had no time of their own and got that of the import")
+    if numbers["expired"]:
+        notes.append(f"{numbers['expired']} short-term memories were expired already")
     _tell_failures(intake)
     print_notes(notes)
 

@@ -75,20 +75,39 @@ class ImportNote:
         ]
         return cls(plan, import_id, stored, tuple(map(_cut_message, cut)), known)
 
-    async def put(self, transaction: Transaction, transcript: Transcript) -> None:
-        """Store it with the conversation as it is now, unless nothing changed."""
+    async def put(self, transaction: Transaction, transcript: Transcript) -> bool:
+        """Store it with the conversation as it is now, unless nothing changed.
+
+        Returns:
+            Whether the conversation is one more that the import wrote to.
+        """
         after = records.interaction({**(self.before or {}), **transcript.properties})
         found: Found | None = None
         if self.before is not None:
             before = records.interaction(self.before)
             if before.updated_at == after.updated_at:
-                return
+                return False
             keep = after.message_count - len(transcript.messages)
             found = undoing.found(before, after, keep, self.cut)
         for known in self.known:
             found = undoing.merged(known, found)
         own = Change(self.import_id, transcript.interaction_id, after.revision, found)
         await put_change(transaction, _owner(self.plan), own)
+        return not self.known
+
+
+async def count_written(
+    transaction: Transaction, plan: WritePlan, found: Row, *, conversations: int, memories: int
+) -> None:
+    """Add to the counts of an import in the transaction that writes, so that a kill loses none."""
+    if found["imports"] and (conversations or memories):
+        await transaction.rows(
+            _Q["count_written"],
+            **_owner(plan),
+            import_id=plan.import_id,
+            conversations=conversations,
+            memories=memories,
+        )
 
 
 async def put_change(transaction: Transaction, tenant: dict[str, Any], own: Change) -> None:

@@ -17,7 +17,7 @@ from memora.errors import (
 from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
-from memora.graph_db.neo4j._imports import ImportNote, check_import
+from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -56,17 +56,19 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         chains.end(end)
     for link in plan.links:
         chains.check(link)
+    is_further = False
     if transcript is not None:
         noted = await ImportNote.begun(transaction, plan, found, transcript)
         sourced = await _write_transcript(transaction, plan, transcript)
         chains.synced.update(dict.fromkeys(sourced))
         if noted is not None:
-            await noted.put(transaction, transcript)
+            is_further = await noted.put(transaction, transcript)
     await _write_memories(transaction, plan, kept, chains)
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
     await _names.link(transaction, owner(plan.scope), found["salt"], named)
     await _link_sources(transaction, plan)
     await _settle(transaction, plan)
+    await count_written(transaction, plan, found, conversations=int(is_further), memories=len(kept))
     if chains.synced:
         await enqueue(
             transaction, OutboxOp.SYNC, **owner(plan.scope),

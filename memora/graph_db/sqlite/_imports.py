@@ -25,6 +25,7 @@ _IMPORT_STATUS = _SQL["import_status"]
 _CUT_OFF = _SQL["cut_off"]
 _IMPORT_CHANGE = _SQL["import_change"]
 _PUT_IMPORT_CHANGE = _SQL["put_import_change"]
+_COUNT_WRITTEN = _SQL["count_written"]
 
 
 def check_import(connection: sqlite3.Connection, plan: WritePlan) -> None:
@@ -39,6 +40,19 @@ def check_import(connection: sqlite3.Connection, plan: WritePlan) -> None:
     status = _status(connection, plan.scope, import_id)
     if status is not None and not status.takes_writes:
         raise ConflictError("import", import_id, expected="a running one", actual=status.value)
+
+
+def count_written(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    import_id: str,
+    *,
+    conversations: int = 0,
+    memories: int = 0,
+) -> None:
+    """Add to the counts of an import in the transaction that writes, so that a kill loses none."""
+    fields = {"org_id": scope.org_id, "user_id": scope.user_id, "import_id": import_id}
+    change(connection, _COUNT_WRITTEN, **fields, conversations=conversations, memories=memories)
 
 
 def _status(connection: sqlite3.Connection, scope: Scope, import_id: str) -> ImportStatus | None:
@@ -100,7 +114,9 @@ class ImportNote:
             "interaction_id": self.write.interaction_id,
         }
         known = one(connection, _IMPORT_CHANGE, **place)
-        if known is not None:
+        if known is None:
+            count_written(connection, self.scope, self.import_id, conversations=1)
+        else:
             found = undoing.merged(Found.from_json(known["found"]), found)
         own = Change(self.import_id, self.write.interaction_id, after.revision, found)
         put_change(connection, self.scope, own)

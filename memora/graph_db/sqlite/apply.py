@@ -17,7 +17,7 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
-from memora.graph_db.sqlite._imports import ImportNote, check_import
+from memora.graph_db.sqlite._imports import ImportNote, check_import, count_written
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
     INTERACTION,
@@ -344,6 +344,8 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
         synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
     for memory in kept:
         synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    if kept and plan.import_id is not None:
+        count_written(connection, scope, plan.import_id, memories=len(kept))
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
     _names.link(connection, scope, salt, named)
     for link in plan.links:

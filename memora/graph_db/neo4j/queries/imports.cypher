@@ -20,6 +20,13 @@ SET run.conversations = run.conversations + $conversations,
   run.skipped = run.skipped + $skipped
 RETURN run.import_id AS import_id
 
+// name: count_written
+MATCH (run:Import {org_id: $org_id, import_id: $import_id})
+WHERE run.user_id = $user_id
+SET run.lock = true
+WITH run
+SET run.conversations = run.conversations + $conversations, run.memories = run.memories + $memories
+
 // name: finish_import
 MATCH (run:Import {org_id: $org_id, import_id: $import_id})
 WHERE run.user_id = $user_id

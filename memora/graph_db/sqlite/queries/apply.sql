@@ -47,6 +47,11 @@ VALUES (:org_id, :import_id, :interaction_id, :user_id, :revision, :found)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, found = excluded.found
 WHERE user_id = excluded.user_id;
 
+-- name: count_written
+UPDATE main.import
+SET conversations = conversations + :conversations, memories = memories + :memories
+WHERE org_id = :org_id AND user_id = :user_id AND import_id = :import_id;
+
 -- name: job_attempts
 SELECT attempts FROM job WHERE org_id = :org_id AND user_id = :user_id AND job_id = :job_id;
 

@@ -57,17 +57,15 @@ CROSS JOIN memory_source AS source
 
 -- name: speakers
 -- Names in the first messages of the interactions that changed last.
-SELECT DISTINCT message.name
-FROM (
-  SELECT org_id, interaction_id FROM interaction
-  WHERE org_id = :org_id AND user_id = :user_id
-  ORDER BY updated_at DESC, interaction_id LIMIT :interactions
-) AS recent
-CROSS JOIN message
-  ON message.org_id = recent.org_id
-  AND message.interaction_id = recent.interaction_id
-  AND message.position < :messages
-WHERE message.name IS NOT NULL;
+SELECT DISTINCT name FROM message
+WHERE org_id = :org_id
+  AND interaction_id IN (
+    SELECT interaction_id FROM interaction
+    WHERE org_id = :org_id AND user_id = :user_id
+    ORDER BY updated_at DESC, interaction_id LIMIT :interactions
+  )
+  AND position < :messages
+  AND name IS NOT NULL;
 
 -- name: delete_sources
 -- Links from memories that stay.
