@@ -777,11 +777,13 @@ async def fuzz(
     houses, people, callers = counts["houses"], counts["people"], counts["callers"]
     async with town_of(memora, graph, town, houses, people, callers) as (calling, victims):
         tokens = {person.token for person in victims}
+        sampled = victims[:: max(1, len(victims) // 20)]
+        ranked = await scores(memora, sampled)
+        # These searches are the victims' own: they count before anybody else calls.
+        await memora.sweep(dry_run=True)
         # The houses of callers are theirs to rename.
         before = await town.dump(memora.graph, victims)
         vectors = await vectors_of(memora.vector_db, tokens)
-        sampled = victims[:: max(1, len(victims) // 20)]
-        ranked = await scores(memora, sampled)
         with kept_log() as log:
             run = Fuzz(memora, town, random.Random(seed), clock, calling, victims, log)
             await run.run(counts["calls"])
