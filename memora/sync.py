@@ -1221,7 +1221,7 @@ class GraphDB:
         return self._background.run(self._wrapped.begin_import(run))
 
     def note_import(self, scope: Scope, import_id: str, counts: ImportCounts) -> None:
-        """Add to the counts of an import.
+        """Add to the counts of an import; what `apply` writes under it is counted there.
 
         Raises:
             ImportNotFoundError: The user has no such import.
