@@ -47,6 +47,9 @@ _told_about_version = False
 _BUSY_SECONDS = 10.0  # in `_commit_waiting` too, as milliseconds
 _BATCH = 64
 _CHECKPOINT_EVERY = 1000
+# Page caches. What is written comes back so seldom that a larger one makes no import faster.
+_WRITER_KIB = 4096
+_READER_KIB = 16_384
 _RESET_RACE_FIXED = (3, 51, 3)
 
 # Primary result codes that may pass when the call is made again, and those that will not.
@@ -689,7 +692,7 @@ class _Reader:
 def connect_to_read(path: Path, guard: Guard | None = None) -> Connection:
     """Open a connection that cannot write."""
     connection = _connect(f"{path.resolve().as_uri()}?mode=ro", guard, uri=True)
-    _configure_memory(connection)
+    _configure_memory(connection, _READER_KIB)
     return connection
 
 
@@ -733,12 +736,12 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
-    _configure_memory(connection)
+    _configure_memory(connection, _WRITER_KIB)
 
 
-def _configure_memory(connection: sqlite3.Connection) -> None:
+def _configure_memory(connection: sqlite3.Connection, cache_kib: int) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -18,9 +18,9 @@ T = TypeVar("T")
 _TOGETHER = 0.001
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Read:
-    """A read, and what its caller waits for."""
+    """A read, and what its caller waits for; the answer has texts, so there is no repr."""
 
     work: Callable[[], Any]
     loop: asyncio.AbstractEventLoop

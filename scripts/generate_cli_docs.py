@@ -41,6 +41,7 @@ class Parameter:
     Attributes:
         names: `MESSAGE`, or the names of an option.
         takes: What an option takes; empty for a flag.
+        is_repeated: An argument that takes several values.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Parameter:
     default: Any
     is_option: bool
     is_required: bool
+    is_repeated: bool
 
 
 @dataclass(frozen=True)
@@ -119,19 +121,22 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
     infos = [item for item in get_args(hint) if isinstance(item, ArgumentInfo | OptionInfo)]
     if not infos:
         return None  # typer.Context
-    info, kinds = infos[0], set(_kinds(get_args(hint)[0]))
+    info, taken = infos[0], get_args(hint)[0]
+    kinds = set(_kinds(taken))
+    is_list = any(get_origin(part) is list for part in (taken, *get_args(taken)))
     dashed = name.replace("_", "-")
     is_option = isinstance(info, OptionInfo)
     # Inside of Annotated an option's first name arrives as the default.
     given = [info.default] if isinstance(info.default, str) else []
     spelled = (*given, *(info.param_decls or ())) or (f"--{dashed}",)
     return Parameter(
-        names=spelled if is_option else (dashed.upper(),),
+        names=spelled if is_option else (info.metavar or dashed.upper(),),
         takes="" if bool in kinds or not is_option else info.metavar or _kind(kinds),
         help=info.help or "",
         default=None if default is inspect.Parameter.empty else default,
         is_option=is_option,
         is_required=default is inspect.Parameter.empty,
+        is_repeated=is_list and not is_option,
     )
 
 

@@ -15,7 +15,7 @@ from memora.agent.pacing import Lane, Pace, PacedLLM
 from memora.agent.ports import Ports, check_owner, create_owner
 from memora.agent.threads import EACH, off_loop
 from memora.core import documents
-from memora.core.messages import Transcript
+from memora.core.messages import Transcript, text_parts
 from memora.errors import ConflictError, InvalidInputError, MemoraError
 from memora.schema.jobs import JobStatus
 from memora.schema.models import Interaction
@@ -28,7 +28,13 @@ from memora.schema.seeding import (
     SeedDocument,
 )
 from memora.schema.times import parsed_time
-from memora.schema.validation import checked_id, checked_json_object, checked_name, kind_of
+from memora.schema.validation import (
+    checked_id,
+    checked_json_object,
+    checked_name,
+    kind_of,
+    shown_key,
+)
 
 DOCUMENTS = 100
 DEFAULT_ORG = "default"
@@ -159,10 +165,10 @@ def _as_document(item: object) -> SeedDocument:
     if not isinstance(item, Mapping):
         raise InvalidInputError("document", "a SeedDocument or a mapping", got=kind_of(item))
     given = cast("Mapping[str, Any]", item)
-    unknown = sorted(str(key) for key in given.keys() - _FIELDS)
+    unknown = [key for key in given if key not in _FIELDS]
     if unknown:
         allowed = f"a mapping with {', '.join(sorted(_FIELDS))}"
-        raise InvalidInputError("document", allowed, got=unknown[0][:40])
+        raise InvalidInputError("document", allowed, got=shown_key(unknown[0]))
     for name in ("document", "user_id"):
         if name not in given:
             raise InvalidInputError(name, "given")
@@ -380,7 +386,7 @@ class _Work:
         changed: set[str],
     ) -> save.SaveRequest:
         messages = [message for turn in turns for message in turn.messages]
-        size = sum(EACH + len(str(message.get("content"))) for message in messages)
+        size = sum(EACH + len(text_parts(message.get("content")) or "") for message in messages)
         times = [turn.at for turn in turns if turn.at is not None and turn.document_id in changed]
         at = (min if stored is None else max)(times, default=self._batch.now)
         return save.SaveRequest(

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
@@ -154,8 +154,8 @@ class Progress:
 
     done: int
     of: int
-    items: tuple[ExtractedItem, ...] = ()
-    before: str | None = None
+    items: tuple[ExtractedItem, ...] = field(default=(), repr=False)
+    before: str | None = field(default=None, repr=False)
 
 
 async def by_parts(

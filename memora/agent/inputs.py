@@ -171,11 +171,17 @@ def checked_data(value: object) -> SeedData:
     """Return what an import is about.
 
     Raises:
-        InvalidInputError: It is no `SeedData`.
+        InvalidInputError: It is no `SeedData`, or holds what is no id, or nothing to iterate over.
     """
     if not isinstance(value, SeedData):
         raise InvalidInputError("data", "SeedData.for_conversations(...)", got=kind_of(value))
-    return value
+    return SeedData.for_conversations(
+        conversations=value.conversations,
+        user_id=value.user_id,
+        org_id=value.org_id,
+        agent_id=value.agent_id,
+        process_id=value.process_id,
+    )
 
 
 def checked_config(value: object) -> SeedConfig:

@@ -39,6 +39,7 @@ from memora.schema.ranking import RankingConfig
 from memora.schema.scope import (
     Scope,
 )
+from memora.schema.validation import checked_bool
 from memora.vector_db.base import BaseVectorDB
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class Memora(
                 Nobody whom this engine erased after the handle was made: that takes a new one.
         """
         scope = Scope(org_id, user_id, agent_id)
-        return BoundMemora(self, self._creations.add(scope, allowed=create))
+        return BoundMemora(self, self._creations.add(scope, allowed=checked_bool(create, "create")))
 
     async def save_or_update_interaction_and_memories(
         self,

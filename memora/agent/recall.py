@@ -210,11 +210,12 @@ async def _resolved(
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
     ranked = ranking.fuse(hits, config, explain=search.explain)
-    owners = {hit.memory_id: hit.user_id for answer in hits for hit in answer.dense}
-    owners |= {hit.memory_id: hit.user_id for answer in hits for hit in answer.lexical}
+    owners: dict[str, str] = {}
+    if isinstance(search.scope, OrganizationScope):
+        found_hits = (hit for answer in hits for hit in (*answer.dense, *answer.lexical))
+        owners = {hit.memory_id: hit.user_id for hit in found_hits}
     if config.entity_weight and isinstance(search.scope, Scope) and search.as_of is None:
         reached = await hops.follow(ports, search.scope, asked, ranked, config.entity_hops)
-        owners = dict.fromkeys(reached, search.scope.user_id) | owners
         ranked = ranking.with_reached(ranked, reached)
         preferences = replace(preferences, reached=reached)
     # Diversity, and what is known of the memories themselves, choose from twice as many.
@@ -248,8 +249,11 @@ async def _current_versions(
 ) -> dict[str, Memory]:
     """Return the version that is current (at `as_of`) by the id that was hit, names filled in."""
     by_owner: dict[str, list[str]] = {}
-    for hit in ranked:
-        by_owner.setdefault(owners[hit.memory_id], []).append(hit.memory_id)
+    if isinstance(search.scope, Scope):
+        by_owner[search.scope.user_id] = [hit.memory_id for hit in ranked]
+    else:
+        for hit in ranked:
+            by_owner.setdefault(owners[hit.memory_id], []).append(hit.memory_id)
     org_id = search.scope.org_id
     resolved: dict[str, Memory] = {}
     for user_id, ids in by_owner.items():

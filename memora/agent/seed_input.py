@@ -21,7 +21,7 @@ from memora.agent.parts import Bounds, Room, cut
 from memora.agent.threads import EACH, off_loop
 from memora.core.hashing import exact_hash
 from memora.core.lifetimes import ExpireFrom
-from memora.core.messages import Transcript
+from memora.core.messages import Transcript, text_parts
 from memora.errors import InvalidInputError
 from memora.llm_backends.base import BaseBackendLLM
 from memora.schema.models import Interaction
@@ -35,7 +35,13 @@ from memora.schema.seeding import (
     SeedStatus,
 )
 from memora.schema.times import parsed_time
-from memora.schema.validation import checked_id, checked_json_object, checked_name, kind_of
+from memora.schema.validation import (
+    checked_id,
+    checked_json_object,
+    checked_name,
+    kind_of,
+    shown_key,
+)
 
 # Conversations that are read ahead, per worker, to bring them into the order of their times.
 _WINDOW = 4
@@ -159,10 +165,10 @@ def parse(item: object) -> Conversation:
     if not isinstance(item, Mapping):
         raise InvalidInputError("conversation", "a mapping with id and messages", got=kind_of(item))
     given = cast("Mapping[str, Any]", item)
-    unknown = sorted(str(key) for key in given.keys() - _KNOWN_KEYS)
+    unknown = [key for key in given if key not in _KNOWN_KEYS]
     if unknown:
         allowed = f"a mapping with {', '.join(sorted(_KNOWN_KEYS))}"
-        raise InvalidInputError("conversation", allowed, got=unknown[0][:40])
+        raise InvalidInputError("conversation", allowed, got=shown_key(unknown[0]))
     messages: object = given.get("messages")
     if not isinstance(messages, (list, tuple)) or not messages:
         got = kind_of(cast("object", messages)) if messages else "none"
@@ -187,7 +193,8 @@ async def request_of(
     Raises:
         InvalidInputError: A message is malformed, or it is too large and may not be cut.
     """
-    size = sum(EACH + len(str(_field(item, "content"))) for item in conversation.messages)
+    texts = (text_parts(_field(item, "content")) for item in conversation.messages)
+    size = sum(EACH + len(text or "") for text in texts)
     transcript = await off_loop(size, Transcript, conversation.messages, None, "messages")
     config = seed.config
     if not config.chunk_large_conversations:

@@ -44,7 +44,7 @@ _MARK = re.compile(
 )
 _NAME_WORDS = 3
 _PARAGRAPHS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
-_HEADING = re.compile(r"#{1,6}[ \t]+[^\n]{1,200}")
+_HEADING = re.compile(r"#{1,6}[ \t]+[^\s][^\n]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _MONTHS = (
     "October", "November", "December",
 )  # fmt: skip
 # What payload number stands for "never expires": the end of the calendar.
-_NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+NEVER = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def index_texts(
@@ -127,7 +127,7 @@ def payload(document: IndexDocument) -> dict[str, Any]:
         "obtained_at": document.obtained_at.timestamp(),
         "importance": document.importance,
         "archived": float(document.archived),
-        "expires_at": document.expires_at.timestamp() if document.expires_at else _NEVER,
+        "expires_at": document.expires_at.timestamp() if document.expires_at else NEVER,
         "text_hash": document.text_hash,
     }
     return {key: value for key, value in fields.items() if value not in (None, [])}

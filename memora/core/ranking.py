@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import fmean, pstdev
+from types import MappingProxyType
 
 from memora.core import duplicates
 from memora.core.voices import Voices
@@ -36,6 +37,7 @@ CANDIDATES_MAX = 1000
 
 # Dense similarities that differ by less are not stretched to the whole range.
 _LEAST_SPAN = 0.05
+_NO_PARTS: Mapping[str, float] = MappingProxyType({})
 _RRF_K = 60
 _DAY = timedelta(days=1)
 # Recalls after which usage counts half of what it can.
@@ -53,8 +55,11 @@ def fuse(
         explain: Also tell what the scores are made of.
     """
     config = config or RankingConfig()
-    best: dict[str, RankedId] = {}
     strengths = _strengths(batches)
+    if len(batches) == 1:
+        only = _fuse_query(batches[0], config, strengths[0], explain=explain)
+        return sorted(only, key=_order)
+    best: dict[str, RankedId] = {}
     for batch, strength in zip(batches, strengths, strict=True):
         for ranked in _fuse_query(batch, config, strength, explain=explain):
             known = best.get(ranked.memory_id)
@@ -63,8 +68,12 @@ def fuse(
                 continue
             better = max(known, ranked, key=_evidence)
             dense = max((d for d in (known.dense, ranked.dense) if d is not None), default=None)
-            best[ranked.memory_id] = replace(better, dense=dense)
-    return sorted(best.values(), key=lambda ranked: (-ranked.score, ranked.memory_id))
+            best[ranked.memory_id] = better._replace(dense=dense)
+    return sorted(best.values(), key=_order)
+
+
+def _order(ranked: RankedId) -> tuple[float, str]:
+    return -ranked.score, ranked.memory_id
 
 
 def _evidence(ranked: RankedId) -> tuple[float, list[tuple[str, float]]]:
@@ -94,23 +103,27 @@ def _fuse_query(
     scaled, scaled_lexical = _SCALED[config.fusion]
     dense, lexical = scaled(batch.dense), scaled_lexical(batch.lexical)
     raw = {hit.memory_id: hit.score for hit in batch.dense}
-    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical} if explain else {}
     # When one leg has no answer at all (no word in common), the other one decides alone.
     share = 1.0 if not lexical else 0.0 if not dense else config.dense_weight
     dense_share, lexical_share = share * strength[0], (1 - share) * strength[1]
+    if not explain:
+        scores = {memory_id: dense_share * value for memory_id, value in dense.items()}
+        for memory_id, value in lexical.items():
+            scores[memory_id] = scores.get(memory_id, 0.0) + lexical_share * value
+        return [RankedId(each, score, raw.get(each), _NO_PARTS) for each, score in scores.items()]
+    raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
     ranked: list[RankedId] = []
     for memory_id in dense | lexical:
-        of_dense = dense_share * dense.get(memory_id, 0.0)
-        of_lexical = lexical_share * lexical.get(memory_id, 0.0)
-        similarity = raw.get(memory_id)
-        parts: dict[str, float] = {}
-        if explain:
-            parts = {"dense": of_dense, "lexical": of_lexical}
-            if similarity is not None:
-                parts["dense_raw"] = similarity
-            if memory_id in raw_lexical:
-                parts["lexical_raw"] = raw_lexical[memory_id]
-        ranked.append(RankedId(memory_id, of_dense + of_lexical, similarity, parts))
+        parts = {
+            "dense": dense_share * dense.get(memory_id, 0.0),
+            "lexical": lexical_share * lexical.get(memory_id, 0.0),
+        }
+        score = parts["dense"] + parts["lexical"]
+        if memory_id in raw:
+            parts["dense_raw"] = raw[memory_id]
+        if memory_id in raw_lexical:
+            parts["lexical_raw"] = raw_lexical[memory_id]
+        ranked.append(RankedId(memory_id, score, raw.get(memory_id), parts))
     return ranked
 
 

@@ -109,12 +109,13 @@ def _vector(pairs: Iterable[tuple[int, float]]) -> SparseVector:
 
 
 def _index(term: str) -> int:
-    # A cache of terms of any length could hold gigabytes.
-    return _hash(term) if len(term) > _LONGEST_KEPT else _cached_hash(term)
+    # A cache of terms of any length could hold gigabytes, and of numbers there is no end.
+    is_kept = len(term) <= _LONGEST_KEPT and not term.isdecimal()
+    return _cached_hash(term) if is_kept else _hash(term)
 
 
 def _hash(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=4).digest(), "little")
 
 
-_cached_hash = lru_cache(maxsize=32_768)(_hash)
+_cached_hash = lru_cache(maxsize=16_384)(_hash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,6 +115,15 @@ def _load() -> _Model:
     tokenizer.no_padding()
     # A text that spells "</s>" means these characters, not the end of a sequence.
     tokenizer.encode_special_tokens = True
+    _without_cache(tokenizer)
     opened: Any = safe_open(weights, framework="numpy")
     with opened as file:
         return _Model(tokenizer, file.get_tensor("embedding.weight"))
+
+
+def _without_cache(tokenizer: Tokenizer) -> None:
+    """Let it keep no texts: this one takes every text for a word, 4 KB each, and none returns."""
+    # Not in its type stubs, and slower at most where a release has it no more.
+    resize: Callable[[int], None] | None = getattr(tokenizer.model, "_resize_cache", None)
+    if resize is not None:
+        resize(0)

@@ -68,7 +68,10 @@ def _leaf_time(node: Mapping[str, Any]) -> tuple[bool, float]:
     """Order nodes so that the newest one without an answer comes last."""
     at: Any = object_of(node.get("message")).get("create_time")
     is_time = isinstance(at, (int, float)) and not isinstance(at, bool)
-    return not node.get("children"), float(at) if is_time else 0.0
+    try:
+        return not node.get("children"), float(at) if is_time else 0.0
+    except OverflowError:
+        return not node.get("children"), 0.0
 
 
 def _node(value: Any) -> Mapping[str, Any]:

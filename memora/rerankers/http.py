@@ -157,7 +157,9 @@ def _parse(provider: str, body: bytes, count: int) -> list[float]:
         # Voyage calls the list `data`; everybody else `results`.
         items = cast("list[dict[str, Any]]", answer.get("results", answer.get("data")))
         scores = {int(item["index"]): float(item["relevance_score"]) for item in items}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         # From None: a JSON error may quote the answer.
         reason = f"the answer is not a list of scores ({type(error).__name__})"
         raise RerankResponseError(provider, reason) from None

@@ -52,7 +52,7 @@ class EntityMemories(Record):
     """
 
     entity: Entity
-    memories: list[Memory]
+    memories: list[Memory] = Field(repr=False)
     relations: list[EntityRelation] = Field(default_factory=list[EntityRelation])
 
 

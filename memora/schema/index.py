@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ class IndexDocument:
     metadata: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """One search hit with its raw score (dense: cosine, -1 to 1; lexical: BM25, 0 and up)."""
 
     memory_id: str

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self, cast
 
 from memora.errors import InvalidInputError
-from memora.schema.validation import checked_bool, checked_int, kind_of
+from memora.schema.validation import checked_bool, checked_int, kind_of, shown_key
 
 _LARGEST = 10.0
 
@@ -17,7 +17,8 @@ class Fusion(StrEnum):
     """How the dense and the lexical list become one.
 
     Attributes:
-        WEIGHTED: Each list scaled to 0..1 by its own minimum and maximum, then added.
+        WEIGHTED: Dense scores scaled to 0..1 by the least and the best of the list, lexical ones as
+            shares of the best, then added.
         RRF: Reciprocal ranks, which ignore how far apart scores are.
         DBSF: Each list scaled by its mean and three standard deviations, then added.
     """
@@ -113,10 +114,11 @@ class RankingConfig:
         if not isinstance(value, Mapping):
             raise InvalidInputError("ranking", "a RankingConfig or a mapping", got=kind_of(value))
         known = {each.name for each in fields(cls)}
-        unknown = sorted(str(key) for key in value if key not in known)
-        if unknown:
-            name = f"ranking.{unknown[0]}"
-            raise InvalidInputError(name, f"one of {', '.join(sorted(known))}")
+        for key in value:
+            if key not in known:
+                shown = shown_key(key)
+                name = "ranking" if shown is None else f"ranking.{shown}"
+                raise InvalidInputError(name, f"one of {', '.join(sorted(known))}")
         return replace(base, **value)
 
 
@@ -131,4 +133,5 @@ def _check_types(value: object) -> None:
     for name, weight in cast("Mapping[object, object]", value).items():
         if not isinstance(name, str) or not name:
             raise InvalidInputError("ranking.type_weights", "memory types as keys")
-        _check(weight, f"type_weights[{name}]", -1, 1)
+        shown = shown_key(name)
+        _check(weight, "type_weights" if shown is None else f"type_weights[{shown}]", -1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from memora.schema.validation import (
     checked_labels,
     checked_share,
     kind_of,
+    shown_key,
 )
 
 _OPERATORS = frozenset({"eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "contains", "exists"})
@@ -111,8 +112,8 @@ class MemoryFilters(BaseModel):
         given = dict(cast("Mapping[object, Any]", value))
         for name in given:
             if name not in cls.model_fields:
-                known = isinstance(name, str) and name.isidentifier()
-                where = f"filters.{name}" if known else "filters"
+                shown = shown_key(name)
+                where = "filters" if shown is None else f"filters.{shown}"
                 raise InvalidInputError(where, f"one of {', '.join(cls.model_fields)}")
         try:
             return cls.model_validate(given)
@@ -171,8 +172,7 @@ def _malformed(allowed: str) -> InvalidInputError:
     return InvalidInputError("filters.metadata", allowed)
 
 
-@dataclass(frozen=True, slots=True)
-class RankedId:
+class RankedId(NamedTuple):
     """One candidate after fusion.
 
     Attributes:
@@ -184,7 +184,7 @@ class RankedId:
     memory_id: str
     score: float
     dense: float | None
-    parts: dict[str, float]
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

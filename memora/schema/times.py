@@ -36,6 +36,11 @@ def checked_time(value: object, field: str) -> datetime:
         raise InvalidInputError(field, "a time of the years 1 to 9999 in UTC") from None
 
 
+def optional_time(value: object, field: str) -> datetime | None:
+    """Return `value` like `checked_time`; None stays None."""
+    return None if value is None else checked_time(value, field)
+
+
 def parsed_time(value: object, field: str) -> datetime:
     """Return a datetime or ISO 8601 text as an aware datetime in UTC.
 

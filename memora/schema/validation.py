@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from memora.errors import InvalidInputError
@@ -18,8 +18,19 @@ MODEL_QUERIES = 8
 PAGE = 1000
 SKIP = 2**31 - 1
 TAGS = 100
+# Deeper JSON meets the interpreter's limit, later and elsewhere than where it was given.
+NESTING = 200
+# Longest key that an error tells: fields have short names.
+_KEY_LENGTH = 24
 
 ROLES = frozenset({"user", "assistant", "system", "developer", "tool", "function"})
+
+
+def shown_key(key: object) -> str | None:
+    """Return a key that a caller misspelt, for an error; None: it may be content, not a name."""
+    if isinstance(key, str) and key.isidentifier() and len(key) <= _KEY_LENGTH:
+        return key
+    return None
 
 
 def kind_of(value: object) -> str:
@@ -220,4 +231,23 @@ def checked_json(value: object, field: str) -> str:
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(field, "plain JSON", got=type(error).__name__) from None
+    # Most values have fewer brackets than they may have levels.
+    if text.count("[") + text.count("{") > NESTING and _is_deeper(cast("object", value), NESTING):
+        raise InvalidInputError(field, f"plain JSON, nested at most {NESTING} deep")
     return checked_content(text, field)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether lists and objects are nested deeper than that."""
+    inner = [value]
+    for _ in range(levels):
+        nested: list[object] = []
+        for each in inner:
+            if isinstance(each, Mapping):
+                nested += cast("Mapping[str, object]", each).values()
+            elif isinstance(each, (list, tuple)):
+                nested += cast("Sequence[object]", each)
+        if not nested:
+            return False
+        inner = nested
+    return any(isinstance(each, (Mapping, list, tuple)) for each in inner)

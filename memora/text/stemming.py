@@ -72,7 +72,7 @@ class Stemmer:
         cache_size: Number of words whose stems are kept.
     """
 
-    def __init__(self, language: str = "en", *, cache_size: int = 32_768) -> None:
+    def __init__(self, language: str = "en", *, cache_size: int = 16_384) -> None:
         if language not in _ALGORITHMS:
             raise InvalidInputError("language", f"one of {', '.join(sorted(_ALGORITHMS))}")
         self.language = language
@@ -89,7 +89,8 @@ class Stemmer:
             language: ISO 639-1 code of a language in Latin script, where the text is in another
                 one than most; words in other scripts are stemmed as ever.
         """
-        if len(word) > _LONGEST_WORD:
+        # Of numbers there is no end, and they would drive out the words.
+        if len(word) > _LONGEST_WORD or word.isdecimal():
             return word
         return self._cached(word, language or self.language)
 
@@ -100,8 +101,6 @@ class Stemmer:
             self._algorithms.clear()
 
     def _stem(self, word: str, wanted: str) -> str:
-        if word.isdecimal():
-            return word
         language = self._language_of(word, wanted)
         with self._lock:
             algorithm = self._algorithms.get(language)

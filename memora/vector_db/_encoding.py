@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from memora.core.indexing import TEXT_RECIPE, payload
@@ -67,8 +68,14 @@ class Owned(NamedTuple):
 
     @classmethod
     def of(cls, memory_id: str, payload: Mapping[str, Any]) -> Owned:
-        """Read it from a payload."""
-        return cls(memory_id, payload["org_id"], payload["user_id"], payload.get("agent_id"))
+        """Read it from a payload; objects of one owner share its ids."""
+        agent_id = payload.get("agent_id")
+        return cls(
+            memory_id,
+            intern(payload["org_id"]),
+            intern(payload["user_id"]),
+            None if agent_id is None else intern(agent_id),
+        )
 
 
 class ScoredPoint(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from memora.core.filters import AnyOf, Condition, Range
-from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
+from memora.core.indexing import KEYWORD_FIELDS, NEVER, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
@@ -51,20 +53,27 @@ _MIN_ENGINE = (0, 9)
 _FEW = 100
 _FEW_SHARE = 0.01
 # Owners of so many hits are kept, which takes some megabytes.
-_KNOWN = 20_000
+_KNOWN = 10_000
 
 # From so many users on it does not matter who has points in the shard.
 _SEVERAL = 2
 
 # What the payload of a point looks like; a shard of another layout is filled again.
-_LAYOUT = 2
+_LAYOUT = 3
 # Every payload index costs a dozen disk flushes when it is made, and each one holds the GIL. So
-# the keyword fields but the owner share one, as terms `field=value`; a user is one value.
+# the keyword fields share one, of terms; a user of an organization is one of them.
 _OWNER_FIELDS = ("org_id", "user_id")
-_USER = "user"
 _TERMS = "terms"
-_AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field not in _OWNER_FIELDS)
+_AS_TERMS = tuple(field for field in KEYWORD_FIELDS if field != "user_id")
 _KEPT = (*HIT_FIELDS, *NUMBER_FIELDS)
+# The index keeps values of up to 15 bytes in place, and allocates every longer one for every point.
+_TERM_CHARS = 15
+# An index takes 100 bytes of memory for each number, so that a point leaves out what most have.
+_USUAL: dict[str, float] = {
+    "importance": 0.5,
+    "archived": 0.0,
+    "expires_at": NEVER,
+}
 
 
 def engine() -> str:
@@ -113,9 +122,8 @@ class Shard:
         path.mkdir(mode=0o700, parents=True)
         with translated():
             shard = edge.EdgeShard.create(str(path), _config(dimensions))
-            for field in ("org_id", _USER, _TERMS):
-                index = edge.KeywordIndexParams(is_tenant=field == "org_id")
-                shard.update(edge.UpdateOperation.create_field_index(field, index))
+            terms = edge.KeywordIndexParams()
+            shard.update(edge.UpdateOperation.create_field_index(_TERMS, terms))
             for field in NUMBER_FIELDS:
                 index = edge.FloatIndexParams()
                 shard.update(edge.UpdateOperation.create_field_index(field, index))
@@ -177,9 +185,16 @@ class Shard:
 
     def _some_users(self) -> set[str]:
         """Return the users that have points here, or several of them."""
+        users: set[str] = set()
         with translated():
-            found = self._shard.facet(edge.FacetRequest(_USER, limit=_SEVERAL, exact=True))
-        return {str(hit.value) for hit in found.hits}
+            while len(users) < _SEVERAL:
+                others = edge.Filter(must_not=[_has(user) for user in users])
+                request = edge.ScrollRequest(limit=1, filter=others, with_payload=[*_OWNER_FIELDS])
+                found, _next = self._shard.scroll(request)
+                if not found:
+                    break
+                users.add(_user_of(found[0].payload or {}))
+        return users
 
     def _is_all_of(self, scope: SearchScope) -> bool:
         """Tell whether every point is the tenant's, so that nothing is left to filter by it."""
@@ -225,7 +240,7 @@ class Shard:
     ) -> tuple[tuple[Condition, ...], frozenset[UUID]]:
         """Return conditions, and the ids that they leave in beside those that were given.
 
-        Every point has every number field, so that a range excludes what the opposite ones hold.
+        Every point has every number, so that a range excludes what the opposite ones hold.
         """
         ranges = [condition for condition in conditions if isinstance(condition, Range)]
         opposites = [opposite for condition in ranges for opposite in _opposites(condition)]
@@ -335,13 +350,17 @@ def _point(point: StoredPoint) -> edge.Point:
 
 def stored(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the payload of a point: owner, numbers, and terms for everything else."""
-    kept = {field: payload[field] for field in _KEPT if field in payload}
-    terms: list[str] = []
+    kept = {
+        field: payload[field]
+        for field in _KEPT
+        if field in payload and payload[field] != _USUAL.get(field)
+    }
+    terms = [_user_of(payload)]
     for field in _AS_TERMS:
         value = payload.get(field, [])
         values = cast("list[str]", value) if isinstance(value, list) else [value]
         terms += [_term(field, value) for value in values]
-    return kept | {_USER: _user_of(payload), _TERMS: terms}
+    return kept | {_TERMS: terms}
 
 
 def _user_of(payload: dict[str, Any]) -> str:
@@ -350,45 +369,57 @@ def _user_of(payload: dict[str, Any]) -> str:
 
 def _user_value(org_id: str, user_id: str) -> str:
     """Return what stands for a user: no two users share it, of whatever organizations."""
-    return f"{len(org_id)}:{org_id}:{user_id}"
+    return _short(f"{len(org_id)}:{org_id}:{user_id}")
 
 
 def _term(field: str, value: str) -> str:
-    return f"{field}={value}"
+    return _short(f"{field}={value}")
+
+
+def _short(text: str) -> str:
+    """Return 88 bits of a hash as text."""
+    return urlsafe_b64encode(blake2b(text.encode(), digest_size=11).digest())[:_TERM_CHARS].decode()
 
 
 def _sparse(vector: SparseVector) -> edge.SparseVector:
     return edge.SparseVector(list(vector.indices), list(vector.values))
 
 
-def _equals(field: str, value: str) -> edge.FieldCondition:
-    return edge.FieldCondition(field, match=edge.MatchValue(value))
+def _has(*terms: str) -> edge.FieldCondition:
+    match = edge.MatchValue(terms[0]) if len(terms) == 1 else edge.MatchAny(list(terms))
+    return edge.FieldCondition(_TERMS, match=match)
 
 
 def _owner(scope: SearchScope) -> edge.FieldCondition:
     """Return the condition that holds for the whole tenant, without the scope's agent."""
     if isinstance(scope, OrganizationScope):
-        return _equals("org_id", scope.org_id)
-    return _equals(_USER, _user_value(scope.org_id, scope.user_id))
+        return _has(_term("org_id", scope.org_id))
+    return _has(_user_value(scope.org_id, scope.user_id))
 
 
 def _any_of(condition: AnyOf, org_id: str) -> edge.FieldCondition:
-    field, values = condition.field, list(condition.values)
-    if field == "user_id":
-        field, values = _USER, [_user_value(org_id, value) for value in values]
-    elif field not in _OWNER_FIELDS:
-        field, values = _TERMS, [_term(field, value) for value in values]
-    return edge.FieldCondition(field, match=edge.MatchAny(values))
+    if condition.field == "user_id":
+        return _has(*(_user_value(org_id, value) for value in condition.values))
+    return _has(*(_term(condition.field, value) for value in condition.values))
 
 
-def _condition(condition: Condition, org_id: str) -> edge.FieldCondition:
+def _condition(condition: Condition, org_id: str) -> edge.FieldCondition | edge.Filter:
     if isinstance(condition, AnyOf):
         return _any_of(condition, org_id)
-    return edge.FieldCondition(
-        condition.field,
-        range=edge.RangeFloat(
-            gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte
-        ),
+    field = condition.field
+    bounds = edge.RangeFloat(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
+    within = edge.FieldCondition(field, range=bounds)
+    if field in _USUAL and _holds(condition, _USUAL[field]):
+        return edge.Filter(should=[within, edge.IsEmptyCondition(field)])
+    return within
+
+
+def _holds(condition: Range, number: float) -> bool:
+    return (
+        (condition.gt is None or number > condition.gt)
+        and (condition.gte is None or number >= condition.gte)
+        and (condition.lt is None or number < condition.lt)
+        and (condition.lte is None or number <= condition.lte)
     )
 
 

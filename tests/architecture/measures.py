@@ -74,7 +74,7 @@ def broad_handlers() -> list[str]:
         if module.name.startswith(boundaries):
             continue
         handlers = (n for n in ast.walk(module.tree) if isinstance(n, ast.ExceptHandler))
-        found += [module.where(n) for n in handlers if _is_broad(n) and not _hands_on(n)]
+        found += [module.where(n) for n in handlers if _is_broad(n) and not hands_on(n)]
     return found
 
 
@@ -84,12 +84,22 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or any(isinstance(n, ast.Name) and n.id in broad for n in names)
 
 
-def _hands_on(handler: ast.ExceptHandler) -> bool:
-    """Whether it raises, or gives the error to whoever waits for a future."""
+def hands_on(handler: ast.ExceptHandler) -> bool:
+    """Whether it raises, or keeps the error itself for whoever waits: in a future, an attribute."""
     return any(
         isinstance(node, ast.Raise)
         or (isinstance(node, ast.Attribute) and node.attr == "set_exception")
+        or (isinstance(node, ast.Assign) and _keeps(node, handler.name))
         for node in ast.walk(handler)
+    )
+
+
+def _keeps(assignment: ast.Assign, error: str | None) -> bool:
+    """Whether an object has the error afterwards, and not just its text or that there was one."""
+    value = assignment.value
+    given = value.values if isinstance(value, ast.BoolOp) else [value]
+    return any(isinstance(each, ast.Name) and each.id == error for each in given) and all(
+        isinstance(target, ast.Attribute) for target in assignment.targets
     )
 
 

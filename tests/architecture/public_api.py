@@ -77,7 +77,8 @@ def _class(cls: type) -> Iterator[str]:
     yield f"class {cls.__name__}({bases})" if bases else f"class {cls.__name__}"
     for name, kind in sorted(getattr(cls, "__annotations__", {}).items()):
         if not name.startswith("_"):
-            yield f"  {name}: {kind}"
+            # Named tuples wrap theirs.
+            yield f"  {name}: {getattr(kind, '__forward_arg__', kind)}"
     # What a class has from parts that have no page of their own is its own for users.
     parts = [
         base

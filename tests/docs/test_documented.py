@@ -66,7 +66,7 @@ def test_settings_table_is_the_settings() -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_stated_default_is_the_default(name: str) -> None:
-    default = Settings.model_fields[name].default
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
     stated = settings_table()[name]
     if default is None:
         assert stated == "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import math
 import re
 import shlex
 import tomllib
@@ -101,7 +102,8 @@ def check_memora(rest: list[str]) -> None:
             values.append(word)
     wanted = COMMANDS[path].arguments
     required = [argument for argument in wanted if argument.is_required]
-    assert len(required) <= len(values) <= len(wanted), f"{' '.join(path)}: {values}"
+    most = math.inf if any(argument.is_repeated for argument in wanted) else len(wanted)
+    assert len(required) <= len(values) <= most, f"{' '.join(path)}: {values}"
 
 
 def options(path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -145,6 +147,9 @@ def test_a_wrong_option_is_found() -> None:
         check_memora(["memories", "--nonsense"])
     with pytest.raises(AssertionError, match="recall"):
         check_memora(["recall"])
+    with pytest.raises(AssertionError, match="history"):
+        check_memora(["history", "one", "two"])
+    check_memora(["search", "one", "two"])
     with pytest.raises(AssertionError):
         check_extras(["memora-core[nonsense]"])
     with pytest.raises(AssertionError):

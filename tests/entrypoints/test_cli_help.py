@@ -30,9 +30,11 @@ def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "",
         "demo",
+        "seed",
         "recall",
         "memories",
         "history",
+        "entities",
         "interaction",
         "add",
         "update",

@@ -586,3 +586,11 @@ async def test_b64_times_may_be_texts_and_are_kept_in_utc(memora: Memora) -> Non
     )
     [memory] = await memora.list_memories(ORG, USER)
     assert memory.obtained_at == datetime(2025, 5, 1, 8, tzinfo=UTC)
+
+
+async def test_b64_times_of_a_memory_are_times_and_no_texts(memora: Memora) -> None:
+    for name in ("obtained_at", "expires_at"):
+        given: dict[str, Any] = {name: "2025-05-01"}
+        with pytest.raises(InvalidInputError) as caught:
+            await memora.add_memory(ORG, USER, "x", **given)
+        assert caught.value.field == name

@@ -355,3 +355,34 @@ async def test_a_stopped_import_goes_on_with_the_same_call(world: World) -> None
     assert result.skipped >= 10
     assert len(await world.memories()) == 40
     assert (await world.memora.doctor()).clean
+
+
+async def test_b70_what_is_nested_too_deeply_fails_alone(world: World) -> None:
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    talks = [
+        conversation(1, metadata={"k": deep}),
+        {**conversation(2), "messages": [{"role": "user", "content": deep}]},
+        {**conversation(3), "messages": [{"role": "user", "content": "x", "more": deep}]},
+        conversation(4),
+    ]
+    estimate = (await world.memora.seed(data(world, talks), dry_run=True)).estimate
+    assert estimate is not None
+    assert (estimate.conversations, estimate.invalid) == (1, 3)
+    result = await world.memora.seed(data(world, talks))
+    assert (result.successful, result.failed) == (1, 3)
+    assert all(each.error.startswith("InvalidInputError") for each in result.results if each.error)
+
+
+@pytest.mark.parametrize("field", ["user_id", "org_id", "agent_id", "process_id", "conversations"])
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_b88_data_that_was_put_together_by_hand_is_checked(
+    world: World, field: str, dry_run: bool
+) -> None:
+    right = {"user_id": world.user_id, "org_id": world.org_id, "conversations": [conversation(1)]}
+    wrong = SeedData(**{**right, field: {"any": 1} if field != "conversations" else 7})
+    with pytest.raises(InvalidInputError) as caught:
+        await world.memora.seed(wrong, dry_run=dry_run)
+    assert caught.value.field == field
+    assert not await world.memories()

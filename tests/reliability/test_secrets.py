@@ -19,7 +19,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 from typer.testing import CliRunner
 
-from memora import Memora
+from memora import Memora, SeedConfig, SeedData
 from memora.cli.main import app
 from memora.config import Settings
 from memora.core.filters import Condition
@@ -29,6 +29,7 @@ from memora.graph_db.neo4j.interface import Neo4jGraphInterface
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.llm_backends import AnthropicBackendLLM, OpenAICompatibleBackendLLM
 from memora.llm_backends.base import BaseBackendLLM
+from memora.rerankers import HTTPReranker
 from memora.schema.index import IndexDocument, QueryHits
 from memora.schema.models import Memory
 from memora.schema.scope import Scope, SearchScope
@@ -37,10 +38,11 @@ from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM
 from memora.testing.llm_contract import Turn
 from memora.vector_db import QdrantDB
 from memora.vector_db.embedded import EmbeddedVectorDB
-from tests.contract import embedding_server
+from tests.contract import embedding_server, rerank_server
 from tests.contract.embedding_server import EmbeddingServer
 from tests.contract.llm_server import LLMServer
 from tests.contract.qdrant_bridge import QdrantBridge
+from tests.contract.rerank_server import RerankServer
 from tests.neo4j_server.process import Neo4jServer
 from tests.reliability.canaries import Canaries, reachable, search_text
 from tests.reliability.scorecard import Score
@@ -169,12 +171,16 @@ async def open_memora(tmp_path: Path, watch: Watch) -> AsyncIterator[Callable[..
     async with AsyncExitStack() as stack:
 
         async def opened(
-            model: BaseBackendLLM | None = None, name: str = "store", embedder: Any = None
+            model: BaseBackendLLM | None = None,
+            name: str = "store",
+            embedder: Any = None,
+            reranker: Any = None,
         ) -> Memora:
             graph = Graph(tmp_path / name / "graph.sqlite3")
             vectors = Vectors(tmp_path / name / "vectors", embedder=embedder or HashingEmbedder())
             graph.watch = vectors.watch = watch
-            memora = await stack.enter_async_context(Memora(vectors, graph, model, model))
+            engine = Memora(vectors, graph, model, model, reranker=reranker)
+            memora = await stack.enter_async_context(engine)
             await memora.graph.create_organization("Acme", org_id=ORG)
             await memora.graph.create_user(ORG, watch.canaries["user_name"], user_id=USER)
             return memora
@@ -247,6 +253,9 @@ class Tour:
             await call("retract", memora.retract_memory(ORG, USER, memory_id))
             await call("update", memora.update_memory(ORG, USER, memory_id, text))
             await call("delete", memora.delete_memory(ORG, USER, memory_id))
+        await self.added()
+        await self.imported()
+        await self.mentioned()
         await call("jobs", memora.list_jobs(ORG))
         for job in await memora.list_jobs(ORG):
             await call("resume", memora.resume_job(ORG, job.job_id))
@@ -256,6 +265,100 @@ class Tour:
         await call("doctor", memora.doctor())
         await call("outbox", graph.list_outbox())
         self.watch.values("engine", reachable(memora))
+
+    async def added(self) -> None:
+        """Direct memories, good and malformed, and control over forgetting."""
+        call, memora = self.watch.call, self.memora
+        labels = {
+            "tags": [self.text("tag")],
+            "entities": [self.text("entity")],
+            "metadata": {"k": self.text("metadata")},
+        }
+        for number in range(2):
+            text = self.text("added") if number else self.text("content")
+            for _again in range(2):
+                await call(
+                    "add",
+                    memora.add_memory(
+                        ORG, USER, text, idempotency_key=f"add {number}", pinned=True, **labels
+                    ),
+                )
+        await call("add", memora.add_memory(ORG, USER, "other", idempotency_key="add 1"))
+        await call("add", memora.add_memory(ORG, USER, self.talk("added")))
+        await call("add", memora.add_memory(ORG, USER, self.text("added"), interaction_id="none"))
+        items: list[Any] = [
+            {"content": self.text("added"), self.watch.canaries["field"]: 1},
+            {"content": self.text("added"), "memory_type": self.text("type") + "\n"},
+            {"content": self.text("added"), "obtained_at": self.text("time")},
+            {"content": self.text("added") + "\ud800"},
+            {"content": f"{self.text('added')}, in bulk", **labels},
+        ]
+        for item in items:
+            await call("add all", memora.add_memories(ORG, [{"user_id": USER, **item}]))
+        await call("query", memora.query_memories(ORG, USER, self.text("question")))
+        await call("list", memora.list_memories(ORG, USER, filters=labels))
+        await call("health", memora.memory_health(ORG, USER))
+        await call("sweep", memora.sweep(ORG, USER, dry_run=True))
+
+    async def imported(self) -> None:
+        """Imports of conversations and documents, and taking one back."""
+        call, memora = self.watch.call, self.memora
+        talk = {
+            "id": "elsewhere",
+            "messages": self.talk("elsewhere"),
+            "title": self.text("title"),
+            "metadata": {"k": self.text("metadata")},
+        }
+        wrong: list[dict[str, Any]] = [
+            {"messages": [{"role": self.text("role"), "content": self.text("content")}]},
+            {"messages": self.text("content")},
+            {"created_at": self.text("time")},
+            {"title": self.text("title") + "\n"},
+            {"metadata": {"k": Loud(self.text("metadata"))}},
+            {self.watch.canaries["field"]: 1},
+            {"messages": self.talk("three")},
+        ]
+        talks = [talk, *({**talk, "id": f"wrong {n}", **each} for n, each in enumerate(wrong))]
+        data = SeedData(USER, talks, ORG)
+        quick = SeedConfig(max_retries=0)
+        await call("dry run", memora.seed(data, dry_run=True))
+        # The second import finds what the first one stored.
+        for name in ("import", "again"):
+            await call("seed", memora.seed(data, seed_config=quick, import_id=name))
+        async for event in memora.seed_events(data, seed_config=quick, import_id="again"):
+            self.watch.values("event", reachable(event))
+            self.watch.text("event", str(event.result and event.result.error))
+        paper = {"document": self.text("document"), "user_id": USER, "customer_id": ORG}
+        papers: list[dict[str, Any]] = [
+            {"metadata": {"k": self.text("metadata")}},
+            {"document_id": "one", "document": self.text("document") + "\ud800"},
+            {"document_type": self.text("type") + "\n"},
+            {"document_created_at": self.text("time")},
+            {"mode": self.text("mode")},
+            {"metadata": self.text("metadata")},
+            {"metadata": {"conversation_id": [self.text("thread")]},
+             "document_type": "ai-chat-conversation"},
+            {self.watch.canaries["field"]: 1},
+        ]  # fmt: skip
+        call_of_documents = memora.batch_create([{**paper, **each} for each in papers])
+        for result in await call_of_documents:
+            self.watch.values("document", reachable(result))
+            self.watch.text("error of a document", f"{result.error_type} {result.error}")
+        await call("imports", memora.list_imports(ORG, USER))
+        for is_dry in (True, False):
+            await call("undo", memora.undo_import(ORG, "import", dry_run=is_dry))
+        await call("undo", memora.undo_import(ORG, "missing"))
+        await call("undone", memora.seed(data, import_id="import"))
+
+    async def mentioned(self) -> None:
+        """Entities by names that are there and names that are not."""
+        call, memora = self.watch.call, self.memora
+        known, unknown = self.text("entity"), self.text("nobody")
+        await call("entities", memora.list_entities(ORG, USER))
+        for name in (known, unknown):
+            await call("entity", memora.entity_memories(ORG, USER, name))
+            await call("merge", memora.merge_entities(ORG, USER, known, name))
+            await call("split", memora.split_entity(ORG, USER, name, [known]))
 
     async def end(self) -> None:
         await self.watch.call("erase", self.memora.erase_user(ORG, USER))
@@ -273,6 +376,8 @@ def extracts(watch: Watch) -> Callable[[Call], Answer]:
                     "msg_source_ids": [message["id"]],
                     "memory_type": "fact",
                     "importance": 0.5,
+                    "entities": [f"Entity {watch.canaries['entity']}", "Lisbon"],
+                    "relations": [{"subject": 0, "type": "likes", "object": 1}],
                 }
                 for message in call.data["new_messages"]
                 if message["content"]
@@ -285,6 +390,11 @@ def extracts(watch: Watch) -> Callable[[Call], Answer]:
             return {"queries": [watch.canaries["query"]]}
         if call.schema == "SelectedMemories":
             return {"relevant": []}
+        if call.schema == "CondensedFacts":
+            return {"facts": [f"{watch.canaries['fact']} {call.data}"[:900]]}
+        if call.schema == "PlacementResponse":
+            verdict = {"verdict": "merged", "existing": [0], "memory": watch.canaries["merged"]}
+            return {"placements": [verdict]}
         return watch.canaries["summary"]
 
     return answer
@@ -389,6 +499,38 @@ async def test_b86_a_failing_embedder_shows_nothing(
         await memora.close()
     await embedder.close()
     assert watch.errors >= 5
+    score("R12", errors=watch.errors, objects=watch.objects, violations=0)
+
+
+async def test_b86_a_failing_reranker_shows_nothing(
+    watch: Watch, open_memora: Callable[..., Any], score: Score
+) -> None:
+    answer, key = watch.canaries["answer"], watch.canaries["reranker_key"]
+    replies = [
+        *(rerank_server.status(status) for status in (400, 401, 429, 500)),
+        rerank_server.raw(answer),
+        rerank_server.raw(json.dumps({"results": [{"index": answer, answer: answer}]})),
+        rerank_server.raw(json.dumps({"results": [{"index": 10**400, "relevance_score": 1}]})),
+        rerank_server.raw('{"results": [{"index": Infinity, "relevance_score": 1}]}'),
+        rerank_server.raw("[" * 100_000),
+    ]
+    async with RerankServer() as server:
+        reranker = HTTPReranker(server.url, "m", key, max_retries=0, timeout=5)
+        memora = await open_memora(reranker=reranker)
+        tour = Tour(watch, memora)
+        await tour.save("works", "works as well")
+        for number, reply in enumerate(replies):
+            question = f"{tour.text('content')} {number}"
+            server.script.append(reply)
+            # A reranker that fails leaves the answer of the search.
+            assert await memora.recall_memories_for_message(ORG, USER, question)
+            server.script.append(reply)
+            await watch.call("rerank", reranker.rerank(question, [tour.text("content")]))
+            server.script.clear()
+        assert all(key in str(each) for each in server.keys)
+        watch.values("engine", reachable(memora))
+        await memora.close()
+    assert watch.errors == len(replies)
     score("R12", errors=watch.errors, objects=watch.objects, violations=0)
 
 
@@ -559,6 +701,13 @@ def usual(tour: Tour) -> dict[str, Any]:
         "org_user_mem_ids": [],
         "batch_org_user_mem_ids": [[]],
         "memory_ids": [],
+        "items": [],
+        "documents": [],
+        "data": SeedData(USER, [], ORG),
+        "import_id": "import",
+        "entity": tour.text("entity"),
+        "into": tour.text("entity"),
+        "names": [tour.text("entity")],
     }
 
 
@@ -579,7 +728,7 @@ def methods(target: object) -> Iterator[tuple[str, Any, list[str]]]:
             yield name, method, parameters
 
 
-# What only memora itself makes.
+# What only memora itself makes, as arguments of the stores.
 OWN = {"scope", "plan", "documents", "entries", "listing", "job"}
 # Names of files, which errors tell.
 FILES = {"path", "directory", "file"}
@@ -596,7 +745,7 @@ async def test_b86_refused_arguments_are_not_quoted(
     # Primitives take what was checked: whether they refuse it is no question here.
     for target in (memora, memora.graph, memora.vector_db):
         for name, method, parameters in methods(target):
-            if set(parameters) & OWN:
+            if target is not memora and set(parameters) & OWN:
                 continue
             for parameter in [each for each in parameters if each not in FILES]:
                 for number, wrong in enumerate(hostile(watch.canaries["refused"])):

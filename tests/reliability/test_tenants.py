@@ -147,7 +147,7 @@ ONE_SOURCE = ("memories_by_source", "rollback_source")
 SOURCES = ("interaction_id", "agent_id", "import_id", "process_id")
 DESTROYS = (
     "withdraw", "enqueue_drop", "delete_", "erase_", "purge_", "remove", "claim_", "resume_",
-    "retract_", "rollback_", "undo_",
+    "retract_", "rollback_", "undo_", "archive_",
 )  # fmt: skip
 # The vectors follow these at once, which takes longer than an answer.
 WRITES = (
@@ -337,6 +337,7 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "latest_msg": lambda c: c.rng.choice(QUESTIONS),
     "query": lambda c: c.rng.choice(QUESTIONS),
     "queries": lambda c: [c.rng.choice(QUESTIONS)],
+    "dense_queries": lambda c: c.rng.choice([None, [c.rng.choice(QUESTIONS)]]),
     "search_queries": lambda c: [c.rng.choice(QUESTIONS)],
     "search_queries_used": lambda c: [c.rng.choice(QUESTIONS)],
     "memory_search_scope": lambda c: c.rng.choice(
@@ -372,10 +373,18 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     ],
     "accesses": lambda c: {c.ids["memory_id"]: Access(1, c.now)},
     "unused_since": lambda c: c.now,
+    "after": lambda _: None,
     "sample": lambda _: 3,
     "explain": lambda c: c.rng.random() < 0.5,
     "search_across_agents": lambda c: c.rng.random() < 0.7,
     "search_memories_across_agents": lambda c: c.rng.random() < 0.7,
+    "ranking": lambda c: c.rng.choice(
+        [
+            None,
+            {"recency_weight": 0.5, "type_weights": {"fact": 0.5}},
+            {"entity_weight": 1.0, "entity_hops": 2, "diversity": 0.5},
+        ]
+    ),
     "always": lambda c: c.rng.choice([(), ("fact", "other")]),
     "enable_final_model_based_memory_filter": lambda _: False,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -16,6 +17,13 @@ from memora.schema.models import MessageBlock
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 U, A = "user", "assistant"
+
+
+def test_a_heading_of_blanks_takes_no_longer_than_its_length() -> None:
+    text = "#" + " " * 1_000_000 + "x" * 300
+    started = time.process_time()
+    assert paragraphs(text) == [text]
+    assert time.process_time() - started < 0.5
 
 
 def plain(text: str) -> list[tuple[str, str] | tuple[str, str, str]]:

@@ -75,6 +75,23 @@ async def test_the_name_of_a_special_token_is_plain_text() -> None:
     assert not np.allclose(rows[0], rows[2], atol=1e-3)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells memory on Linux only")
+async def test_texts_do_not_stay_in_memory() -> None:
+    texts = [f"number {n} of the words that somebody said in the afternoon" for n in range(6000)]
+    async with StaticEmbedder(cache_size=0) as embedder:
+        await embedder.embed_documents(texts[:1000])
+        before = anonymous_mb()
+        for start in range(1000, len(texts), 100):
+            await embedder.embed_documents(texts[start : start + 100])
+        assert anonymous_mb() - before < 4
+
+
+def anonymous_mb() -> float:
+    status = Path("/proc/self/status").read_text("utf-8")
+    (line,) = [line for line in status.splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1]) / 1024
+
+
 async def test_nothing_is_loaded_before_the_first_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static, "find_spec", lambda name: None)
     embedder = StaticEmbedder()

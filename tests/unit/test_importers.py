@@ -305,6 +305,7 @@ def test_what_chatgpt_never_showed_is_not_imported() -> None:
         {"mapping": {"a": {"message": {"author": {"role": ["user"]}}}}, "id": "g"},
         {"mapping": {"a": {"message": {"author": "me"}}}, "id": "g"},
         {"mapping": {"a": {"message": None}}, "id": "g", "current_node": "b"},
+        {"mapping": {"a": {"message": {"create_time": 10**400}}}, "id": "g"},
         {"mapping": {"a": {"message": None}}, "id": 3},
         {"mapping": {}, "id": "g", "create_time": "yesterday"},
         {"mapping": {}, "id": "g", "create_time": 1e300},

@@ -145,6 +145,7 @@ async def test_b25_the_counter_of_the_outbox_is_locked_last() -> None:
         "settle",
         "enqueue",
     ]
+    # A memory that gets a source is indexed again: its text holds what was said before.
     assert script.statements[-1].parameters["memory_ids"] == ["m1", "m2", "m0"]
 
 

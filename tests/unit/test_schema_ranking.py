@@ -24,6 +24,9 @@ REFUSED: list[tuple[Any, str]] = [
     ({"type_weights": {"": 0.1}}, "ranking.type_weights"),
     ({"type_weights": ["rule"]}, "ranking.type_weights"),
     ({"weight": 1}, "ranking.weight"),
+    ({"my secret": 1}, "ranking"),
+    ({"a" * 32: 1}, "ranking"),
+    ({"type_weights": {"my secret": 2}}, "ranking.type_weights"),
     (3, "ranking"),
 ]
 

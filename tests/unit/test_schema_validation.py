@@ -161,6 +161,22 @@ def test_b44_pages_are_bounded(skip: Any, limit: Any, field: str | None) -> None
     assert caught.value.field == field
 
 
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for level in range(levels):
+        value = {"k": value, "l": []} if level % 2 else [value, 1]
+    return value
+
+
+def test_b70_json_that_could_be_written_and_not_read_is_refused() -> None:
+    fine = {"k": nested(v.NESTING - 1)}
+    assert v.checked_json_object(fine, "metadata") == fine
+    with pytest.raises(InvalidInputError, match="nested at most 200 deep"):
+        v.checked_json_object({"k": nested(v.NESTING)}, "metadata")
+    wide = {"k": [{"[": "[{" * 300, "l": [[]]}] * 300}
+    assert v.checked_json_object(wide, "metadata") == wide
+
+
 def test_deep_json_is_refused_and_no_crash() -> None:
     deep: Any = {}
     for _ in range(100_000):

@@ -1,6 +1,7 @@
 """Reads that wait at the same moment: what they share, and what they do not."""
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from memora._sqlite_reads import Reads
+from memora._sqlite_reads import Reads, _Read
 
 
 class Held:
@@ -133,3 +134,12 @@ async def test_loops_are_answered_by_themselves_also_beside_one_that_is_closed(r
     here = await waiting(reads, [lambda: 3])
     held.release.set()
     assert await asyncio.wait_for(asyncio.gather(elsewhere, *here), 5) == [2, 3]
+
+
+async def test_b86_a_read_that_waits_shows_nothing_of_its_answer(reads, held):
+    [task] = await waiting(reads, [lambda: ["canary"]])
+    waits = [each for each in gc.get_objects() if isinstance(each, _Read)]
+    held.release.set()
+    assert await task == ["canary"]
+    assert any(each.result == ["canary"] for each in waits)
+    assert "canary" not in repr(waits)

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 import qdrant_edge
 
+from memora.core.filters import Range
+from memora.core.indexing import payload
 from memora.embeddings.hashing import HashingEmbedder
 from memora.errors import SchemaVersionError, StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
 from memora.schema.scope import Scope
-from memora.testing.vector_clauses.documents import document, everything, stored
+from memora.testing.vector_clauses.documents import NOON, document, everything, stored
 from memora.vector_db import EmbeddedVectorDB, _generations, _shard
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import VectorRows
@@ -499,6 +501,51 @@ async def test_large_tenants_are_asked_one_query_at_a_time(
     monkeypatch.setattr(_shard, "_TOGETHER", together)
     assert await store.search_memories(queries, "user", "org", "alice") == expected
     assert len(everything(await find(store, "story", Scope("org", "bob")))) == 1
+
+
+def test_a_point_takes_no_more_of_the_index_than_it_must() -> None:
+    tags = ("tea", "a tag of more than fifteen bytes")
+    usual = _shard.stored(payload(document("story", ALICE, tags=tags)))
+    assert {len(term.encode()) for term in usual["terms"]} == {15}
+    assert len(set(usual["terms"])) == len(usual["terms"])
+    assert not {"importance", "archived", "expires_at"} & usual.keys()
+    other = document("story", ALICE, importance=0.6, archived=True, expires_at=NOON)
+    numbers = {"importance": 0.6, "archived": 1.0, "expires_at": NOON.timestamp()}
+    assert numbers.items() <= _shard.stored(payload(other)).items()
+
+
+@pytest.mark.parametrize("few", [0, 100])
+async def test_numbers_that_a_point_leaves_out_are_in_ranges_all_the_same(
+    store: EmbeddedVectorDB, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(_shard, "_FEW", few)
+    usual = document("story", ALICE)
+    other = document("story", ALICE, importance=0.6, archived=True, expires_at=NOON)
+    await store.upsert([usual, other])
+    neither: set[str] = set()
+    expected = [
+        (Range("importance", gte=0.5), {usual.memory_id, other.memory_id}),
+        (Range("importance", gt=0.5), {other.memory_id}),
+        (Range("importance", lte=0.5), {usual.memory_id}),
+        (Range("importance", gt=0.2, lt=0.5), neither),
+        (Range("archived", lt=1), {usual.memory_id}),
+        (Range("archived", gt=0), {other.memory_id}),
+        (Range("expires_at", gt=NOON.timestamp()), {usual.memory_id}),
+        (Range("expires_at", lte=NOON.timestamp()), {other.memory_id}),
+    ]
+    for condition, ids in expected:
+        assert everything(await find(store, "story", conditions=(condition,))) == ids, condition
+
+
+async def test_a_shard_that_is_loaded_knows_whether_users_share_it(tmp_path: Path) -> None:
+    for count, name in enumerate(("alice", "bob", "carol")):
+        async with made_at(tmp_path) as store:
+            _, index = store._generations.opened()
+            assert len(index.shard._users) == min(count, 2)
+            own = document("story", Scope("org", name))
+            await store.upsert([own])
+        async with made_at(tmp_path) as store:
+            assert everything(await find(store, "story", Scope("org", name))) == {own.memory_id}
 
 
 async def test_many_deleted_points_are_compacted_at_close(

@@ -13,6 +13,7 @@ from memora.schema.direct import MemoryHealth, MemoryReceipt, QueryResult, Sweep
 from memora.schema.models import Memory
 from memora.schema.recall import MemoryFilters
 from memora.schema.scope import OrganizationScope, Scope, SearchScope, search_scope
+from memora.schema.times import optional_time
 from memora.schema.validation import (
     PAGE,
     checked_bool,
@@ -88,8 +89,8 @@ class DirectVerbs(Verbs):
             "tags": tags,
             "entities": entities,
             "metadata": metadata,
-            "obtained_at": obtained_at,
-            "expires_at": expires_at,
+            "obtained_at": optional_time(obtained_at, "obtained_at"),
+            "expires_at": optional_time(expires_at, "expires_at"),
             "pinned": pinned,
             "idempotency_key": idempotency_key,
         }

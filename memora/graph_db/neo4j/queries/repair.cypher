@@ -189,7 +189,7 @@ SET j.updated_at = CASE WHEN j.updated_at < j.created_at THEN j.created_at ELSE 
 
 // name: organization_times
 MATCH (o:Organization {org_id: $org_id})
-WHERE o.org_id = $record_id
+WHERE $org_id = $record_id
 SET o.created_at = CASE
   WHEN o.created_at > $ahead THEN $now WHEN o.created_at < $first THEN $first
   ELSE o.created_at END
