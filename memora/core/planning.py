@@ -354,8 +354,10 @@ def _told_late(
     said, rank = content_hash(neutral(candidate.text)), authority.rank(candidate.source_role)
     at, before, ended = candidate.obtained_at, place.predecessor_id, place.predecessor_superseded_at
     told: list[SourceLink] = []
+    ended_before: datetime | None = None
     for version in reversed(chain):
         if version.obtained_at <= at:
+            ended_before = version.superseded_at
             continue
         is_same = content_hash(neutral(version.memory)) == said
         if not told:
@@ -364,9 +366,17 @@ def _told_late(
         is_made = version.author is not None
         if not is_same or is_made or authority.rank(version.source_role) > rank:
             break
-        earlier = Earlier(at, version.obtained_at, candidate.source_role, before, ended)
+        earlier = Earlier(
+            at,
+            version.obtained_at,
+            candidate.source_role,
+            before,
+            ended,
+            old_role=version.source_role,
+            old_superseded_at=ended_before,
+        )
         told.append(SourceLink(version.memory_id, (), earlier))
-        before, ended = version.memory_id, at
+        before, ended, ended_before = version.memory_id, at, version.superseded_at
         if version.superseded_at is not None and version.superseded_by is None:
             break
     return [*told[:-1], *(replace(link, sources=candidate.sources) for link in told[-1:])]

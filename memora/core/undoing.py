@@ -15,6 +15,7 @@ from memora.errors import ConflictError
 from memora.schema.imports import ImportRun, UndoCounts
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Interaction, MessageBlock
+from memora.schema.write_plan import WritePlan
 
 # What of an interaction an import may change besides its messages.
 _TEXTS = ("title", "metadata", "participants")
@@ -52,8 +53,8 @@ class Found:
     keep: int
     cut: tuple[CutMessage, ...] = ()
 
-    def to_json(self) -> str:
-        """Return it as it is stored, by every adapter alike."""
+    def to_fields(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
         cut = [
             {
                 **each.message.model_dump(mode="json", exclude_none=True),
@@ -63,8 +64,7 @@ class Found:
             }
             for each in self.cut
         ]
-        fields = {"before": self.before, "after": self.after, "keep": self.keep, "cut": cut}
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+        return {"before": self.before, "after": self.after, "keep": self.keep, "cut": cut}
 
     @classmethod
     def from_json(cls, text: str | None) -> Found | None:
@@ -72,6 +72,8 @@ class Found:
         if text is None:
             return None
         fields = json.loads(text)
+        if fields.keys() == {"told"}:
+            return None
         return cls(
             fields["before"], fields["after"], fields["keep"], tuple(map(_cut, fields["cut"]))
         )
@@ -103,18 +105,93 @@ def _fields(interaction: Interaction) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A version that an import made begin earlier, and how it was before.
+
+    Attributes:
+        at: Its time since then.
+        was, source_role: Its time and trust before.
+        predecessor_id, ended: The version before it, and when that one ended before.
+    """
+
+    memory_id: str
+    at: datetime
+    was: datetime
+    source_role: str
+    predecessor_id: str | None = None
+    ended: datetime | None = None
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        times = {"at": self.at, "was": self.was, "ended": self.ended}
+        return {
+            "memory_id": self.memory_id,
+            "source_role": self.source_role,
+            "predecessor_id": self.predecessor_id,
+            **{name: None if time is None else time.isoformat() for name, time in times.items()},
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Told:
+        """Return what `to_fields` made."""
+        times: dict[str, Any] = {
+            name: fields[name] and datetime.fromisoformat(fields[name])
+            for name in ("at", "was", "ended")
+        }
+        return cls(**(fields | times))
+
+
+def told_by(plan: WritePlan) -> tuple[Told, ...]:
+    """Return which versions a plan makes begin earlier."""
+    return tuple(
+        Told(
+            link.memory_id,
+            link.earlier.obtained_at,
+            link.earlier.was,
+            link.earlier.old_role,
+            link.earlier.predecessor_id,
+            link.earlier.old_superseded_at,
+        )
+        for link in plan.links
+        if link.earlier is not None and link.earlier.old_role is not None
+    )
+
+
+def place_of(plan: WritePlan) -> str | None:
+    """Return the conversation that a plan's statements come from."""
+    if plan.interaction is not None:
+        return plan.interaction.interaction_id
+    return None if plan.job is None else plan.job.interaction_id
+
+
+def told_of(text: str | None) -> tuple[Told, ...]:
+    """Return which versions an import made begin earlier, from what is stored."""
+    fields: dict[str, Any] = {} if text is None else json.loads(text)
+    return tuple(Told.from_fields(each) for each in fields.get("told", ()))
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One import's part in one conversation.
 
     Attributes:
         revision: That of the conversation after the import's last write.
         found: What was there before; None: the import created the conversation.
+        told: Versions that begin earlier by what it says.
     """
 
     import_id: str
     interaction_id: str
     revision: int
     found: Found | None
+    told: tuple[Told, ...] = ()
+
+    def to_json(self) -> str | None:
+        """Return what was found and told as it is stored, by every adapter alike."""
+        fields = {} if self.found is None else self.found.to_fields()
+        if self.told:
+            fields["told"] = [each.to_fields() for each in self.told]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) if fields else None
 
 
 def merged(earlier: Found | None, later: Found | None) -> Found | None:
@@ -193,17 +270,22 @@ def restored(interaction: Interaction, given: Found) -> dict[str, Any]:
     return fields
 
 
-def decide(chain: Sequence[StoredVersion], import_id: str) -> ChainWithdrawal:
+def decide(
+    stored: Sequence[StoredVersion], import_id: str, told: Sequence[Told] = ()
+) -> ChainWithdrawal:
     """Decide what a chain loses when an import is taken back.
 
     The import's versions go, but for those that another message states too: they stay, as obtained
     there. No other version goes, whatever it came from.
 
     Args:
-        chain: All versions, from the oldest to the newest; `import_id` of a source message is that
+        stored: All versions, from the oldest to the newest; `import_id` of a source message is that
             of the import which wrote the message.
         import_id: The import.
+        told: Versions that begin earlier by what it said; they begin again when they did.
     """
+    chain = _as_before(stored, told)
+    roles = {version.memory_id: version.source_role for version in stored}
     removed: list[str] = []
     unlinked: list[Unlinking] = []
     for version in chain:
@@ -215,9 +297,51 @@ def decide(chain: Sequence[StoredVersion], import_id: str) -> ChainWithdrawal:
         elif obtained:
             role = withdrawal.trust(kept)
             unlinked.append(Unlinking(version.memory_id, lost, role, origin=kept[0]))
-        elif lost:
+        elif lost or version.source_role != roles[version.memory_id]:
             unlinked.append(Unlinking(version.memory_id, lost, version.source_role))
-    return withdrawal.rechained(chain, removed, unlinked)
+    return withdrawal.rechained(chain, removed, unlinked, stored=stored)
+
+
+def _as_before(stored: Sequence[StoredVersion], told: Sequence[Told]) -> list[StoredVersion]:
+    """Return a chain whose versions begin when they did before an import told of earlier times.
+
+    What came since keeps its place: a version does not begin after the next one.
+    """
+    chain = list(stored)
+    for place in reversed(range(len(chain))):
+        while each := _told(chain, place, told):
+            version = replace(chain[place], obtained_at=each.was, source_role=each.source_role)
+            chain[place] = version
+            before = chain[place - 1] if place else None
+            if before is not None and before.superseded_at == each.at:
+                ended = each.ended if before.memory_id == each.predecessor_id else each.was
+                chain[place - 1] = replace(before, superseded_at=ended)
+    return chain
+
+
+def _told(chain: Sequence[StoredVersion], place: int, told: Sequence[Told]) -> Told | None:
+    """Return what made the version at this place begin at its time, if that can be taken back."""
+    version = chain[place]
+    limits = [chain[place + 1].obtained_at] if place + 1 < len(chain) else []
+    limits += [version.superseded_at] if version.superseded_at is not None else []
+    for each in told:
+        is_it = (each.memory_id, each.at) == (version.memory_id, version.obtained_at)
+        if is_it and each.at < each.was and all(each.was <= limit for limit in limits):
+            return each
+    return None
+
+
+def told_in(chains: Sequence[Sequence[StoredVersion]], import_id: str) -> list[str]:
+    """Return the conversations of an import that these chains come from."""
+    return sorted(
+        {
+            source.interaction_id
+            for chain in chains
+            for version in chain
+            for source in version.sources
+            if source.import_id == import_id
+        }
+    )
 
 
 def counts_in(
@@ -239,7 +363,9 @@ def counts_in(
 def counted(done: ChainWithdrawal) -> UndoCounts:
     """Return what a chain adds to the receipt."""
     return UndoCounts(
-        memories=len(done.removed), restored=len(done.restored), unlinked=len(done.unlinked)
+        memories=len(done.removed),
+        restored=len(done.restored),
+        unlinked=sum(bool(each.lost) for each in done.unlinked),
     )
 
 

@@ -113,7 +113,9 @@ class Span:
     successor_id: str | None
 
 
-def withdraw(chain: Sequence[Span], removed: Collection[str]) -> list[Span]:
+def withdraw(
+    chain: Sequence[Span], removed: Collection[str], stored: Sequence[Span] | None = None
+) -> list[Span]:
     """Return the changed versions of a chain from which `removed` are taken as if never written.
 
     Unlike a purge this leaves no gap: a version whose time was cut short by a removed one gets
@@ -123,6 +125,7 @@ def withdraw(chain: Sequence[Span], removed: Collection[str]) -> list[Span]:
     Args:
         chain: Versions from the oldest to the newest.
         removed: Ids that go.
+        stored: The chain as it is stored, where that is another.
     """
     remaining: list[Span] = []
     for span in chain:
@@ -135,5 +138,5 @@ def withdraw(chain: Sequence[Span], removed: Collection[str]) -> list[Span]:
         replace(span, successor_id=follower)
         for span, follower in zip(remaining, followers, strict=False)
     ]
-    known = set(chain)
+    known = set(chain if stored is None else stored)
     return [span for span in linked if span not in known]

@@ -140,6 +140,7 @@ def rechained(
     removed: Sequence[str],
     unlinked: Sequence[Unlinking],
     statements: Sequence[tuple[str, str]] = (),
+    stored: Sequence[StoredVersion] | None = None,
 ) -> ChainWithdrawal:
     """Return what is written to a chain from which versions are taken as if never written.
 
@@ -148,13 +149,11 @@ def rechained(
         removed: Versions that go.
         unlinked: Versions that lose source messages.
         statements: As in `ChainWithdrawal`; each counts once.
+        stored: The chain as it is stored, where that is another.
     """
-    spans = [
-        Span(each.memory_id, each.obtained_at, each.superseded_at, each.successor_id)
-        for each in chain
-    ]
-    ended = {span.memory_id for span in spans if span.superseded_at is not None}
-    changed = versions.withdraw(spans, frozenset(removed))
+    known = _spans(chain if stored is None else stored)
+    ended = {span.memory_id for span in known if span.superseded_at is not None}
+    changed = versions.withdraw(_spans(chain), frozenset(removed), known)
     return ChainWithdrawal(
         chain_id=chain[0].chain_id,
         removed=tuple(removed),
@@ -167,6 +166,13 @@ def rechained(
         unlinked=tuple(unlinked),
         statements=tuple(dict.fromkeys(statements)),
     )
+
+
+def _spans(chain: Sequence[StoredVersion]) -> list[Span]:
+    return [
+        Span(each.memory_id, each.obtained_at, each.superseded_at, each.successor_id)
+        for each in chain
+    ]
 
 
 def is_obtained_from(version: StoredVersion, selector: SourceSelector) -> bool:

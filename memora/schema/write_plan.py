@@ -155,6 +155,7 @@ class Earlier:
         obtained_at: Its time from now on, before `was`.
         source_role: Who said it, from now on.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
+        old_role, old_superseded_at: What both were before, for an undo of the import.
     """
 
     obtained_at: datetime
@@ -162,6 +163,8 @@ class Earlier:
     source_role: str
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
+    old_role: str | None = None
+    old_superseded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,12 @@ class Worlds:
         agent = await memora.graph.create_agent(org.org_id, "Jenny", agent_id="jenny")
         return World(memora, self.clock, org.org_id, user.user_id, agent.agent_id)
 
+    async def open_empty(self, name: str) -> Memora:
+        """Return an engine on stores with nothing in them."""
+        graph = SQLiteGraph(self._folder / name / "graph.sqlite3", clock=self.clock)
+        vector = EmbeddedVectorDB(self._folder / name / "vectors", embedder=HashingEmbedder())
+        return await self._stack.enter_async_context(Memora(vector, graph))
+
     def same_stores(
         self,
         world: World,

@@ -150,6 +150,59 @@ async def test_an_undone_import_leaves_the_store_as_before(engine: World, tmp_pa
     assert await exported(world, tmp_path) == before
 
 
+async def test_a_statement_that_an_import_knew_earlier_is_known_since_then_again(
+    engine: World, tmp_path: Path
+) -> None:
+    """Its time, its role and the end of the one before are those of what is left."""
+    world = engine
+    await world.save("I live in Oslo.", current_datetime=START)
+    # A conversation that grew, and another that says it too: times that no message has.
+    talk = await world.save("I have a dog.", current_datetime=START + DAY)
+    assert talk
+    before = await exported(world, tmp_path)
+    first = await world.memora.seed(
+        data(world, conversation("late", "I live in Oslo.", "I have a dog.", day=-9))
+    )
+    second = await world.memora.seed(
+        data(world, conversation("later", "I live in Oslo.", day=-20), conversation("z", "I ski."))
+    )
+    times = {memory.memory: memory.obtained_at for memory in await world.memories()}
+    assert min(times.values()) == START - 20 * DAY
+    assert await clean(world)
+    trial = await world.memora.undo_import(world.org_id, second.import_id, dry_run=True)
+    done = await world.memora.undo_import(world.org_id, second.import_id)
+    assert (trial.done, done.done.unlinked) == (done.done, 1)
+    times = {memory.memory: memory.obtained_at for memory in await world.memories()}
+    assert set(times.values()) == {START - 9 * DAY}
+    await world.memora.undo_import(world.org_id, first.import_id)
+    assert await exported(world, tmp_path) == before
+    assert await clean(world)
+
+
+async def test_what_is_told_late_and_undone_leaves_the_chain_as_before(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    world = await worlds.open(extraction=ScriptedBackendLLM(script))
+    await world.save("home is Oslo", current_datetime=START)
+    await world.save("now home is Rome", current_datetime=START + 9 * DAY)
+    before = await exported(world, tmp_path)
+    result = await world.memora.seed(data(world, conversation("late", "now home is Rome", day=4)))
+    [rome] = await world.memories()
+    assert rome.obtained_at == START + 4 * DAY
+    history = await world.memora.memory_history(world.org_id, world.user_id, rome.memory_id)
+    assert history[1].superseded_at == START + 4 * DAY
+    await world.memora.export_to(tmp_path / "told.jsonl")
+    copy = await worlds.open_empty("copy")
+    await copy.import_from(tmp_path / "told.jsonl")
+    for memora in (copy, world.memora):
+        await memora.undo_import(world.org_id, result.import_id)
+        path = tmp_path / "compared.jsonl"
+        await memora.export_to(path)
+        lines = path.read_text("utf-8").splitlines()[:-1]
+        assert [line for line in lines if '"kind":"import' not in line] == before
+        assert (await memora.doctor()).clean
+
+
 async def test_what_was_undone_can_be_imported_again(engine: World, tmp_path: Path) -> None:
     world = engine
     given = data(world, conversation("a", "I like tea."), conversation("b", "I like rye.", day=1))

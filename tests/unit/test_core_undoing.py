@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memora.core import undoing
-from memora.core.undoing import Change, CutMessage, Found, Settlement, Verdict
+from memora.core.undoing import Change, CutMessage, Found, Settlement, Told, Verdict
 from memora.core.withdrawal import SourceMessage, StoredVersion
 from memora.schema.models import Interaction, MessageBlock
 
@@ -53,8 +53,15 @@ def test_what_was_found_is_stored_and_read_as_it_is() -> None:
         1,
         cut(1, 2),
     )
-    assert Found.from_json(given.to_json()) == given
-    assert Found.from_json(None) is None
+    told = (
+        Told("m1", START, START, "user"),
+        Told("m2", START, START, "tool", "m1", START),
+    )
+    for found in (given, None):
+        for heard in ((), told):
+            text = Change("import", "i", 1, found, heard).to_json()
+            assert (Found.from_json(text), undoing.told_of(text)) == (found, heard)
+    assert Change("import", "i", 1, None).to_json() is None
 
 
 def test_of_two_writes_what_was_there_before_both_is_kept() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memora._queries import load
 from memora.core import undoing
-from memora.core.undoing import Change, CutMessage, Found
+from memora.core.undoing import Change, CutMessage, Found, Told
 from memora.errors import ConflictError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Transaction
@@ -45,6 +45,7 @@ class ImportNote:
         before: The conversation; None: the import creates it.
         cut: Messages that go.
         known: What the import's earlier writes found there.
+        told: Versions that begin earlier by what they said.
     """
 
     plan: WritePlan
@@ -52,6 +53,7 @@ class ImportNote:
     before: Row | None
     cut: tuple[CutMessage, ...]
     known: tuple[Found | None, ...]
+    told: tuple[Told, ...]
 
     @classmethod
     async def begun(
@@ -62,8 +64,9 @@ class ImportNote:
         if import_id is None or not found["imports"]:
             return None
         known = tuple(Found.from_json(each["found"]) for each in found["parts"])
+        told = tuple(told for each in found["parts"] for told in undoing.told_of(each["found"]))
         if transcript.is_new:
-            return cls(plan, import_id, None, (), known)
+            return cls(plan, import_id, None, (), known, told)
         place = {**_owner(plan), "interaction_id": transcript.interaction_id}
         cut: list[Row] = []
         if transcript.cut_from is not None:
@@ -73,7 +76,7 @@ class ImportNote:
             for row in found["interactions"]
             if row["interaction_id"] == transcript.interaction_id
         ]
-        return cls(plan, import_id, stored, tuple(map(_cut_message, cut)), known)
+        return cls(plan, import_id, stored, tuple(map(_cut_message, cut)), known, told)
 
     async def put(self, transaction: Transaction, transcript: Transcript) -> bool:
         """Store it with the conversation as it is now, unless nothing changed.
@@ -91,9 +94,33 @@ class ImportNote:
             found = undoing.found(before, after, keep, self.cut)
         for known in self.known:
             found = undoing.merged(known, found)
-        own = Change(self.import_id, transcript.interaction_id, after.revision, found)
+        own = Change(self.import_id, transcript.interaction_id, after.revision, found, self.told)
         await put_change(transaction, _owner(self.plan), own)
         return not self.known
+
+
+async def note_told(transaction: Transaction, plan: WritePlan) -> None:
+    """Keep with the import's part which versions begin earlier by what the plan says."""
+    told, interaction_id = undoing.told_by(plan), undoing.place_of(plan)
+    if not told or plan.import_id is None or interaction_id is None:
+        return
+    place = {**_owner(plan), "import_id": plan.import_id}
+    rows = await transaction.rows(_Q["read_changes"], **place, interaction_ids=[interaction_id])
+    for row in rows:
+        own = stored_change(row["part"])
+        await put_change(transaction, _owner(plan), replace(own, told=(*own.told, *told)))
+
+
+def stored_change(part: Row) -> Change:
+    """Return an import's part in a conversation."""
+    found = part.get("found")
+    return Change(
+        part["import_id"],
+        part["interaction_id"],
+        part["revision"],
+        Found.from_json(found),
+        undoing.told_of(found),
+    )
 
 
 async def count_written(
@@ -118,7 +145,7 @@ async def put_change(transaction: Transaction, tenant: dict[str, Any], own: Chan
         import_id=own.import_id,
         interaction_id=own.interaction_id,
         revision=own.revision,
-        found=None if own.found is None else own.found.to_json(),
+        found=own.to_json(),
     )
 
 

@@ -17,7 +17,7 @@ from memora.errors import (
 from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
-from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written
+from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written, note_told
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -63,6 +63,7 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         chains.synced.update(dict.fromkeys(sourced))
         if noted is not None:
             is_further = await noted.put(transaction, transcript)
+    await note_told(transaction, plan)
     await _write_memories(transaction, plan, kept, chains)
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
     await _names.link(transaction, owner(plan.scope), found["salt"], named)

@@ -10,11 +10,12 @@ from typing import Any
 
 from memora._queries import load
 from memora.core import undoing
-from memora.core.undoing import Change, Found, Settlement, Verdict
+from memora.core.undoing import Found, Settlement, Told, Verdict
+from memora.core.withdrawal import StoredVersion
 from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
-from memora.graph_db.neo4j._imports import put_change
+from memora.graph_db.neo4j._imports import put_change, stored_change
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j.apply import owner
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -195,8 +196,9 @@ class _Undo:
             chains = await read_chains(
                 transaction, self.scope, [row["chain_id"] for row in rows], _READ_PLACES
             )
+            told = await self._told(transaction, chains)
             decided = [
-                undoing.decide(chain, self.import_id)
+                undoing.decide(chain, self.import_id, told)
                 for chain in chains
                 if not self.dry_run or undoing.counts_in(chain, self.import_id, picked)
             ]
@@ -204,6 +206,14 @@ class _Undo:
                 await write_chains(transaction, self.scope, self.now, decided)
             total = sum(map(undoing.counted, decided), total)
         return total
+
+    async def _told(
+        self, transaction: Transaction, chains: Sequence[Sequence[StoredVersion]]
+    ) -> list[Told]:
+        """Return which versions of these chains begin earlier by what the import said."""
+        ids = undoing.told_in(chains, self.import_id)
+        rows = await transaction.rows(_Q["read_changes"], **self.place, interaction_ids=ids)
+        return [each for row in rows for each in stored_change(row["part"]).told]
 
     # Conversations
 
@@ -213,7 +223,7 @@ class _Undo:
         )
         total, removed = UndoCounts(), list[Row]()
         for row in rows:
-            parts = [_change(part) for part in row["parts"]]
+            parts = [stored_change(part) for part in row["parts"]]
             [own] = [part for part in parts if part.import_id == self.import_id]
             others = [part for part in parts if part is not own]
             keep = 0 if own.found is None else own.found.keep
@@ -328,8 +338,3 @@ class _Undo:
                 await put_change(transaction, owner(self.scope), heir)
             await transaction.rows(_Q["delete_change"], **place)
         return UndoCounts(interactions_kept=1)
-
-
-def _change(part: Row) -> Change:
-    found = Found.from_json(part["found"])
-    return Change(part["import_id"], part["interaction_id"], part["revision"], found)

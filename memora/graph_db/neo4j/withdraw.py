@@ -196,6 +196,7 @@ async def write_chains(
             "memory_id": span.memory_id,
             "successor_id": span.successor_id,
             "superseded_at": optional_micros(span.superseded_at),
+            "obtained_at": micros(span.obtained_at),
             "head_of": each.chain_id if span.superseded_at is None else None,
         }
         for each in decided

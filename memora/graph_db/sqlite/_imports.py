@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memora import _queries
@@ -114,12 +114,38 @@ class ImportNote:
             "interaction_id": self.write.interaction_id,
         }
         known = one(connection, _IMPORT_CHANGE, **place)
+        told = () if known is None else undoing.told_of(known["found"])
         if known is None:
             count_written(connection, self.scope, self.import_id, conversations=1)
         else:
             found = undoing.merged(Found.from_json(known["found"]), found)
-        own = Change(self.import_id, self.write.interaction_id, after.revision, found)
+        own = Change(self.import_id, self.write.interaction_id, after.revision, found, told)
         put_change(connection, self.scope, own)
+
+
+def note_told(connection: sqlite3.Connection, plan: WritePlan) -> None:
+    """Keep with the import's part which versions begin earlier by what the plan says."""
+    told, interaction_id = undoing.told_by(plan), undoing.place_of(plan)
+    if not told or plan.import_id is None or interaction_id is None:
+        return
+    owner = {"org_id": plan.scope.org_id, "user_id": plan.scope.user_id}
+    place = {"import_id": plan.import_id, "interaction_id": interaction_id}
+    known = one(connection, _IMPORT_CHANGE, **owner, **place)
+    if known is None:
+        return
+    own = stored_change(known)
+    put_change(connection, plan.scope, replace(own, told=(*own.told, *told)))
+
+
+def stored_change(row: Row) -> Change:
+    """Return an import's part in a conversation."""
+    return Change(
+        row["import_id"],
+        row["interaction_id"],
+        row["revision"],
+        Found.from_json(row["found"]),
+        undoing.told_of(row["found"]),
+    )
 
 
 def put_change(connection: sqlite3.Connection, scope: Scope, own: Change) -> None:
@@ -130,7 +156,7 @@ def put_change(connection: sqlite3.Connection, scope: Scope, own: Change) -> Non
         "import_id": own.import_id,
         "interaction_id": own.interaction_id,
         "revision": own.revision,
-        "found": None if own.found is None else own.found.to_json(),
+        "found": own.to_json(),
     }
     change(connection, _PUT_IMPORT_CHANGE, **sealed(connection, IMPORT_CHANGE, fields))
 

@@ -17,7 +17,7 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
-from memora.graph_db.sqlite._imports import ImportNote, check_import, count_written
+from memora.graph_db.sqlite._imports import ImportNote, check_import, count_written, note_told
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
     INTERACTION,
@@ -342,6 +342,7 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
         _check_equal(connection, scope, memory)
     for link in plan.links:
         synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
+    note_told(connection, plan)
     for memory in kept:
         synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
     if kept and plan.import_id is not None:

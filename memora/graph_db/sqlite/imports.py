@@ -10,11 +10,12 @@ from functools import partial
 
 from memora import _queries
 from memora.core import undoing
-from memora.core.undoing import Change, Found, Settlement, Verdict
+from memora.core.undoing import Found, Settlement, Told, Verdict
+from memora.core.withdrawal import StoredVersion
 from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
-from memora.graph_db.sqlite._imports import put_change
+from memora.graph_db.sqlite._imports import put_change, stored_change
 from memora.graph_db.sqlite._seal import INTERACTION, MESSAGE, sealed
 from memora.graph_db.sqlite.records import Row, dumps, micros, optional_micros
 from memora.graph_db.sqlite.withdraw import read_chains, write_chains
@@ -34,6 +35,7 @@ _MARK = _SQL["mark"]
 _SOME_CONVERSATIONS = _SQL["some_conversations"]
 _CHANGES = _SQL["changes"]
 _CHAINS = _SQL["chains"]
+_TOLD = _SQL["told"]
 _SOURCE_MESSAGES = _SQL["source_messages"]
 _WRITERS = _SQL["writers"]
 _JOBS = _SQL["jobs"]
@@ -235,11 +237,20 @@ class _Undo:
                 for chain in read_chains(connection, self.scope, some, _SOURCE_MESSAGES)
                 if not self.dry_run or undoing.counts_in(chain, self.import_id, picked)
             ]
-            decided = [undoing.decide(chain, self.import_id) for chain in chains]
+            told = self._told(connection, chains)
+            decided = [undoing.decide(chain, self.import_id, told) for chain in chains]
             if not self.dry_run:
                 write_chains(connection, self.scope, self.now, decided)
             total = sum(map(undoing.counted, decided), total)
         return total
+
+    def _told(
+        self, connection: sqlite3.Connection, chains: Sequence[Sequence[StoredVersion]]
+    ) -> list[Told]:
+        """Return which versions of these chains begin earlier by what the import said."""
+        ids = records.id_list(undoing.told_in(chains, self.import_id))
+        found = values(connection, _TOLD, **self.place, interaction_ids=ids)
+        return [each for text in found for each in undoing.told_of(text)]
 
     # Conversations
 
@@ -247,7 +258,7 @@ class _Undo:
         place = {**_owner(self.scope), "interaction_id": interaction_id}
         [row] = rows(connection, _FIND_INTERACTION, **place)
         interaction = records.interaction(row)
-        changes = [_change(each) for each in rows(connection, _CHANGES, **place)]
+        changes = [stored_change(each) for each in rows(connection, _CHANGES, **place)]
         [own] = [each for each in changes if each.import_id == self.import_id]
         others = [each for each in changes if each is not own]
         keep = 0 if own.found is None else own.found.keep
@@ -361,9 +372,3 @@ class _Undo:
     def _sync(self, connection: sqlite3.Connection, memory_ids: Sequence[str]) -> None:
         scope = self.scope
         enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, self.now, memory_ids)
-
-
-def _change(row: Row) -> Change:
-    return Change(
-        row["import_id"], row["interaction_id"], row["revision"], Found.from_json(row["found"])
-    )

@@ -220,6 +220,7 @@ def write_chains(
                 memory_id=span.memory_id,
                 successor_id=span.successor_id,
                 superseded_at=records.optional_micros(span.superseded_at),
+                obtained_at=records.micros(span.obtained_at),
             )
         for unlinking in each.unlinked:
             _unlink(connection, scope, unlinking)

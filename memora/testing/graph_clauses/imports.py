@@ -10,7 +10,7 @@ from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.scope import Scope
 from memora.schema.transfer import TransferRecord
-from memora.schema.write_plan import IdempotencyRecord, SourceLink
+from memora.schema.write_plan import Earlier, IdempotencyRecord, SourceLink
 from memora.testing.graph_clauses.tenant import MakeTenant, Talk, Tenant, TenantFixtures
 from memora.testing.graph_clauses.transfer import dump
 
@@ -126,6 +126,34 @@ class ImportClauses(TenantFixtures):
         await begin(other)
         assert (await undo(other)) == UndoCounts()
         assert await dump(graph, tenant.org_id) == before
+
+    async def test_a_version_that_an_import_made_begin_earlier_begins_when_it_did(
+        self, tenant: Tenant
+    ) -> None:
+        """Also where two statements did so, one after the other, with the end of the one before."""
+        first, head = await tenant.chain("first", "second")
+        before = await stored(tenant)
+        await begin(tenant)
+        steps = (("late", 1, 0.6, "user", "assistant"), ("later", 0.6, 0.3, "assistant", "tool"))
+        for name, was, at, old_role, role in steps:
+            write = tenant.creation(name, "x", import_id="import")
+            earlier = Earlier(
+                tenant.at(at),
+                tenant.at(was),
+                role,
+                first,
+                tenant.at(at),
+                old_role=old_role,
+                old_superseded_at=tenant.at(was),
+            )
+            source = Talk(name, write.edit.append).source(0)
+            link = SourceLink(head, (source,), earlier)
+            await tenant.apply(interaction=write, links=(link,))
+        changed = await tenant.memory(head)
+        assert (changed.obtained_at, changed.source_role) == (tenant.at(0.3), "tool")
+        done = await undo(tenant)
+        assert (done.unlinked, done.memories, done.interactions_removed) == (1, 0, 2)
+        assert await stored(tenant) == before
 
     async def test_what_an_import_brought_is_gone_as_if_it_had_never_been_there(
         self, tenant: Tenant

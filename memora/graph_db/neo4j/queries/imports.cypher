@@ -89,6 +89,14 @@ MERGE (part:ImportChange {
 })
 SET part.revision = $revision, part.found = $found
 
+// name: read_changes
+// The import's parts in these conversations.
+UNWIND $interaction_ids AS id
+MATCH (part:ImportChange {
+  org_id: $org_id, user_id: $user_id, interaction_id: id, import_id: $import_id
+})
+RETURN part {.*} AS part
+
 // name: some_conversations
 // The next ones that the import wrote to, with their sizes.
 MATCH (part:ImportChange)

@@ -88,7 +88,7 @@ ORDER BY j.created_at, j.job_id
 UNWIND $versions AS version
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.memory_id})
 SET m.successor_id = version.successor_id, m.superseded_at = version.superseded_at,
-  m.head_of = version.head_of
+  m.head_of = version.head_of, m.obtained_at = version.obtained_at
 WITH m, version
 OPTIONAL MATCH (m)-[old:SUPERSEDED_BY]->(:Memory)
 DELETE old

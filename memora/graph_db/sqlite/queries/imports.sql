@@ -78,6 +78,15 @@ CROSS JOIN memory_source AS source
 CROSS JOIN memory AS m
   ON m.org_id = :org_id AND m.memory_id = source.memory_id AND +m.user_id = :user_id;
 
+-- name: told
+-- What the import found and told in these conversations.
+SELECT found FROM import_change
+WHERE org_id = :org_id
+  AND user_id = :user_id
+  AND import_id = :import_id
+  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids))
+  AND found IS NOT NULL;
+
 -- name: source_messages
 -- Messages that these versions came from; `import_id` is of the import that wrote the message.
 SELECT

@@ -96,7 +96,8 @@ WHERE org_id = :org_id AND user_id = :user_id AND status <> 'done'
 ORDER BY created_at, job_id;
 
 -- name: change_place
-UPDATE main.memory SET successor_id = :successor_id, superseded_at = :superseded_at
+UPDATE main.memory
+SET successor_id = :successor_id, superseded_at = :superseded_at, obtained_at = :obtained_at
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: change_trust
