@@ -233,8 +233,8 @@ class TestNeo4jFailures(Neo4jFixtures, TenantFixtures):
     ) -> None:
         monkeypatch.setattr(interaction, "_BATCH", 4)
         await tenant.begin("long", *"abcdefghij")
-        # The first step has four statements; the second one fails after its first.
-        broken = behind(BoltProxy(driver, abort_at=5))
+        # The first step has five statements; the second one fails after its first.
+        broken = behind(BoltProxy(driver, abort_at=6))
         with pytest.raises(ConnectionError):
             await broken.erase_interactions(tenant.scope, ["long"], tenant.clock.now())
         left = await tenant.graph.get_interaction(tenant.org_id, tenant.user_id, "long")

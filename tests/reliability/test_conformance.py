@@ -21,7 +21,9 @@ from neo4j.exceptions import ServiceUnavailable
 from memora.errors import GraphDBConnectionError, MemoraError, NotFoundError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.neo4j import Neo4jGraphInterface
+from memora.schema.imports import ImportCounts, ImportRun, ImportStatus
 from memora.schema.jobs import JobStatus
+from memora.schema.lifetime import Access
 from memora.schema.models import Agent, Organization, User
 from memora.schema.scope import Scope
 from memora.schema.sources import SourceKind, SourceSelector
@@ -47,9 +49,10 @@ Write = Callable[[BaseGraphDB, Tenant], Awaitable[object]]
 
 # Primitives that write; the rest of the abstract methods read, or are not transactions.
 READS = ("find_", "list_", "read_", "resolve_", "outbox_status", "inspect", "setup", "close")
-READS = (*READS, "open_as_is", "known_", "dump_", "count_", "scrub")
+READS = (*READS, "open_as_is", "known_", "dump_", "count_memories", "count_records", "scrub")
+READS = (*READS, "entities_mentioned", "entity_relations", "memories_mentioning")
 # These go in several transactions: cut short they are finished by the next call.
-STAGED = {"erase_user", "erase_organization", "withdraw", "enqueue_drop"}
+STAGED = {"erase_user", "erase_organization", "withdraw", "enqueue_drop", "undo_import"}
 
 
 async def append_and_remember(graph: BaseGraphDB, tenant: Tenant) -> WriteReceipt:
@@ -135,6 +138,20 @@ async def drop(graph: BaseGraphDB, tenant: Tenant) -> object:
     return await graph.enqueue_drop(tenant.scope, _now(tenant))
 
 
+async def move_names(graph: BaseGraphDB, tenant: Tenant) -> object:
+    known = await tenant.graph.find_entity_ids(tenant.scope, ["Bob", "Robert"])
+    return await graph.move_entity_names(tenant.scope, {known["Bob"]: known["Robert"]})
+
+
+def _run(tenant: Tenant, import_id: str) -> ImportRun:
+    return ImportRun(
+        org_id=tenant.org_id,
+        user_id=tenant.user_id,
+        import_id=import_id,
+        started_at=tenant.clock.now(),
+    )
+
+
 async def damage(tenant: Tenant) -> None:
     """A job that was changed before it was created."""
     graph: Any = tenant.graph
@@ -186,6 +203,21 @@ WRITES: Mapping[str, tuple[Write, ...]] = {
     "load_records": (load,),
     "withdraw": (withdraw,),
     "enqueue_drop": (drop,),
+    "count_accesses": (
+        lambda g, t: g.count_accesses(t.scope, {t.memory_id("first"): Access(1, _now(t))}),
+    ),
+    "archive_memories": (
+        lambda g, t: g.archive_memories(
+            t.scope, [t.memory_id("first")], _now(t) + timedelta(days=900), _now(t)
+        ),
+    ),
+    "begin_import": (lambda g, t: g.begin_import(_run(t, "another")),),
+    "note_import": (lambda g, t: g.note_import(t.scope, "history", ImportCounts(failed=2)),),
+    "finish_import": (
+        lambda g, t: g.finish_import(t.scope, "history", ImportStatus.DONE, _now(t)),
+    ),
+    "undo_import": (lambda g, t: g.undo_import(t.scope, "history", _now(t)),),
+    "move_entity_names": (move_names,),
 }
 CASES = [
     pytest.param(name, write, id=f"{name}{number or ''}")
@@ -193,7 +225,7 @@ CASES = [
     for number, write in enumerate(writes)
 ]
 # What they change is not shown: leases, and tries of entries that wait for nothing.
-UNSEEN = {"claim_outbox", "retry_outbox"}
+UNSEEN = {"claim_outbox", "retry_outbox", "move_entity_names"}
 # What is drawn anew in each tenant: numbers of entries, leases, salts.
 _DRAWN = re.compile(r"seq=\d+|lease='[^']*'|datetime\.datetime\([^)]*\)")
 # The talks of the tenants that were furnished, by organization.
@@ -203,9 +235,11 @@ TALK: dict[str, Any] = {}
 async def furnish(tenant: Tenant) -> None:
     """A conversation, two statements from it, and an extraction that is left."""
     talk = TALK[tenant.org_id] = await tenant.begin("talk", "one", "two", "three")
-    await tenant.store("first", interaction_id="talk", sources=(talk.source(2),))
+    named = {"interaction_id": "talk", "entities": ("Bob", "Robert")}
+    await tenant.store("first", sources=(talk.source(2),), **named)
     await tenant.store("second", sources=(talk.source(0),), obtained_at=tenant.at(1))
     await tenant.apply(job=tenant.job(talk, 0, 2))
+    await tenant.graph.begin_import(_run(tenant, "history"))
 
 
 async def state(tenant: Tenant) -> list[Any]:
@@ -219,6 +253,8 @@ async def state(tenant: Tenant) -> list[Any]:
     snapshot: list[Any] = []
     with suppress(NotFoundError):
         snapshot = await tenant.snapshot()
+        found = await graph.list_imports(tenant.org_id, user_id=tenant.user_id, skip=0, limit=9)
+        snapshot += [run.model_dump() for run in found]
     return [names, snapshot, await tenant.queue()]
 
 
