@@ -37,7 +37,7 @@ from memora.schema.transfer import (
     MessageRecord,
     TransferRecord,
 )
-from memora.schema.validation import TEXT_BYTES
+from memora.schema.validation import NESTING, TEXT_BYTES
 from memora.testing.graph_clauses.hostile import TEXTS
 from memora.vector_db import EmbeddedVectorDB
 from tests.transfer_kit import (
@@ -204,7 +204,7 @@ async def test_hostile_texts_and_a_megabyte_come_back(
 ) -> None:
     big = ["x" * TEXT_BYTES, "\0" * TEXT_BYTES, "\U0001f600" * (TEXT_BYTES // 4)]
     deep: Any = "deep"
-    for _ in range(300):
+    for _ in range(NESTING - 1):
         deep = [deep]
     await source.save_or_update_interaction_and_memories(
         "acme",
