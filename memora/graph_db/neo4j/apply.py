@@ -17,7 +17,7 @@ from memora.errors import (
 from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
-from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written, note_told
+from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
@@ -49,7 +49,7 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     _check_equals(kept, found)
     chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
     for link in plan.links:
-        chains.begin_earlier(link)
+        chains.begin(link)
     for memory in kept:
         chains.insert(memory)
     for end in plan.ends:
@@ -63,7 +63,6 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         chains.synced.update(dict.fromkeys(sourced))
         if noted is not None:
             is_further = await noted.put(transaction, transcript)
-    await note_told(transaction, plan)
     await _write_memories(transaction, plan, kept, chains)
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
     await _names.link(transaction, owner(plan.scope), found["salt"], named)
@@ -127,7 +126,8 @@ def _interactions(plan: WritePlan) -> set[str]:
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
     for link in plan.links:
-        named |= {link.memory_id, link.earlier.predecessor_id if link.earlier else None}
+        named |= {link.memory_id, link.moved_from}
+        named.add(link.begins.predecessor_id if link.begins else None)
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}
@@ -296,17 +296,17 @@ async def _write_memories(
 ) -> None:
     """Change stored neighbours first, so that no head or successor is there twice."""
     tenant = owner(plan.scope)
-    earlier = [
+    begun = [
         {
             "memory_id": link.memory_id,
-            "obtained_at": micros(link.earlier.obtained_at),
-            "source_role": link.earlier.source_role,
+            "obtained_at": micros(link.begins.obtained_at),
+            "source_role": link.begins.source_role,
         }
         for link in plan.links
-        if link.earlier is not None
+        if link.begins is not None
     ]
-    if earlier:
-        await transaction.rows(_Q["begin_earlier"], **tenant, versions=earlier)
+    if begun:
+        await transaction.rows(_Q["begin"], **tenant, versions=begun)
     if chains.stored:
         versions = [version.properties for version in chains.stored]
         await transaction.rows(_Q["change_versions"], **tenant, versions=versions)
@@ -361,17 +361,22 @@ def _source(source: SourceRef) -> dict[str, Any]:
         "interaction_id": source.interaction_id,
         "position": source.position,
         "prefix_hash": source.prefix_hash,
+        "said_at": optional_micros(source.said_at),
     }
 
 
 async def _link_sources(transaction: Transaction, plan: WritePlan) -> None:
     links = [
-        {"memory_id": link.memory_id, **_source(source)}
+        {"memory_id": link.memory_id, "moved_from": link.moved_from, **_source(source)}
         for link in plan.links
         for source in link.sources
     ]
-    if links:
-        await transaction.rows(_Q["link_sources"], **owner(plan.scope), links=links)
+    new = [link for link in links if link["moved_from"] is None]
+    moved = [link for link in links if link["moved_from"] is not None]
+    if new:
+        await transaction.rows(_Q["link_sources"], **owner(plan.scope), links=new)
+    if moved:
+        await transaction.rows(_Q["move_sources"], **owner(plan.scope), links=moved)
 
 
 async def _settle(transaction: Transaction, plan: WritePlan) -> None:
