@@ -62,6 +62,53 @@ def part(
     """
     [place] = [n for n, each in enumerate(chain) if each.memory_id == stored.memory_id]
     version, below = chain[place], chain[place + 1] if place + 1 < len(chain) else None
+    cut = _cut(version, stored, at)
+    if cut is None or authority.rank(cut.role) < authority.rank(source_role):
+        return None
+    if cut.is_late:
+        if not may_begin:
+            return None
+        older, newer = memory_id, version.memory_id
+        write, links = _new_before(version, below, stored, cut, memory_id)
+    else:
+        older, newer = version.memory_id, memory_id
+        write, links = _new_after(version, stored, cut, memory_id)
+    first = {"memory_id": older, "superseded_at": cut.again, "superseded_by": newer}
+    then = {"memory_id": newer, "obtained_at": cut.again, "source_role": cut.role}
+    halves = [version.model_copy(update=then), version.model_copy(update=first)]
+    stated_at = stored.stated_at if cut.is_late else None
+    parts = (
+        replace(stored, memory_id=older, sources=cut.early),
+        replace(
+            stored,
+            memory_id=newer,
+            obtained_at=cut.again,
+            stated_at=stated_at,
+            sources=cut.late,
+        ),
+    )
+    return Parted([*chain[:place], *halves, *chain[place + 1 :]], parts, write, links)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The two sides of a version.
+
+    Attributes:
+        early, late: The messages on each side.
+        is_late: Whether the version was stated on the later side where it was obtained.
+        again, role: When the later side begins, and who says it then.
+    """
+
+    early: tuple[SourceMessage, ...]
+    late: tuple[SourceMessage, ...]
+    is_late: bool
+    again: datetime
+    role: str
+
+
+def _cut(version: Memory, stored: StoredVersion, at: datetime) -> _Cut | None:
+    """Cut a version at a time; None: it stays whole."""
     until = version.superseded_at
     late = tuple(
         source
@@ -71,59 +118,48 @@ def part(
     early = tuple(source for source in stored.sources if source not in late)
     stated_at = stored.stated_at or version.obtained_at
     is_late = stated_at > at
-    if not late or not (early and may_begin if is_late else not version.archived):
+    # What was put away is not brought back, and no side is without anybody who says it.
+    if not late or (not early if is_late else version.archived):
         return None
     again, role = withdrawal.first_said(stored, late)
     if is_late and stated_at <= again:
         again, role = stated_at, stored.stated_role or version.source_role
-    if authority.rank(role) < authority.rank(source_role):
-        return None
-    older, newer = (memory_id, version.memory_id) if is_late else (version.memory_id, memory_id)
-    if is_late:
-        write = replace(
-            _write(version, stored, early, memory_id),
-            predecessor_id=below and below.memory_id,
-            predecessor_superseded_at=below and below.superseded_at,
-            successor_id=newer,
-            superseded_at=again,
-        )
-        before = (write.predecessor_id, write.predecessor_superseded_at)
-        begins = Beginning(again, version.obtained_at, role, *before)
-        links = (_moved(early, version, memory_id), SourceLink(newer, (), begins))
-    else:
-        write = replace(
-            _write(version, stored, late, memory_id),
-            obtained_at=again,
-            source_role=role,
-            predecessor_id=older,
-            predecessor_superseded_at=again,
-            successor_id=version.superseded_by,
-            superseded_at=until,
-            replaces_head=older if until is None else None,
-        )
-        links = (_moved(late, version, memory_id),)
-    first = {"memory_id": older, "superseded_at": again, "superseded_by": newer}
-    then = {"memory_id": newer, "obtained_at": again, "source_role": role}
-    return Parted(
-        [
-            *chain[:place],
-            version.model_copy(update=then),
-            version.model_copy(update=first),
-            *chain[place + 1 :],
-        ],
-        (
-            replace(stored, memory_id=older, sources=early),
-            replace(
-                stored,
-                memory_id=newer,
-                obtained_at=again,
-                stated_at=stated_at if is_late else None,
-                sources=late,
-            ),
-        ),
-        write,
-        links,
+    return _Cut(early, late, is_late, again, role)
+
+
+def _new_before(
+    version: Memory, below: Memory | None, stored: StoredVersion, cut: _Cut, memory_id: str
+) -> tuple[MemoryWrite, tuple[SourceLink, ...]]:
+    """Return what makes the earlier side a version of its own, after the one below it."""
+    before = (below.memory_id, below.superseded_at) if below else (None, None)
+    write = replace(
+        _write(version, stored, cut.early, memory_id),
+        predecessor_id=before[0],
+        predecessor_superseded_at=before[1],
+        successor_id=version.memory_id,
+        superseded_at=cut.again,
     )
+    begins = Beginning(cut.again, version.obtained_at, cut.role, *before)
+    links = (_moved(cut.early, version, memory_id), SourceLink(version.memory_id, (), begins))
+    return write, links
+
+
+def _new_after(
+    version: Memory, stored: StoredVersion, cut: _Cut, memory_id: str
+) -> tuple[MemoryWrite, tuple[SourceLink, ...]]:
+    """Return what makes the later side a version of its own."""
+    is_head = version.superseded_at is None
+    write = replace(
+        _write(version, stored, cut.late, memory_id),
+        obtained_at=cut.again,
+        source_role=cut.role,
+        predecessor_id=version.memory_id,
+        predecessor_superseded_at=cut.again,
+        successor_id=version.superseded_by,
+        superseded_at=version.superseded_at,
+        replaces_head=version.memory_id if is_head else None,
+    )
+    return write, (_moved(cut.late, version, memory_id),)
 
 
 def _write(

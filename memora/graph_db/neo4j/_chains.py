@@ -16,7 +16,7 @@ class Version:
 
     Attributes:
         head_of: Its chain while it is the current version; None otherwise.
-        obtained_at: Where it matters.
+        obtained_at: Of stored ones.
         is_new: The plan inserts it.
     """
 
@@ -71,7 +71,7 @@ class Chains:
                 row["predecessor_id"],
                 row["superseded_at"],
                 row["head_of"],
-                row.get("obtained_at"),
+                row["obtained_at"],
             )
             chains.versions[version.memory_id] = version
             if version.head_of is not None:

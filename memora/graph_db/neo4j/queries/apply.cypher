@@ -43,7 +43,7 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
   COLLECT {
     UNWIND $chain_ids AS id
     MATCH (m:Memory {org_id: $org_id, user_id: $user_id, head_of: id})
-    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of,
+    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of, .obtained_at,
       predecessor_id: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id])}
   } AS heads,
   COLLECT {
