@@ -81,14 +81,15 @@ class Pace:
         self._refusals = 0
         self._told_at = -1.0
         self._resume_at = 0.0
-        # Pauses spread out the calls that waited for the same moment; nobody has to guess them.
+        # Imports that were refused at the same moment do not come back at the same moment; nobody
+        # has to guess when.
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     async def ready(self) -> float:
         """Wait until calls may go on; return the time at which this one begins."""
         loop = asyncio.get_running_loop()
         while (left := self._resume_at - loop.time()) > 0:
-            await self._sleep(left + self._jitter(left))
+            await self._sleep(left)
         return loop.time()
 
     def succeeded(self) -> None:
@@ -114,7 +115,9 @@ class Pace:
                 # At least a moment: a base of 0 must not become a busy loop.
                 doubled = max(self._base, _SHORTEST) * 2 ** min(self._refusals - 1, 10)
                 pause = min(doubled, _LONGEST)
-        self._resume_at = max(self._resume_at, now + (pause or 0.0))
+        pause = pause or 0.0
+        # Once for all calls: one that is refused again must not hold up others that wait longer.
+        self._resume_at = max(self._resume_at, now + pause + self._jitter(pause))
         return self._refusals <= _REFUSALS
 
     async def back_off(self, attempt: int) -> None:
