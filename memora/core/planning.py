@@ -18,7 +18,7 @@ from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Interaction, Memory, Relation, SourceRole
 from memora.schema.scope import Scope
-from memora.schema.sources import StoredVersion
+from memora.schema.sources import SourceMessage, StoredVersion
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
     MemoriesAndInteraction,
@@ -295,7 +295,6 @@ class _Built:
     Attributes:
         stored: Who said the versions of the chains, and when, by memory id.
         grown: Chains as they will be, newest first, by their ids.
-        inserted: Chains that get versions.
     """
 
     scope: Scope
@@ -306,7 +305,6 @@ class _Built:
     links: list[SourceLink] = field(default_factory=list[SourceLink])
     superseded: dict[int, str] = field(default_factory=dict[int, str])
     grown: dict[str, list[Memory]] = field(default_factory=dict[str, list[Memory]])
-    inserted: set[str] = field(default_factory=set[str])
 
     def chain(self, decision: Decision) -> Sequence[Memory]:
         """Return the chain that the decision is about, newest first; none for what is new."""
@@ -316,7 +314,7 @@ class _Built:
     def link(self, candidate: Candidate, repeated: Memory) -> None:
         """Make the candidate a source of what it repeats."""
         at = max(candidate.obtained_at, repeated.obtained_at)
-        self.links.append(SourceLink(repeated.memory_id, _said(candidate, at)))
+        self._keep(SourceLink(repeated.memory_id, _said(candidate, at)), candidate)
 
     def part(
         self, candidate: Candidate, chain: Sequence[Memory], place: versions.Placement
@@ -336,15 +334,14 @@ class _Built:
             candidate.obtained_at,
             candidate.source_role,
             derived_memory_id(candidate.memory_id, "parted", held.memory_id),
-            may_begin=place.chain_id not in self.inserted,
+            may_begin=not self._is_new(held.memory_id),
         )
         if parted is None:
             return chain, place
+        self.links += [self._timed(link) for link in parted.links]
         self.memories.append(parted.write)
-        self.links += parted.links
         self.stored |= {each.memory_id: each for each in parted.parts}
         self.grown[place.chain_id] = parted.chain
-        self.inserted.add(place.chain_id)
         return parted.chain, versions.place(parted.chain, candidate.obtained_at)
 
     def tell(
@@ -352,11 +349,50 @@ class _Built:
     ) -> bool:
         """Have what says the same begin with the candidate; return whether it does."""
         told = _told_late(candidate, chain, place)
-        if not told or place.chain_id in self.inserted:
+        if not told or any(self._is_new(link.memory_id) for link in told):
             return False
-        self.links += told
+        for link in told:
+            self._keep(self._timed(link), candidate)
         self.grown[place.chain_id] = _with_times(chain, told)
         return True
+
+    def _is_new(self, memory_id: str) -> bool:
+        return any(memory.memory_id == memory_id for memory in self.memories)
+
+    def _timed(self, link: SourceLink) -> SourceLink:
+        """Return the link with its place among the memories so far."""
+        if link.begins is None:
+            return link
+        return replace(link, begins=replace(link.begins, after=len(self.memories)))
+
+    def _keep(self, link: SourceLink, candidate: Candidate) -> None:
+        """Write a link to the candidate's messages, and know of it from now on."""
+        self.links.append(link)
+        stored = self.stored.get(link.memory_id)
+        if stored is None:
+            return
+        if link.begins is not None:
+            stored = replace(
+                stored,
+                obtained_at=link.begins.obtained_at,
+                source_role=link.begins.source_role,
+                stated_at=stored.stated_at or stored.obtained_at,
+                stated_role=stored.stated_role or stored.source_role,
+            )
+        said = tuple(
+            SourceMessage(
+                source.interaction_id,
+                source.position,
+                candidate.source_role,
+                source.prefix_hash,
+                self.origin.agent_id,
+                self.origin.import_id,
+                self.origin.process_id,
+                source.said_at,
+            )
+            for source in link.sources
+        )
+        self.stored[link.memory_id] = replace(stored, sources=(*stored.sources, *said))
 
     def add(
         self,
@@ -372,7 +408,6 @@ class _Built:
             self.memories.append(statement)
             return
         self.memories.append(placed(statement, place))
-        self.inserted.add(place.chain_id)
         if place.predecessor_id is not None:
             self.superseded[position] = place.predecessor_id
         self.grown[place.chain_id] = _grow(chain, self.scope, candidate, self.origin, place)

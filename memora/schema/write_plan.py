@@ -6,6 +6,7 @@ what it expects to find, and either all of it is written or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -153,7 +154,7 @@ class Beginning:
     """A version begins at another time: it was said before, or what said it then has left it.
 
     The plan is refused (ConflictError) unless the version's time is `was` and its predecessor
-    `predecessor_id` before anything else of the plan is written. The store keeps when, and by
+    `predecessor_id` when its turn comes. The store keeps when, and by
     whom, the version was stated first of all (`stated_at`, `stated_role`), for as long as that is
     another time than its own.
 
@@ -161,6 +162,7 @@ class Beginning:
         obtained_at: Its time from now on.
         source_role: Who said it, from now on.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
+        after: How many memories of the plan are written before; the version is none of them.
     """
 
     obtained_at: datetime
@@ -168,6 +170,7 @@ class Beginning:
     source_role: str
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,15 @@ class WritePlan:
     job: ExtractionJob | None = None
     job_must_exist: bool = False
     idempotency: IdempotencyRecord | None = None
+
+    @property
+    def steps(self) -> Iterator[MemoryWrite | SourceLink]:
+        """What is done to chains, in order: memories, and links whose versions begin between."""
+        for number in range(len(self.memories) + 1):
+            for link in self.links:
+                if link.begins is not None and link.begins.after == number:
+                    yield link
+            yield from self.memories[number : number + 1]
 
     @property
     def import_id(self) -> str | None:

@@ -13,7 +13,7 @@ from memora.core.planning import Candidate, Decision, Origin, Planned, Verdict
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
 from memora.schema.sources import SourceMessage, StoredVersion
-from memora.schema.write_plan import SourceRef
+from memora.schema.write_plan import SourceRef, WritePlan
 from tests.unit.kit import DAY, T0, USER, memory
 
 
@@ -128,6 +128,10 @@ def planned(chain: list[Memory], stored: StoredVersion, *candidates: Candidate) 
     )
 
 
+def plan_of(built: Planned) -> WritePlan:
+    return WritePlan(Scope("acme", USER), T0, memories=built.memories, links=built.links)
+
+
 def test_b28_two_statements_of_one_plan_part_a_version_twice() -> None:
     seen, stored = version("old", 1, None, said(1), said(3), said(5))
     plan = planned([seen], stored, told("Rome", 2), told("Bonn", 4, 2))
@@ -140,6 +144,51 @@ def test_b28_two_statements_of_one_plan_part_a_version_twice() -> None:
     # The second takes over from the first.
     assert [write.obtained_at for write in heads] == [T0 + 3 * DAY, T0 + 5 * DAY]
     assert heads[1].replaces_head == heads[0].memory_id
+
+
+def test_b28_what_a_plan_said_before_counts_for_what_it_says_then() -> None:
+    """A version that begins earlier by one statement is parted by the next, and stays itself."""
+    seen, stored = version("old", 3, None, said(3))
+    seen = seen.model_copy(update={"content_hash": stored.content_hash})
+    candidates = [told("Oslo", 1), told("Rome", 2, 2)]
+    plan = planning.build(
+        Scope("acme", USER),
+        candidates,
+        [Decision(Verdict.DUPLICATE, "old"), Decision(Verdict.CONTRADICTION, "old")],
+        {"old": [seen]},
+        Origin("talk", None),
+        stored={"old": stored},
+    )
+    placed = [(write.text, write.obtained_at, write.successor_id) for write in plan.memories]
+    oslo, rome = plan.memories
+    assert placed == [("Oslo", T0 + DAY, "old"), ("Rome", T0 + 2 * DAY, "old")]
+    assert (oslo.interaction_id, rome.predecessor_id) == ("talk", oslo.memory_id)
+    earlier, moved, again = plan.links
+    assert (earlier.memory_id, len(earlier.sources)) == ("old", 1)
+    assert (moved.memory_id, moved.moved_from, moved.sources) == (
+        oslo.memory_id,
+        "old",
+        earlier.sources,
+    )
+    assert again.begins is not None
+    assert (again.begins.was, again.begins.obtained_at) == (T0 + DAY, T0 + 3 * DAY)
+    assert [step.memory_id for step in plan_of(plan).steps] == [
+        "old",
+        "old",
+        oslo.memory_id,
+        rome.memory_id,
+    ]
+
+
+def test_b28_a_plan_tells_of_an_earlier_time_after_it_inserted_another_version() -> None:
+    seen, stored = version("old", 3, None, said(3))
+    below = version("below", 0, 3)[0].model_copy(update={"memory": "Bonn"})
+    plan = planned([seen, below], stored, told("Rome", 1), told("Oslo", 2, 2))
+    [rome] = plan.memories
+    [link] = plan.links
+    assert link.begins is not None
+    assert (link.begins.predecessor_id, link.begins.after) == (rome.memory_id, 1)
+    assert [step.memory_id for step in plan_of(plan).steps] == [rome.memory_id, "old"]
 
 
 def test_a_gap_that_a_purge_left_stays_one() -> None:

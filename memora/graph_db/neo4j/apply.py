@@ -23,7 +23,14 @@ from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
 from memora.schema.jobs import ExtractionJob
 from memora.schema.scope import Scope
-from memora.schema.write_plan import MemoryWrite, OutboxOp, SourceRef, WritePlan, WriteReceipt
+from memora.schema.write_plan import (
+    MemoryWrite,
+    OutboxOp,
+    SourceLink,
+    SourceRef,
+    WritePlan,
+    WriteReceipt,
+)
 
 _Q = load(PACKAGE, "queries/apply.cypher")
 
@@ -47,15 +54,7 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
     _check_equals(kept, found)
-    chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
-    for link in plan.links:
-        chains.begin(link)
-    for memory in kept:
-        chains.insert(memory)
-    for end in plan.ends:
-        chains.end(end)
-    for link in plan.links:
-        chains.check(link)
+    chains = _chains(plan, found, kept)
     is_further = False
     if transcript is not None:
         noted = await ImportNote.begun(transaction, plan, found, transcript)
@@ -242,6 +241,26 @@ def _check_equals(kept: Sequence[MemoryWrite], found: Row) -> None:
         _, equal = max(current, default=(0, None))
         if equal != guard.memory_id:
             raise ConflictError("memory", memory.memory_id, expected=guard.memory_id, actual=equal)
+
+
+def _chains(plan: WritePlan, found: Row, kept: Sequence[MemoryWrite]) -> Chains:
+    """Work the plan through its chains.
+
+    Raises:
+        ConflictError: They are not as the plan expects.
+    """
+    chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
+    kept_ids = {memory.memory_id for memory in kept}
+    for step in plan.steps:
+        if isinstance(step, SourceLink):
+            chains.begin(step)
+        elif step.memory_id in kept_ids:
+            chains.insert(step)
+    for end in plan.ends:
+        chains.end(end)
+    for link in plan.links:
+        chains.check(link)
+    return chains
 
 
 # Writing

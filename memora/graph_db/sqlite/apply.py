@@ -341,10 +341,11 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     kept = [memory for memory in plan.memories if memory.memory_id not in buried]
     for memory in kept:
         _check_equal(connection, scope, memory)
-    for link in plan.links:
-        synced.update(dict.fromkeys(_begin(connection, scope, link)))
-    for memory in kept:
-        synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    for step in plan.steps:
+        if isinstance(step, SourceLink):
+            synced.update(dict.fromkeys(_begin(connection, scope, step)))
+        elif step.memory_id not in buried:
+            synced.update(dict.fromkeys(_write_memory(connection, plan, step)))
     if kept and plan.import_id is not None:
         count_written(connection, scope, plan.import_id, memories=len(kept))
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
