@@ -50,7 +50,7 @@ _CHECKPOINT_EVERY = 1000
 # Page caches, in KiB. Pages that are written come back so seldom that a larger one makes no import
 # faster.
 _WRITER_CACHE = "PRAGMA cache_size = -4096"
-_READER_CACHE = "PRAGMA cache_size = -16384"
+_READER_CACHE = "PRAGMA cache_size = -8192"
 _RESET_RACE_FIXED = (3, 51, 3)
 
 # Primary result codes that may pass when the call is made again, and those that will not.
