@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -35,8 +36,13 @@ class Canaries(dict[str, str]):
         return self[name]
 
 
-def forms(text: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the ways in which a store may have written the text."""
+@cache
+def forms(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Return the ways in which a store may have written the text."""
+    return tuple(_forms(text))
+
+
+def _forms(text: str) -> Iterator[tuple[str, bytes]]:
     data = text.encode()
     yield "utf-8", data
     yield "utf-16-le", text.encode("utf-16-le")

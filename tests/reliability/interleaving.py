@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
+from threading import get_ident
 from unittest import mock
 
 from memora.graph_db.base import BaseGraphDB
@@ -65,6 +66,13 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         self.is_stepping = False
         self._parked: list[asyncio.Future[None]] = []
         self._default = SteppedExecutor(self)
+        self._thread = get_ident()
+
+    def call_soon_threadsafe(self, *args: Any, **options: Any) -> asyncio.Handle:
+        """Spare a wake-up where the loop's own thread calls, which is awake."""
+        if get_ident() == self._thread:
+            return self.call_soon(*args, **options)
+        return super().call_soon_threadsafe(*args, **options)
 
     async def pause(self) -> None:
         """Wait to be chosen."""
@@ -108,6 +116,7 @@ def stepped(seed: int | str) -> Generator[SteppedLoop]:
         with (
             mock.patch("memora._sqlite.ThreadPoolExecutor", executor),
             mock.patch("memora.embeddings.base.ThreadPoolExecutor", executor),
+            mock.patch("memora.vector_db._shards.ThreadPoolExecutor", executor),
         ):
             yield loop
     finally:
