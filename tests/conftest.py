@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -46,6 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         if folder in SUITES:
             item.add_marker(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and test items, which stay, out of what is searched for garbage and copied."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

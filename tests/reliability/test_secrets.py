@@ -120,13 +120,16 @@ class Watch:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Set aside the hundred thousands of objects that are there already."""
+        gc.unfreeze()
         self._old = self._ours(gc.get_objects())
         gc.freeze()
         try:
             yield
         finally:
-            gc.unfreeze()
             self._old.clear()
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
     def _ours(self, values: list[object]) -> list[object]:
         kinds = {kind for kind in set(map(type, values)) if self._name(kind)}
