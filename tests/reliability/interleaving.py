@@ -40,12 +40,17 @@ class SteppedExecutor(Executor):
         """Do the first thing that waits."""
         future, work = self.waiting.popleft()
         if future.set_running_or_notify_cancel():
+            # A thread has no loop, so what it does may block.
+            running = asyncio._get_running_loop()
+            asyncio._set_running_loop(None)
             try:
                 result = work()
             except BaseException as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+            finally:
+                asyncio._set_running_loop(running)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         while self.waiting:

@@ -942,6 +942,7 @@ def _as_stored(
     )
 
 
+@pytest.mark.slow
 def test_r2_random_lives_agree_with_the_model(
     tmp_path: Path, seed: int, nightly: bool, score: Score
 ) -> None:
