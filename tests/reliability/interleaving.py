@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from selectors import DefaultSelector, SelectorKey
 from threading import get_ident
 from typing import Any, TypeVar, cast
 from unittest import mock
@@ -57,6 +58,13 @@ class SteppedExecutor(Executor):
             self.step()
 
 
+class _Selector(DefaultSelector):
+    """Asks the system only when there is nothing else to do."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        return [] if timeout == 0 else super().select(timeout)
+
+
 class SteppedLoop(asyncio.SelectorEventLoop):
     """When nobody can go on, it chooses one of those that wait.
 
@@ -65,7 +73,7 @@ class SteppedLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, seed: int | str) -> None:
-        super().__init__()
+        super().__init__(_Selector())
         self.rng = random.Random(seed)
         self.executors: list[SteppedExecutor] = []
         self.is_stepping = False
