@@ -180,9 +180,11 @@ def _preferences(
 async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[QueryHits]:
     scope = search.scope
     kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
-    candidates = max(ranking.CANDIDATES, search.limit + len(search.exclude))
+    least = search.limit + len(search.exclude)
+    candidates = max(ranking.CANDIDATES, least)
+    lexical = max(ranking.LEXICAL_CANDIDATES, least)
     if filtering.needs_more_candidates(search.filters):
-        candidates = ranking.CANDIDATES_MAX
+        candidates = lexical = ranking.CANDIDATES_MAX
     return await ports.vector.search_memories(
         search.queries,
         kind,
@@ -190,6 +192,7 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
         scope.user_id if isinstance(scope, Scope) else None,
         scope.agent_id,
         limit=min(candidates, ranking.CANDIDATES_MAX),
+        lexical_limit=min(lexical, ranking.CANDIDATES_MAX),
         conditions=filtering.engine_conditions(
             search.filters, ports.graph.clock.now(), search.as_of
         ),

@@ -31,8 +31,10 @@ RELATED_WORDS = 0.5
 RELATED_PER_CANDIDATE = 5
 # What stands whatever the question may have so much of an answer.
 ALWAYS_SHARE = 0.5
-# Candidates asked of each list; more when some filters are only checked afterwards.
+# Candidates asked of the dense and of the lexical list; more when some filters are only checked
+# afterwards.
 CANDIDATES = 200
+LEXICAL_CANDIDATES = 150
 CANDIDATES_MAX = 1000
 
 # Dense similarities that differ by less are not stretched to the whole range.
@@ -57,8 +59,7 @@ def fuse(
     config = config or RankingConfig()
     strengths = _strengths(batches)
     if len(batches) == 1:
-        only = _fuse_query(batches[0], config, strengths[0], explain=explain)
-        return sorted(only, key=_order)
+        return _fuse_query(batches[0], config, strengths[0], explain=explain)
     best: dict[str, RankedId] = {}
     for batch, strength in zip(batches, strengths, strict=True):
         for ranked in _fuse_query(batch, config, strength, explain=explain):
@@ -87,6 +88,8 @@ def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:
     Scaled within itself, the best of a query that found nothing near looks as good as a perfect
     match of another; the raw scores of one leg tell them apart.
     """
+    if len(batches) == 1:
+        return [(1.0, 1.0)]
     dense = [max((hit.score for hit in batch.dense), default=0.0) for batch in batches]
     lexical = [max((hit.score for hit in batch.lexical), default=0.0) for batch in batches]
     return list(zip(_relative(dense), _relative(lexical), strict=True))
@@ -110,7 +113,9 @@ def _fuse_query(
         scores = {memory_id: dense_share * value for memory_id, value in dense.items()}
         for memory_id, value in lexical.items():
             scores[memory_id] = scores.get(memory_id, 0.0) + lexical_share * value
-        return [RankedId(each, score, raw.get(each), _NO_PARTS) for each, score in scores.items()]
+        # As `_order` has it.
+        ordered = sorted(zip([-score for score in scores.values()], scores, strict=True))
+        return [RankedId(each, -score, raw.get(each), _NO_PARTS) for score, each in ordered]
     raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
     ranked: list[RankedId] = []
     for memory_id in dense | lexical:
@@ -124,7 +129,7 @@ def _fuse_query(
         if memory_id in raw_lexical:
             parts["lexical_raw"] = raw_lexical[memory_id]
         ranked.append(RankedId(memory_id, score, raw.get(memory_id), parts))
-    return ranked
+    return sorted(ranked, key=_order)
 
 
 def _by_range(hits: Sequence[Hit]) -> dict[str, float]:
