@@ -23,6 +23,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -755,6 +756,7 @@ def _scalar(connection: sqlite3.Connection, query: str) -> int:
     return connection.execute(query).fetchone()[0]
 
 
+@cache
 def _migrations(package: str) -> dict[int, str]:
     """Return the migration scripts of a package by number."""
     folder = files(package).joinpath("migrations")
