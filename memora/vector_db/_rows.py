@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ class StoredPoint:
     """A row as the engine takes it."""
 
     memory_id: str
-    dense: list[float]
-    lexical: SparseVector
-    payload: dict[str, Any]
+    dense: list[float] = field(repr=False)
+    lexical: SparseVector = field(repr=False)
+    payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
