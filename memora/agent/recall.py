@@ -180,16 +180,13 @@ def _preferences(
 async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[QueryHits]:
     scope = search.scope
     kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
-    candidates = max(ranking.CANDIDATES, search.limit + len(search.exclude))
-    if filtering.needs_more_candidates(search.filters):
-        candidates = ranking.CANDIDATES_MAX
     return await ports.vector.search_memories(
         search.queries,
         kind,
         scope.org_id,
         scope.user_id if isinstance(scope, Scope) else None,
         scope.agent_id,
-        limit=min(candidates, ranking.CANDIDATES_MAX),
+        limit=_candidates(search),
         conditions=filtering.engine_conditions(
             search.filters, ports.graph.clock.now(), search.as_of
         ),
@@ -198,6 +195,13 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
             for query, named in zip(search.queries, asked, strict=True)
         ],
     )
+
+
+def _candidates(search: Search) -> int:
+    if filtering.needs_more_candidates(search.filters):
+        return ranking.CANDIDATES_MAX
+    wanted = max(ranking.CANDIDATES, search.limit + len(search.exclude))
+    return min(wanted, ranking.CANDIDATES_MAX)
 
 
 async def _resolved(
@@ -209,7 +213,7 @@ async def _resolved(
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
-    ranked = ranking.fuse(hits, config, explain=search.explain)
+    ranked = ranking.fuse(hits, config, explain=search.explain, limit=_candidates(search))
     owners: dict[str, str] = {}
     if isinstance(search.scope, OrganizationScope):
         found_hits = (hit for answer in hits for hit in (*answer.dense, *answer.lexical))
@@ -314,6 +318,7 @@ async def _always(ports: Ports, request: RecallRequest) -> list[Memory]:
         ]
         if page:
             after = (page[-1].obtained_at, page[-1].memory_id)
+    found.sort(key=ranking.newest_first)
     named = await ports.graph.with_names(request.scope.org_id, found)
     return ranking.standing_first(
         named, request.always, search.limit, request.token_budget, estimated_tokens

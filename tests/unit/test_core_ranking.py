@@ -137,6 +137,42 @@ def test_equal_scores_are_ordered_by_id() -> None:
     assert [r.score for r in fuse([QueryHits(lexical=hits(c=7, a=7))])] == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("fusion", Fusion)
+def test_ids_do_not_choose_at_the_end_of_a_list_that_was_cut(fusion: Fusion) -> None:
+    """Of what ties there, some is in the list by its id, which is another one in another store."""
+    found: list[dict[str, float]] = []
+    for tied in ("c", "d"):
+        lexical = (*hits(a=9, b=5), hit(tied, 1), hit("e", 1.00001))
+        whole = QueryHits(dense=hits(a=0.9, b=0.7, c=0.5, d=0.5), lexical=lexical)
+        config = RankingConfig(fusion=fusion)
+        found.append({r.memory_id: r.score for r in fuse([whole], config, limit=4)})
+        uncut = fuse([whole], config, limit=5)
+        assert fuse([whole], config) == uncut
+        assert "e" in {r.memory_id for r in uncut}
+        assert "e" not in found[-1]
+    assert found[0] == found[1]
+
+
+def test_a_cut_list_that_ties_as_a_whole_stays() -> None:
+    found = QueryHits(lexical=hits(a=3, b=3))
+    assert fuse([found], limit=2) == fuse([found])
+
+
+def test_equal_scores_have_one_rank() -> None:
+    found = fuse([QueryHits(dense=hits(a=0.9, b=0.5, c=0.5))], RankingConfig(fusion=Fusion.RRF))
+    assert found[0].score > found[1].score == found[2].score
+
+
+def test_of_equal_memories_the_newest_is_first_then_the_text_decides() -> None:
+    """Ids, which two stores do not share, come last; what an engine's noise tells is equal."""
+    old = memory("a", content_hash="1", score=None)
+    twins = [memory(each, content_hash="2", obtained_at=T0 + DAY) for each in ("d", "c")]
+    other = memory("b", content_hash="3", obtained_at=T0 + DAY)
+    found = {each.memory_id: each for each in (old, *twins, other)}
+    scores = [ranked("a", 0.5 + 1e-9), ranked("b", 0.5), ranked("c", 0.5), ranked("d", 0.5 - 1e-9)]
+    assert [each.memory_id for each in restore_order(found, scores)] == ["c", "d", "b", "a"]
+
+
 def test_one_hit_is_the_best_there_is() -> None:
     (only,) = fuse([QueryHits(dense=hits(a=0.01))])
     assert (only.score, only.dense) == (1.0, 0.01)
@@ -299,6 +335,7 @@ def test_the_rest_is_looked_at_while_it_can_gain_enough() -> None:
     assert settled(found, [], 5, nothing)
     assert settled(found, [ranked("c", 0.4)], 2, nothing)
     assert not settled(found, [ranked("c", 0.5)], 2, nothing)
+    assert not settled(found, [ranked("c", 0.5 - 1e-9)], 2, nothing)
     assert not settled(found, [ranked("c", 0.4)], 3, nothing)
     assert not settled(found, [ranked("c", 0.4)], 2, much)
     assert settled(found, [ranked("c", 0.4)], 1, much)
