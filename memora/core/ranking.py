@@ -94,22 +94,24 @@ def _evidence(ranked: RankedId) -> tuple[float, list[tuple[str, float]]]:
 def _told_apart(batch: QueryHits, config: RankingConfig, limit: int) -> QueryHits:
     """Drop what ties with the last hit of a list that was cut: ids chose which of those are in.
 
-    The last of a dense list scaled by its range has nothing of it, so there it does not matter.
+    A lexical list of so many equal hits tells nothing, so that the dense one decides alone. The
+    last of a dense list that is scaled by its range has nothing of it: there it does not matter.
     """
     ranged = config.fusion is Fusion.WEIGHTED
-    dense = batch.dense if ranged else _without_last_tie(batch.dense, limit)
-    return QueryHits(dense, _without_last_tie(batch.lexical, limit))
+    dense = batch.dense if ranged else _without_last_tie(batch.dense, limit) or batch.dense
+    lexical = _without_last_tie(batch.lexical, limit)
+    return QueryHits(dense, lexical if lexical or dense else batch.lexical)
 
 
 def _without_last_tie(hits: tuple[Hit, ...], limit: int) -> tuple[Hit, ...]:
-    """Return a list without its last tie, where it was cut; one that ties as a whole stays."""
+    """Return a list without its last tie, where it was cut."""
     end = len(hits)
     if end < limit:
         return hits
     least = hits[-1].score + _NOISE
     while end and hits[end - 1].score < least:
         end -= 1
-    return hits[:end] or hits
+    return hits[:end]
 
 
 def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:

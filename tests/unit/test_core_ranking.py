@@ -153,9 +153,16 @@ def test_ids_do_not_choose_at_the_end_of_a_list_that_was_cut(fusion: Fusion) -> 
     assert found[0] == found[1]
 
 
-def test_a_cut_list_that_ties_as_a_whole_stays() -> None:
-    found = QueryHits(lexical=hits(a=3, b=3))
-    assert fuse([found], limit=2) == fuse([found])
+def test_words_that_too_many_have_leave_the_decision_to_the_other_list() -> None:
+    dense, lexical = hits(a=0.9, c=0.5), hits(b=3, c=3)
+    found = fuse([QueryHits(dense=dense, lexical=lexical)], limit=2)
+    assert found == fuse([QueryHits(dense=dense)])
+    alone = [QueryHits(lexical=lexical)]
+    assert fuse(alone, limit=2) == fuse(alone)
+    equal = [QueryHits(dense=hits(a=0.5, b=0.5))]
+    for fusion in Fusion:
+        config = RankingConfig(fusion=fusion)
+        assert fuse(equal, config, limit=2) == fuse(equal, config)
 
 
 def test_equal_scores_have_one_rank() -> None:
