@@ -12,14 +12,13 @@ import argparse
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from common import show, write_json
 from haystacks import Haystack, seed
 from qdrant_client import AsyncQdrantClient
+from rankings import Kind, Place, compared, explained
 from retrieval import SETS, Conversation, load
 
 from memora import Memora, RankingConfig
@@ -28,26 +27,8 @@ from memora.graph_db import Neo4jGraphInterface
 from memora.schema.models import Memory
 from memora.vector_db import QdrantDB
 
-# Two engines add up float32 products in another order; scaled to 0..1 that is seen in this place.
-_NOISE = 0.0001
 TOP = 10
 LIMIT = 50
-
-
-class Place(NamedTuple):
-    """One recalled memory: its score, the turn that it came from, what its score is made of."""
-
-    score: float
-    turn: str
-    parts: Mapping[str, float]
-
-
-class Kind(StrEnum):
-    """How two answers compare."""
-
-    IDENTICAL = "identical"
-    TIES = "other order of ties"
-    DIFFERENT = "different"
 
 
 async def asked(
@@ -73,50 +54,6 @@ async def asked(
 def _place(haystack: Haystack, memory: Memory) -> Place:
     turn = f"{'+'.join(haystack.turns([memory]))} {memory.memory[:20]}"
     return Place(memory.score or 0.0, turn, memory.score_parts or {})
-
-
-def compared(one: Sequence[Place], other: Sequence[Place]) -> Kind:
-    """Compare two answers.
-
-    They differ by ties only where each has at a place what the other scores about like what it has
-    there; what the other does not have at all must tie with its last.
-    """
-    if [place.turn for place in one] == [place.turn for place in other]:
-        return Kind.IDENTICAL
-    same = len(one) == len(other) and parted(one, other) is None and parted(other, one) is None
-    return Kind.TIES if same else Kind.DIFFERENT
-
-
-def parted(one: Sequence[Place], other: Sequence[Place]) -> int | None:
-    """Return the first place at which the second has what does not score so in the first."""
-    scores: dict[str, list[float]] = {}
-    for place in one:
-        scores.setdefault(place.turn, []).append(place.score)
-    last = one[-1].score if one else 0.0
-    for at, (mine, theirs) in enumerate(zip(one, other, strict=False)):
-        known = scores.get(theirs.turn, [last])
-        if min(abs(mine.score - score) for score in known) >= _NOISE:
-            return at
-    return None
-
-
-def explained(one: Sequence[Place], other: Sequence[Place]) -> str:
-    """Return where two answers part, and which shares of the scores are not the same there."""
-    ats = [at for at in (parted(one, other), parted(other, one)) if at is not None]
-    at = min(ats, default=min(len(one), len(other)) - 1)
-    said = [f"place {at + 1}"]
-    for name in dict.fromkeys(answer[at].turn for answer in (one, other)):
-        shares = [
-            next((place.parts for place in answer if place.turn == name), {})
-            for answer in (one, other)
-        ]
-        unlike = [
-            f"{part} {shares[0].get(part, 0.0):.5f}/{shares[1].get(part, 0.0):.5f}"
-            for part in sorted(shares[0].keys() | shares[1].keys())
-            if abs(shares[0].get(part, 0.0) - shares[1].get(part, 0.0)) >= _NOISE
-        ]
-        said.append(f"{name!r}: {', '.join(unlike) or 'the same shares'}")
-    return "; ".join(said)
 
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
