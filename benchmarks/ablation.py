@@ -79,6 +79,12 @@ def _texts(function: Callable[..., tuple[str, str, str]]) -> Any:
     return patch.object(indexing, "index_texts", function)
 
 
+def _lists(length: int) -> tuple[Any, ...]:
+    """Let the dense and the lexical list have so many candidates."""
+    names = ("CANDIDATES", "LEXICAL_CANDIDATES")
+    return tuple(patch.object(ranking, name, length) for name in names)
+
+
 INDEXES: Mapping[str, Callable[[], tuple[Any, ...]]] = {
     "no message before": lambda: (_texts(_index_texts(lambda a: a.pop("context", None))),),
     "no date": lambda: (_texts(_undated),),
@@ -89,8 +95,8 @@ INDEXES: Mapping[str, Callable[[], tuple[Any, ...]]] = {
     "names stay in dense query": lambda: (
         patch.object(voices, "without_names", lambda text, _asked: text),
     ),
-    "50 candidates": lambda: (patch.object(ranking, "CANDIDATES", 50),),
-    "400 candidates": lambda: (patch.object(ranking, "CANDIDATES", 400),),
+    "50 candidates": lambda: _lists(50),
+    "400 candidates": lambda: _lists(400),
     "BM25 b = 0.4": lambda: (patch.object(lexical, "B", 0.4),),
     "BM25 k1 = 2": lambda: (patch.object(lexical, "K1", 2.0),),
 }

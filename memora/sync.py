@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from memora.schema.erasure import ErasureReceipt
     from memora.schema.findings import Finding
     from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, ImportUndo, UndoCounts
-    from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
+    from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
     from memora.schema.jobs import ExtractionJob
     from memora.schema.lifetime import Access, DueMemory, MemoryCounts
     from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
@@ -1709,10 +1709,10 @@ class VectorDB:
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
-        """Answer each query with its dense and its lexical list, at most `limit` hits each.
+        """Answer each query with its dense and its lexical list.
 
         The engine itself looks at the tenant's points alone, and at those that the conditions let
         through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
@@ -1722,11 +1722,11 @@ class VectorDB:
             queries: Texts.
             scope: Whose memories.
             conditions: Further filters.
-            limit: Hits per list.
+            limits: Hits per list.
             dense_queries: What the dense lists answer instead, one for each query.
         """
         return self._background.run(
-            self._wrapped.run_queries(queries, scope, conditions, limit, dense_queries)
+            self._wrapped.run_queries(queries, scope, conditions, limits, dense_queries)
         )
 
     def remove(self, scope: Scope, memory_ids: Sequence[str]) -> None:
@@ -1805,6 +1805,7 @@ class VectorDB:
         agent_id: str | None = None,
         *,
         limit: int = 50,
+        lexical_limit: int | None = None,
         conditions: tuple[Condition, ...] = (),
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
@@ -1817,6 +1818,7 @@ class VectorDB:
             user_id: The user; required for the user scope.
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
+            lexical_limit: Hits per lexical list; None: as many.
             conditions: Further filters on the fields of `core.indexing`.
             dense_queries: What the dense lists answer instead, one text for each query.
 
@@ -1833,6 +1835,7 @@ class VectorDB:
                 user_id,
                 agent_id,
                 limit=limit,
+                lexical_limit=lexical_limit,
                 conditions=conditions,
                 dense_queries=dense_queries,
             )
@@ -1847,6 +1850,7 @@ class VectorDB:
         agent_id: str | None = None,
         *,
         limit: int = 50,
+        lexical_limit: int | None = None,
         conditions: tuple[Condition, ...] = (),
     ) -> QueryHits:
         """Search with one query; see `search_memories`."""
@@ -1858,6 +1862,7 @@ class VectorDB:
                 user_id,
                 agent_id,
                 limit=limit,
+                lexical_limit=lexical_limit,
                 conditions=conditions,
             )
         )

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
 from pydantic import BaseModel
@@ -66,6 +67,32 @@ class Lane:
             return
 
 
+@dataclass
+class Turns:
+    """Lets works pass one by one, in the order of their numbers, whichever of them fail before."""
+
+    _next: int = 0
+    _finished: set[int] = field(default_factory=set[int])
+    _waiting: dict[int, asyncio.Event] = field(default_factory=dict[int, asyncio.Event])
+
+    async def wait(self, number: int) -> None:
+        """Return when all before this one are finished; numbers count from 0."""
+        if number != self._next:
+            event = self._waiting[number] = asyncio.Event()
+            await event.wait()
+
+    def finish(self, number: int) -> None:
+        """Let the next one pass; one that never waited is passed over when its time comes."""
+        self._finished.add(number)
+        while self._next in self._finished:
+            self._finished.remove(self._next)
+            self._waiting.pop(self._next, None)
+            self._next += 1
+        waiting = self._waiting.get(self._next)
+        if waiting is not None:
+            waiting.set()
+
+
 class Pace:
     """One pace for all calls of an import: who is told to slow down slows all others down too.
 
@@ -81,14 +108,15 @@ class Pace:
         self._refusals = 0
         self._told_at = -1.0
         self._resume_at = 0.0
-        # Pauses spread out the calls that waited for the same moment; nobody has to guess them.
+        # Imports that were refused at the same moment do not come back at the same moment; nobody
+        # has to guess when.
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     async def ready(self) -> float:
         """Wait until calls may go on; return the time at which this one begins."""
         loop = asyncio.get_running_loop()
         while (left := self._resume_at - loop.time()) > 0:
-            await self._sleep(left + self._jitter(left))
+            await self._sleep(left)
         return loop.time()
 
     def succeeded(self) -> None:
@@ -114,7 +142,9 @@ class Pace:
                 # At least a moment: a base of 0 must not become a busy loop.
                 doubled = max(self._base, _SHORTEST) * 2 ** min(self._refusals - 1, 10)
                 pause = min(doubled, _LONGEST)
-        self._resume_at = max(self._resume_at, now + (pause or 0.0))
+        pause = pause or 0.0
+        # Once for all calls: one that is refused again must not hold up others that wait longer.
+        self._resume_at = max(self._resume_at, now + pause + self._jitter(pause))
         return self._refusals <= _REFUSALS
 
     async def back_off(self, attempt: int) -> None:

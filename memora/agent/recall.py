@@ -17,7 +17,7 @@ from memora.core.chunking import estimated_tokens
 from memora.core.ranking import Preferences
 from memora.core.voices import Voices
 from memora.graph_db.base import MemoryListing
-from memora.schema.index import QueryHits
+from memora.schema.index import ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters, RankedId, RecallResult
@@ -180,13 +180,15 @@ def _preferences(
 async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[QueryHits]:
     scope = search.scope
     kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
+    limits = _limits(search)
     return await ports.vector.search_memories(
         search.queries,
         kind,
         scope.org_id,
         scope.user_id if isinstance(scope, Scope) else None,
         scope.agent_id,
-        limit=_candidates(search),
+        limit=limits.dense,
+        lexical_limit=limits.lexical,
         conditions=filtering.engine_conditions(
             search.filters, ports.graph.clock.now(), search.as_of
         ),
@@ -197,11 +199,12 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
     )
 
 
-def _candidates(search: Search) -> int:
+def _limits(search: Search) -> ListLimits:
     if filtering.needs_more_candidates(search.filters):
-        return ranking.CANDIDATES_MAX
-    wanted = max(ranking.CANDIDATES, search.limit + len(search.exclude))
-    return min(wanted, ranking.CANDIDATES_MAX)
+        return ListLimits(ranking.CANDIDATES_MAX, ranking.CANDIDATES_MAX)
+    least = search.limit + len(search.exclude)
+    wanted = (max(ranking.CANDIDATES, least), max(ranking.LEXICAL_CANDIDATES, least))
+    return ListLimits(*(min(limit, ranking.CANDIDATES_MAX) for limit in wanted))
 
 
 async def _resolved(
@@ -213,7 +216,7 @@ async def _resolved(
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
-    ranked = ranking.fuse(hits, config, explain=search.explain, limit=_candidates(search))
+    ranked = ranking.fuse(hits, config, explain=search.explain, limits=_limits(search))
     owners: dict[str, str] = {}
     if isinstance(search.scope, OrganizationScope):
         found_hits = (hit for answer in hits for hit in (*answer.dense, *answer.lexical))

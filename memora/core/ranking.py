@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from memora.core import duplicates
 from memora.core.voices import Voices
-from memora.schema.index import Hit, QueryHits
+from memora.schema.index import Hit, ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
@@ -31,8 +31,10 @@ RELATED_WORDS = 0.5
 RELATED_PER_CANDIDATE = 5
 # What stands whatever the question may have so much of an answer.
 ALWAYS_SHARE = 0.5
-# Candidates asked of each list; more when some filters are only checked afterwards.
+# Candidates asked of the dense and of the lexical list; more when some filters are only checked
+# afterwards.
 CANDIDATES = 200
+LEXICAL_CANDIDATES = 150
 CANDIDATES_MAX = 1000
 
 # Dense similarities that differ by less are not stretched to the whole range.
@@ -52,7 +54,7 @@ def fuse(
     config: RankingConfig | None = None,
     *,
     explain: bool = True,
-    limit: int | None = None,
+    limits: ListLimits | None = None,
 ) -> list[RankedId]:
     """Return each memory once, best evidence first, ties by id.
 
@@ -60,15 +62,14 @@ def fuse(
         batches: One answer per query.
         config: How the lists become one.
         explain: Also tell what the scores are made of.
-        limit: Hits after which the lists were cut; None: they are whole.
+        limits: Hits after which the lists were cut; None: they are whole.
     """
     config = config or RankingConfig()
-    if limit is not None:
-        batches = [_told_apart(batch, config, limit) for batch in batches]
+    if limits is not None:
+        batches = [_told_apart(batch, config, limits) for batch in batches]
     strengths = _strengths(batches)
     if len(batches) == 1:
-        only = _fuse_query(batches[0], config, strengths[0], explain=explain)
-        return sorted(only, key=_order)
+        return _fuse_query(batches[0], config, strengths[0], explain=explain)
     best: dict[str, RankedId] = {}
     for batch, strength in zip(batches, strengths, strict=True):
         for ranked in _fuse_query(batch, config, strength, explain=explain):
@@ -91,15 +92,15 @@ def _evidence(ranked: RankedId) -> tuple[float, list[tuple[str, float]]]:
     return ranked.score, sorted(ranked.parts.items())
 
 
-def _told_apart(batch: QueryHits, config: RankingConfig, limit: int) -> QueryHits:
+def _told_apart(batch: QueryHits, config: RankingConfig, limits: ListLimits) -> QueryHits:
     """Drop what ties with the last hit of a list that was cut: ids chose which of those are in.
 
     A lexical list of so many equal hits tells nothing, so that the dense one decides alone. The
     last of a dense list that is scaled by its range has nothing of it: there it does not matter.
     """
     ranged = config.fusion is Fusion.WEIGHTED
-    dense = batch.dense if ranged else _without_last_tie(batch.dense, limit) or batch.dense
-    lexical = _without_last_tie(batch.lexical, limit)
+    dense = batch.dense if ranged else _without_last_tie(batch.dense, limits.dense) or batch.dense
+    lexical = _without_last_tie(batch.lexical, limits.lexical)
     return QueryHits(dense, lexical if lexical or dense else batch.lexical)
 
 
@@ -120,6 +121,8 @@ def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:
     Scaled within itself, the best of a query that found nothing near looks as good as a perfect
     match of another; the raw scores of one leg tell them apart.
     """
+    if len(batches) == 1:
+        return [(1.0, 1.0)]
     dense = [max((hit.score for hit in batch.dense), default=0.0) for batch in batches]
     lexical = [max((hit.score for hit in batch.lexical), default=0.0) for batch in batches]
     return list(zip(_relative(dense), _relative(lexical), strict=True))
@@ -143,7 +146,9 @@ def _fuse_query(
         scores = {memory_id: dense_share * value for memory_id, value in dense.items()}
         for memory_id, value in lexical.items():
             scores[memory_id] = scores.get(memory_id, 0.0) + lexical_share * value
-        return [RankedId(each, score, raw.get(each), _NO_PARTS) for each, score in scores.items()]
+        # As `_order` has it.
+        ordered = sorted(zip([-score for score in scores.values()], scores, strict=True))
+        return [RankedId(each, -score, raw.get(each), _NO_PARTS) for score, each in ordered]
     raw_lexical = {hit.memory_id: hit.score for hit in batch.lexical}
     ranked: list[RankedId] = []
     for memory_id in dense | lexical:
@@ -157,7 +162,7 @@ def _fuse_query(
         if memory_id in raw_lexical:
             parts["lexical_raw"] = raw_lexical[memory_id]
         ranked.append(RankedId(memory_id, score, raw.get(memory_id), parts))
-    return ranked
+    return sorted(ranked, key=_order)
 
 
 def _by_range(hits: Sequence[Hit]) -> dict[str, float]:

@@ -49,6 +49,13 @@ class Hit(NamedTuple):
     score: float
 
 
+class ListLimits(NamedTuple):
+    """How many hits the lists of a query may have."""
+
+    dense: int
+    lexical: int
+
+
 @dataclass(frozen=True, slots=True)
 class QueryHits:
     """The two raw lists that answer one query, best first, ties by id."""

@@ -25,7 +25,7 @@ from memora.errors import (
     VectorDBError,
 )
 from memora.schema.findings import Finding
-from memora.schema.index import IndexEntry, QueryHits
+from memora.schema.index import IndexEntry, ListLimits, QueryHits
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db import _checking
 from memora.vector_db._encoding import (
@@ -215,7 +215,7 @@ class Generations:
         queries: Sequence[EncodedQuery],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
     ) -> list[QueryHits] | None:
         """Answer queries that were encoded for this index; None when it is no longer in use."""
         # From here to the engine's queue nothing is awaited, and a shard is closed behind its
@@ -223,7 +223,7 @@ class Generations:
         if index is not self._index:
             return None
         conditions = masked_conditions(conditions, scope, index.key)
-        return await self.shards.run(index.shard.search, queries, scope, conditions, limit)
+        return await self.shards.run(index.shard.search, queries, scope, conditions, limits)
 
     async def put(self, index: Index, encoded: Sequence[EncodedDocument]) -> bool:
         """Insert or replace; False when the index is no longer in use, and nothing was written."""

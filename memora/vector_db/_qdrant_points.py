@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from memora.core.filters import AnyOf, Condition
 from memora.core.indexing import fingerprint
 from memora.embeddings.base import SparseVector
-from memora.schema.index import IndexEntry, QueryHits
+from memora.schema.index import IndexEntry, ListLimits, QueryHits
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -26,6 +26,7 @@ from memora.vector_db._encoding import (
     answers,
     best,
     ends_in_tie,
+    wanted_of,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._qdrant_errors import translated
@@ -78,17 +79,18 @@ class Points:
         queries: Sequence[EncodedQuery],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
-        found = await self._ask(_requests(queries, scope, conditions, limit + TIES))
-        tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
+        wanted = wanted_of(queries, limits)
+        found = await self._ask(_requests(queries, scope, conditions, limits, TIES))
+        tied = [i for i, points in enumerate(found) if ends_in_tie(points, wanted[i])]
         if tied:
-            more = _requests(queries, scope, conditions, limit + MANY_TIES)
+            more = _requests(queries, scope, conditions, limits, MANY_TIES)
             answered = await self._ask([more[i] for i in tied])
             for i, points in zip(tied, answered, strict=True):
                 found[i] = points
-        ranked = [best(points, limit, _key) for points in found]
+        ranked = [best(points, limit, _key) for points, limit in zip(found, wanted, strict=True)]
         owned = {
             key: Owned.of(key, point.payload or {})
             for points in found
@@ -212,29 +214,40 @@ def _requests(
     queries: Sequence[EncodedQuery],
     scope: SearchScope,
     conditions: tuple[Condition, ...],
-    limit: int,
+    limits: ListLimits,
+    more: int,
 ) -> list[models.QueryRequest]:
-    """Build one request per list, in the order of the queries, dense before lexical."""
+    """Build one request per list, in the order of the queries, dense before lexical.
+
+    Args:
+        queries: What is asked.
+        scope: Where.
+        conditions: Further filters.
+        limits: Hits per list.
+        more: Further hits of every list.
+    """
     agent = [] if scope.agent_id is None else [_match("agent_id", scope.agent_id)]
     selected = models.Filter(must=[*_owners(scope), *agent, *map(_condition, conditions)])
     within_tenant = models.SearchParams(idf=models.IdfCorpusParams(corpus=_tenant(scope)))
     requests: list[models.QueryRequest] = []
     for query in queries:
-        asked: list[tuple[list[float] | models.SparseVector, str, models.SearchParams | None]] = []
+        asked: list[
+            tuple[list[float] | models.SparseVector, str, models.SearchParams | None, int]
+        ] = []
         if query.dense:
-            asked.append((query.dense, DENSE, None))
+            asked.append((query.dense, DENSE, None, limits.dense))
         if query.lexical:
-            asked.append((_sparse(query.lexical), LEXICAL, within_tenant))
+            asked.append((_sparse(query.lexical), LEXICAL, within_tenant, limits.lexical))
         requests += [
             models.QueryRequest(
                 query=vector,
                 using=name,
                 filter=selected,
                 params=params,
-                limit=limit,
+                limit=limit + more,
                 with_payload=list(HIT_FIELDS),
             )
-            for vector, name, params in asked
+            for vector, name, params, limit in asked
         ]
     return requests
 

@@ -17,7 +17,7 @@ from memora.core.filters import AnyOf, Condition, Range
 from memora.core.indexing import KEYWORD_FIELDS, NEVER, NUMBER_FIELDS
 from memora.embeddings.base import SparseVector
 from memora.errors import StoreLockedError, VectorDBError
-from memora.schema.index import QueryHits
+from memora.schema.index import ListLimits, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import (
     DENSE,
@@ -31,6 +31,7 @@ from memora.vector_db._encoding import (
     answers,
     best,
     ends_in_tie,
+    wanted_of,
 )
 from memora.vector_db._lazy import LazyModule
 from memora.vector_db._rows import StoredPoint
@@ -207,22 +208,25 @@ class Shard:
         queries: Sequence[EncodedQuery],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
     ) -> list[QueryHits]:
         """Answer each query with its two lists."""
         conditions, excluded = self._without_ranges(scope, conditions)
+        wanted = wanted_of(queries, limits)
         # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
         # much as the first.
-        is_all, most = self._is_all_of(scope), limit + MANY_TIES
-        requests = _requests(queries, scope, conditions, limit + TIES, most, is_all=is_all)
+        longer = ListLimits(limits.dense + TIES, limits.lexical + MANY_TIES)
+        is_all = self._is_all_of(scope)
+        requests = _requests(queries, scope, conditions, longer, is_all=is_all)
         found = self._ask(scope, requests, excluded)
-        tied = [i for i, points in enumerate(found) if ends_in_tie(points, limit)]
+        tied = [i for i, points in enumerate(found) if ends_in_tie(points, wanted[i])]
         if tied:
-            more = _requests(queries, scope, conditions, most, most, is_all=is_all)
+            longest = ListLimits(limits.dense + MANY_TIES, limits.lexical + MANY_TIES)
+            more = _requests(queries, scope, conditions, longest, is_all=is_all)
             again = self._ask(scope, [more[i] for i in tied], excluded)
             for i, points in zip(tied, again, strict=True):
                 found[i] = points
-        ranked = [best(points, limit, _key) for points in found]
+        ranked = [best(points, limit, _key) for points, limit in zip(found, wanted, strict=True)]
         return answers(queries, ranked, self._owned(ranked))
 
     def _owned(self, ranked: Sequence[Sequence[tuple[int, float]]]) -> dict[int, Owned]:
@@ -459,8 +463,7 @@ def _requests(
     queries: Sequence[EncodedQuery],
     scope: SearchScope,
     conditions: tuple[Condition, ...],
-    dense_limit: int,
-    lexical_limit: int,
+    limits: ListLimits,
     *,
     is_all: bool,
 ) -> list[_Request]:
@@ -470,8 +473,7 @@ def _requests(
         queries: What is asked.
         scope: Where.
         conditions: Further filters.
-        dense_limit: Hits of a dense list.
-        lexical_limit: Hits of a lexical list.
+        limits: Hits per list.
         is_all: Whether there are no points but the tenant's, so that the engine need not choose.
     """
     if scope.agent_id is not None:
@@ -486,10 +488,10 @@ def _requests(
     for query in queries:
         if query.dense:
             dense = edge.Query.Nearest(query.dense, using=DENSE)
-            requests.append(_Request(dense, selected, None, dense_limit))
+            requests.append(_Request(dense, selected, None, limits.dense))
         if query.lexical:
             lexical = edge.Query.Nearest(_sparse(query.lexical), using=LEXICAL)
-            requests.append(_Request(lexical, selected, within_tenant, lexical_limit))
+            requests.append(_Request(lexical, selected, within_tenant, limits.lexical))
     return requests
 
 

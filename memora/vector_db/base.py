@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol, Self
 from uuid import UUID
@@ -17,7 +18,7 @@ from memora.embeddings.base import BaseEmbedder
 from memora.encryption import Keyring
 from memora.errors import InvalidInputError
 from memora.schema.findings import Finding
-from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
 from memora.schema.scope import MemorySearchScope, Scope, SearchScope, search_scope
 from memora.schema.times import parsed_time
 from memora.schema.validation import (
@@ -96,10 +97,10 @@ class BaseVectorDB(ABC):
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
-        """Answer each query with its dense and its lexical list, at most `limit` hits each.
+        """Answer each query with its dense and its lexical list.
 
         The engine itself looks at the tenant's points alone, and at those that the conditions let
         through. Lexical IDF is computed over the searched tenant (`scope` without its agent and
@@ -109,7 +110,7 @@ class BaseVectorDB(ABC):
             queries: Texts.
             scope: Whose memories.
             conditions: Further filters.
-            limit: Hits per list.
+            limits: Hits per list.
             dense_queries: What the dense lists answer instead, one for each query.
         """
 
@@ -255,6 +256,7 @@ class BaseVectorDB(ABC):
         agent_id: str | None = None,
         *,
         limit: int = 50,
+        lexical_limit: int | None = None,
         conditions: tuple[Condition, ...] = (),
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
@@ -267,6 +269,7 @@ class BaseVectorDB(ABC):
             user_id: The user; required for the user scope.
             agent_id: Only memories of this agent.
             limit: Hits per list, 1 to 1000.
+            lexical_limit: Hits per lexical list; None: as many.
             conditions: Further filters on the fields of `core.indexing`.
             dense_queries: What the dense lists answer instead, one text for each query.
 
@@ -282,12 +285,15 @@ class BaseVectorDB(ABC):
         checked_int(len(given), "queries", 0, QUERIES)
         texts = [checked_text(query, f"queries[{i}]") for i, query in enumerate(given)]
         checked_int(limit, "limit", 1, PAGE)
+        if lexical_limit is not None:
+            checked_int(lexical_limit, "lexical_limit", 1, PAGE)
         if not texts:
             return []
         if not _satisfiable(conditions):
             return [QueryHits() for _ in texts]
         dense = None if dense_queries is None else _checked_dense(dense_queries, texts)
-        answers = await self.run_queries(texts, scope, conditions, limit, dense)
+        limits = ListLimits(limit, limit if lexical_limit is None else lexical_limit)
+        answers = await self.run_queries(texts, scope, conditions, limits, dense)
         return [
             QueryHits(_checked_hits(answer.dense, scope), _checked_hits(answer.lexical, scope))
             for answer in answers
@@ -302,6 +308,7 @@ class BaseVectorDB(ABC):
         agent_id: str | None = None,
         *,
         limit: int = 50,
+        lexical_limit: int | None = None,
         conditions: tuple[Condition, ...] = (),
     ) -> QueryHits:
         """Search with one query; see `search_memories`."""
@@ -312,6 +319,7 @@ class BaseVectorDB(ABC):
             user_id,
             agent_id,
             limit=limit,
+            lexical_limit=lexical_limit,
             conditions=conditions,
         )
         return answers[0]
@@ -419,7 +427,13 @@ def _satisfiable(conditions: tuple[Condition, ...]) -> bool:
     return all(condition.values for condition in conditions if isinstance(condition, AnyOf))
 
 
+_ID, _OWNER, _SCORE = itemgetter(0), itemgetter(1, 2, 3), itemgetter(4)
+
+
 def _checked_hits(hits: Sequence[Hit], scope: SearchScope) -> tuple[Hit, ...]:
     """Keep the hits that the scope admits, best first, ties by id."""
-    admitted = [hit for hit in hits if scope.admits(hit.org_id, hit.user_id, hit.agent_id)]
-    return tuple(sorted(admitted, key=lambda hit: (-hit.score, hit.memory_id)))
+    # Few owners have many hits each.
+    foreign = {owner for owner in set(map(_OWNER, hits)) if not scope.admits(*owner)}
+    admitted = [hit for hit in hits if _OWNER(hit) not in foreign] if foreign else hits
+    by_id = sorted(admitted, key=_ID)
+    return tuple(sorted(by_id, key=_SCORE, reverse=True))

@@ -12,7 +12,7 @@ from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.encryption import Keyring
 from memora.errors import RebuildRunningError
 from memora.schema.findings import Finding
-from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._generations import Generations, Staged
@@ -77,13 +77,13 @@ class EmbeddedVectorDB(BaseVectorDB):
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         while True:
             _, index = self._generations.opened()
             encoded = await index.encoder.queries(queries, dense_queries)
-            found = await self._generations.search(index, encoded, scope, conditions, limit)
+            found = await self._generations.search(index, encoded, scope, conditions, limits)
             if found is not None:
                 return found
 

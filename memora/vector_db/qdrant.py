@@ -14,7 +14,7 @@ from memora.core.indexing import KEYWORD_FIELDS, NUMBER_FIELDS
 from memora.embeddings.base import BaseEmbedder, SparseEncoder
 from memora.errors import RebuildRunningError, VectorDBConnectionError, VectorDBError
 from memora.schema.findings import Finding, FindingKind
-from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder, check_stamp, other_model
 from memora.vector_db._qdrant_collections import LEASE, Collection, Collections
@@ -122,12 +122,12 @@ class QdrantDB(BaseVectorDB):
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         async def work(points: Points) -> list[QueryHits]:
             encoded = await points.encoder.queries(queries, dense_queries)
-            return await points.search(encoded, scope, conditions, limit)
+            return await points.search(encoded, scope, conditions, limits)
 
         return await self._on_current(work)
 

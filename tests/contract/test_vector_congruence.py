@@ -134,6 +134,7 @@ def assert_congruent(one: list[QueryHits], other: list[QueryHits]) -> None:
     assert compared > 4000
 
 
+@pytest.mark.timeout(60)
 async def test_edge_and_local_mode(stack: AsyncExitStack, tmp_path: Path, org_id: str) -> None:
     local = await qdrant(stack, org_id, location=":memory:")
     edge = await embedded(stack, tmp_path)

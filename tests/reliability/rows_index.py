@@ -15,7 +15,7 @@ from memora.core.filters import Condition
 from memora.embeddings.base import BaseEmbedder
 from memora.embeddings.hashing import HashingEmbedder
 from memora.schema.findings import Finding
-from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, QueryHits
+from memora.schema.index import Hit, IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import ShardInUse, VectorRows
@@ -57,7 +57,7 @@ class RowsIndex(BaseVectorDB):
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
         encoded = await self._encoder.queries(queries, dense_queries)
@@ -78,7 +78,7 @@ class RowsIndex(BaseVectorDB):
                     Hit(hit.memory_id, hit.org_id, hit.user_id, hit.agent_id, score)
                     for vector, hit in mine
                     if (score := float(vector @ np.array(query.dense))) > 0
-                )[:limit]
+                )[: limits.dense]
             )
             if query.dense
             else QueryHits()

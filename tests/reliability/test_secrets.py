@@ -30,7 +30,7 @@ from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.llm_backends import AnthropicBackendLLM, OpenAICompatibleBackendLLM
 from memora.llm_backends.base import BaseBackendLLM
 from memora.rerankers import HTTPReranker
-from memora.schema.index import IndexDocument, QueryHits
+from memora.schema.index import IndexDocument, ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.scope import Scope, SearchScope
 from memora.schema.write_plan import WritePlan, WriteReceipt
@@ -129,10 +129,10 @@ class Vectors(EmbeddedVectorDB):
         queries: Sequence[str],
         scope: SearchScope,
         conditions: tuple[Condition, ...],
-        limit: int,
+        limits: ListLimits,
         dense_queries: Sequence[str] | None = None,
     ) -> list[QueryHits]:
-        found = await super().run_queries(queries, scope, conditions, limit, dense_queries)
+        found = await super().run_queries(queries, scope, conditions, limits, dense_queries)
         self.watch.alive("search")
         return found
 

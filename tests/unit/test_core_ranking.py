@@ -17,7 +17,7 @@ from memora.core.ranking import (
     settled,
     within_budget,
 )
-from memora.schema.index import Hit, QueryHits
+from memora.schema.index import Hit, ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
@@ -145,8 +145,8 @@ def test_ids_do_not_choose_at_the_end_of_a_list_that_was_cut(fusion: Fusion) -> 
         lexical = (*hits(a=9, b=5), hit(tied, 1), hit("e", 1.00001))
         whole = QueryHits(dense=hits(a=0.9, b=0.7, c=0.5, d=0.5), lexical=lexical)
         config = RankingConfig(fusion=fusion)
-        found.append({r.memory_id: r.score for r in fuse([whole], config, limit=4)})
-        uncut = fuse([whole], config, limit=5)
+        found.append({r.memory_id: r.score for r in fuse([whole], config, limits=ListLimits(4, 4))})
+        uncut = fuse([whole], config, limits=ListLimits(5, 5))
         assert fuse([whole], config) == uncut
         assert "e" in {r.memory_id for r in uncut}
         assert "e" not in found[-1]
@@ -155,14 +155,14 @@ def test_ids_do_not_choose_at_the_end_of_a_list_that_was_cut(fusion: Fusion) -> 
 
 def test_words_that_too_many_have_leave_the_decision_to_the_other_list() -> None:
     dense, lexical = hits(a=0.9, c=0.5), hits(b=3, c=3)
-    found = fuse([QueryHits(dense=dense, lexical=lexical)], limit=2)
+    found = fuse([QueryHits(dense=dense, lexical=lexical)], limits=ListLimits(2, 2))
     assert found == fuse([QueryHits(dense=dense)])
     alone = [QueryHits(lexical=lexical)]
-    assert fuse(alone, limit=2) == fuse(alone)
+    assert fuse(alone, limits=ListLimits(2, 2)) == fuse(alone)
     equal = [QueryHits(dense=hits(a=0.5, b=0.5))]
     for fusion in Fusion:
         config = RankingConfig(fusion=fusion)
-        assert fuse(equal, config, limit=2) == fuse(equal, config)
+        assert fuse(equal, config, limits=ListLimits(2, 2)) == fuse(equal, config)
 
 
 def test_equal_scores_have_one_rank() -> None:

@@ -1,7 +1,6 @@
 """Reads that wait at the same moment: what they share, and what they do not."""
 
 import asyncio
-import gc
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from memora._sqlite_reads import Reads, _Read
+from memora._sqlite_reads import Reads
 
 
 class Held:
@@ -138,7 +137,7 @@ async def test_loops_are_answered_by_themselves_also_beside_one_that_is_closed(r
 
 async def test_b86_a_read_that_waits_shows_nothing_of_its_answer(reads, held):
     [task] = await waiting(reads, [lambda: ["canary"]])
-    waits = [each for each in gc.get_objects() if isinstance(each, _Read)]
+    waits = list(reads._waiting)
     held.release.set()
     assert await task == ["canary"]
     assert any(each.result == ["canary"] for each in waits)

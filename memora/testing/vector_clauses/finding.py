@@ -90,6 +90,18 @@ class FindingClauses(Clauses):
             hits = await find(vectors, "story", alice, limit=limit)
             assert len(hits.dense) == len(hits.lexical) == min(limit, 70)
 
+    async def test_the_lexical_list_has_its_own_limit(
+        self, vectors: BaseVectorDB, alice: Scope
+    ) -> None:
+        await vectors.upsert([document(f"story number {i}", alice) for i in range(70)])
+        whole = await find(vectors, "story", alice, limit=70)
+        for limit, lexical in ((50, 3), (3, 50), (1, 1)):
+            hits = await find(vectors, "story", alice, limit=limit, lexical_limit=lexical)
+            assert (hits.dense, hits.lexical) == (whole.dense[:limit], whole.lexical[:lexical])
+        for refused in (0, 1001, "5"):
+            with pytest.raises(InvalidInputError, match="lexical_limit"):
+                await find(vectors, "tea", alice, lexical_limit=refused)
+
     async def test_b44_limits_out_of_range_are_refused(
         self, vectors: BaseVectorDB, alice: Scope
     ) -> None:
