@@ -4,6 +4,7 @@ Seeds the same conversations into both and asks the same questions. Every conver
 collection of its own, and names are followed (`entity_weight`) unless `--no-hops` says otherwise.
 Without `--qdrant URL` the client's local mode stands in for a server. Answers are identical, differ
 by the order of ties (scores within the noise of an engine), or are different, which is explained.
+Nothing else may use that Neo4j meanwhile: another engine would bring the memories to its own index.
 """
 
 from __future__ import annotations
