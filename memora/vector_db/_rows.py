@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from memora._sqlite import SqliteStore
 from memora._sqlite_schema import Defect
 from memora._sqlite_snapshot import Snapshot
 from memora.core.indexing import fingerprint
-from memora.embeddings.base import SparseVector
 from memora.encryption import DataKey, Keyring
 from memora.errors import EncryptionKeyError, VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
@@ -56,13 +55,13 @@ class State:
         return IndexStamp(self.model_id, self.dimensions, self.recipe)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPoint:
-    """A row as the engine takes it."""
+class StoredPoint(NamedTuple):
+    """A row on its way to the engine, with the bytes of its vectors."""
 
     memory_id: str
-    dense: list[float]
-    lexical: SparseVector
+    dense: bytes
+    lexical_indices: bytes
+    lexical_values: bytes
     payload: dict[str, Any]
 
 
@@ -583,15 +582,7 @@ def _changes(
     return Changes(
         removed=[memory_id for (memory_id,) in removed],
         points=[
-            StoredPoint(
-                memory_id,
-                np.frombuffer(dense, "<f4").tolist(),
-                SparseVector(
-                    tuple(np.frombuffer(indices, "<u4").tolist()),
-                    tuple(np.frombuffer(values, "<f4").tolist()),
-                ),
-                json.loads(payload),
-            )
+            StoredPoint(memory_id, dense, indices, values, json.loads(payload))
             for _, memory_id, dense, indices, values, payload in rows
         ],
         upto=upto,

@@ -37,8 +37,10 @@ from memora.vector_db._lazy import LazyModule
 from memora.vector_db._rows import StoredPoint
 
 if TYPE_CHECKING:
+    import numpy as np
     import qdrant_edge as edge
 else:
+    np = LazyModule("numpy")
     edge = LazyModule("qdrant_edge")
 
 # Up to so many memories of a tenant all queries of a call go to the engine together; above, one
@@ -348,7 +350,10 @@ def _config(dimensions: int) -> edge.EdgeConfig:
 
 
 def _point(point: StoredPoint) -> edge.Point:
-    vectors: edge.Vector = {DENSE: point.dense, LEXICAL: _sparse(point.lexical)}
+    indices = np.frombuffer(point.lexical_indices, "<u4").tolist()
+    lexical = edge.SparseVector(indices, np.frombuffer(point.lexical_values, "<f4").tolist())
+    dense: list[float] = np.frombuffer(point.dense, "<f4").tolist()
+    vectors: edge.Vector = {DENSE: dense, LEXICAL: lexical}
     return edge.Point(point.memory_id, vectors, stored(point.payload))
 
 

@@ -28,6 +28,7 @@ from memora.vector_db import EmbeddedVectorDB, _generations, _shard
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import VectorRows
 from memora.vector_db._shard import Shard
+from memora.vector_db._shards import LocalShard
 
 ALICE = Scope("org", "alice")
 
@@ -541,7 +542,8 @@ async def test_a_shard_that_is_loaded_knows_whether_users_share_it(tmp_path: Pat
     for count, name in enumerate(("alice", "bob", "carol")):
         async with made_at(tmp_path) as store:
             _, index = store._generations.opened()
-            assert len(index.shard._users) == min(count, 2)
+            assert isinstance(index.shard, LocalShard)
+            assert len(index.shard.loaded._users) == min(count, 2)
             own = document("story", Scope("org", name))
             await store.upsert([own])
         async with made_at(tmp_path) as store:
