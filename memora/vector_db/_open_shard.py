@@ -10,8 +10,7 @@ from memora.core.filters import Condition
 from memora.schema.index import ListLimits, QueryHits
 from memora.schema.scope import SearchScope
 from memora.vector_db._encoding import EncodedQuery
-from memora.vector_db._rows import StoredPoint
-from memora.vector_db._shard_calls import ShardState
+from memora.vector_db._shard_calls import ShardState, StoredPoint
 
 
 class OpenShard(ABC):

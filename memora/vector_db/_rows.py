@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from memora.schema.index import IndexEntry, IndexStamp
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument
 from memora.vector_db._masks import masked, unmasked, unmasked_payload
+from memora.vector_db._shard_calls import StoredPoint
 
 _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
@@ -53,16 +54,6 @@ class State:
         if self.model_id is None or self.dimensions is None or self.recipe is None:
             return None
         return IndexStamp(self.model_id, self.dimensions, self.recipe)
-
-
-class StoredPoint(NamedTuple):
-    """A row on its way to the engine, with the bytes of its vectors."""
-
-    memory_id: str
-    dense: bytes
-    lexical_indices: bytes
-    lexical_values: bytes
-    payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

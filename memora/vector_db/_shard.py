@@ -34,7 +34,7 @@ from memora.vector_db._encoding import (
     wanted_of,
 )
 from memora.vector_db._lazy import LazyModule
-from memora.vector_db._rows import StoredPoint
+from memora.vector_db._shard_calls import StoredPoint
 
 if TYPE_CHECKING:
     import numpy as np

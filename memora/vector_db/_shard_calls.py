@@ -20,6 +20,16 @@ _Columns = tuple[tuple[Any, ...], ...]
 PackedHits = list[tuple[_Columns, _Columns]]
 
 
+class StoredPoint(NamedTuple):
+    """A row on its way to the engine, with the bytes of its vectors."""
+
+    memory_id: str
+    dense: bytes
+    lexical_indices: bytes
+    lexical_values: bytes
+    payload: dict[str, Any]
+
+
 class ShardState(NamedTuple):
     """What is known of a loaded shard without asking its engine.
 

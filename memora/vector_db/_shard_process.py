@@ -95,6 +95,10 @@ class ShardProcess:
         for thread in self._threads:
             thread.join()
 
+    def kill(self) -> None:
+        """End the process at once; calls that wait fail."""
+        self._process.kill()
+
     def _wait(self) -> int:
         """Return the exit status, of a process that hangs after it was killed."""
         try:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 # until then it holds the lock.
 _LAST_CALL = 5.0
 _ASK_AGAIN = 0.05
+# Seconds that a machine in trouble may take to start a process.
+_START = 60.0
 
 
 class Shards:
@@ -123,6 +125,13 @@ class Shards:
             if process is not None:
                 await self.run(process.stop)
             process = self._process = await self.run(ShardProcess)
+            try:
+                await asyncio.wait_for(process.call(0, "engine"), _START)
+            except TimeoutError:
+                # What `sys.executable` names is no Python interpreter, and waits for something.
+                process.kill()
+                reason = "the process of the index does not answer after its start"
+                raise VectorDBConnectionError("embedded", reason) from None
         return process
 
 
