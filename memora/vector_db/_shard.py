@@ -216,14 +216,19 @@ class Shard:
         conditions, excluded = self._without_ranges(scope, conditions)
         wanted = wanted_of(queries, limits)
         # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
-        # much as the first.
+        # much as the first: it would bring no more than this one.
         longer = ListLimits(limits.dense + TIES, limits.lexical + MANY_TIES)
         is_all = self._is_all_of(scope)
         requests = _requests(queries, scope, conditions, longer, is_all=is_all)
         found = self._ask(scope, requests, excluded)
-        tied = [i for i, points in enumerate(found) if ends_in_tie(points, wanted[i])]
+        longest = ListLimits(limits.dense + MANY_TIES, limits.lexical + MANY_TIES)
+        ends = zip(found, wanted, wanted_of(queries, longest), strict=True)
+        tied = [
+            i
+            for i, (points, limit, most) in enumerate(ends)
+            if requests[i].limit < most and ends_in_tie(points, limit)
+        ]
         if tied:
-            longest = ListLimits(limits.dense + MANY_TIES, limits.lexical + MANY_TIES)
             more = _requests(queries, scope, conditions, longest, is_all=is_all)
             again = self._ask(scope, [more[i] for i in tied], excluded)
             for i, points in zip(tied, again, strict=True):
