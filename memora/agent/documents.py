@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from memora.agent import jobs, save
 from memora.agent.imports import Ledger, Running
-from memora.agent.pacing import Lane, Pace, PacedLLM
+from memora.agent.pacing import Lane, Pace, PacedLLM, Turns
 from memora.agent.ports import Ports, check_owner, create_owner
 from memora.agent.threads import EACH, off_loop
 from memora.core import documents
@@ -278,20 +278,17 @@ class _Work:
             for group in groups:
                 self._all_failed(group, error)
             return
-        written = [asyncio.Event() for _group in groups]
+        turns = Turns()
         async with asyncio.TaskGroup() as tasks:
             for number, group in enumerate(groups):
                 await self._slots.acquire()
-                before = written[number - 1] if number else None
-                tasks.create_task(self._in_turn(group, before, written[number]))
+                tasks.create_task(self._in_turn(group, turns, number))
 
-    async def _in_turn(
-        self, group: _Group, before: asyncio.Event | None, after: asyncio.Event
-    ) -> None:
+    async def _in_turn(self, group: _Group, turns: Turns, number: int) -> None:
         try:
-            await self._stored(group, before)
+            await self._stored(group, turns, number)
         finally:
-            after.set()
+            turns.finish(number)
             self._slots.release()
 
     async def _one(self, group: _Group) -> None:
@@ -300,7 +297,7 @@ class _Work:
         except MemoraError as error:
             self._all_failed(group, error)
             return
-        await self._stored(group, None)
+        await self._stored(group, Turns(), 0)
 
     async def _begin(self, scope: Scope) -> None:
         """Begin the import of a user, unless that is done.
@@ -319,11 +316,10 @@ class _Work:
         await self._stack.enter_async_context(ledger.open(None, self._importing))
         self._ledgers[scope] = ledger
 
-    async def _stored(self, group: _Group, before: asyncio.Event | None) -> None:
+    async def _stored(self, group: _Group, turns: Turns, number: int) -> None:
         @asynccontextmanager
         async def turn() -> AsyncGenerator[None]:
-            if before is not None:
-                await before.wait()
+            await turns.wait(number)
             await self._lane.give_way()
             if self._ports.extraction_model is not None and not group.is_fast:
                 # What was written before can only be found again once it has its vectors.
@@ -337,8 +333,8 @@ class _Work:
             self._all_failed(group, error)
         try:
             for places in group.numbers.values():
-                for number in places:
-                    await self._ledgers[group.scope].note(self._results[number])
+                for place in places:
+                    await self._ledgers[group.scope].note(self._results[place])
         except MemoraError as error:
             # The import was taken back by another process, or the store is gone.
             self._all_failed(group, error)

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
 from pydantic import BaseModel
@@ -64,6 +65,32 @@ class Lane:
                 await self._free.wait()
         except TimeoutError:
             return
+
+
+@dataclass
+class Turns:
+    """Lets works pass one by one, in the order of their numbers, whichever of them fail before."""
+
+    _next: int = 0
+    _finished: set[int] = field(default_factory=set[int])
+    _waiting: dict[int, asyncio.Event] = field(default_factory=dict[int, asyncio.Event])
+
+    async def wait(self, number: int) -> None:
+        """Return when all before this one are finished; numbers count from 0."""
+        if number != self._next:
+            event = self._waiting[number] = asyncio.Event()
+            await event.wait()
+
+    def finish(self, number: int) -> None:
+        """Let the next one pass; one that never waited is passed over when its time comes."""
+        self._finished.add(number)
+        while self._next in self._finished:
+            self._finished.remove(self._next)
+            self._waiting.pop(self._next, None)
+            self._next += 1
+        waiting = self._waiting.get(self._next)
+        if waiting is not None:
+            waiting.set()
 
 
 class Pace:

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from memora.agent import jobs, save
 from memora.agent.imports import Ledger, Running
-from memora.agent.pacing import Lane, Pace, PacedLLM
+from memora.agent.pacing import Lane, Pace, PacedLLM, Turns
 from memora.agent.ports import Ports, check_owner, create_owner
 from memora.agent.seed_input import Import, Reader, failure, holds, request_of
 from memora.core.hashing import exact_hash
@@ -85,32 +85,6 @@ async def run(
     yield SeedEvent(SeedEventKind.DRAINED, work.processed, seed.total)
 
 
-@dataclass
-class _Turns:
-    """Lets conversations pass one by one, in the order in which they were started."""
-
-    _next: int = 0
-    _finished: set[int] = field(default_factory=set[int])
-    _waiting: dict[int, asyncio.Event] = field(default_factory=dict[int, asyncio.Event])
-
-    async def wait(self, number: int) -> None:
-        """Return when all before this one are finished."""
-        if number != self._next:
-            event = self._waiting[number] = asyncio.Event()
-            await event.wait()
-
-    def finish(self, number: int) -> None:
-        """Let the next one pass; one that never waited is passed over when its time comes."""
-        self._finished.add(number)
-        while self._next in self._finished:
-            self._finished.remove(self._next)
-            self._waiting.pop(self._next, None)
-            self._next += 1
-        waiting = self._waiting.get(self._next)
-        if waiting is not None:
-            waiting.set()
-
-
 class _Seen:
     """Remembers what the latest ids of a run held; the same id with other content is a mistake."""
 
@@ -143,7 +117,7 @@ class _Work:
         self._ports = replace(ports, extraction_model=model)
         self._seed = seed
         self._lane = lane
-        self._turns = _Turns()
+        self._turns = Turns()
         self._seen = _Seen()
         self._draining: asyncio.Task[Any] | None = None
         self.reader = Reader(seed)

@@ -417,6 +417,41 @@ async def test_shuffled_documents_end_in_the_same_current_versions(worlds: World
         assert [memory.memory.split()[-1] for memory in history] == towns[::-1]
 
 
+async def test_b24_one_that_fails_early_lets_nobody_pass_those_before_it(worlds: Worlds) -> None:
+    arrived = asyncio.Event()
+    release = asyncio.Event()
+
+    class Slow(ScriptedBackendLLM):
+        async def __call__(self, messages: Any, *args: Any, **options: Any) -> Any:
+            if "slow" in str(messages):
+                await release.wait()
+            if "quick" in str(messages):
+                arrived.set()
+            return await super().__call__(messages, *args, **options)
+
+    def answer(call: Call) -> Any:
+        if "bad" in str(call.messages):
+            return OutageError()
+        if call.schema == "MemoryExtractionResponse":
+            return extracting(call.data["new_messages"][0]["content"])(call)
+        return {"verdicts": []}
+
+    world = await worlds.open(extraction=Slow(answer))
+    given = [
+        turn(world, number, text, metadata={"conversation_id": text})
+        for number, text in enumerate(("slow", "bad", "quick"))
+    ]
+    running = asyncio.create_task(world.memora.batch_create(given))
+    await arrived.wait()
+    for _attempt in range(20):
+        assert await world.memories() == []
+        await asyncio.sleep(0.01)
+    release.set()
+    assert statuses(await running) == ["created", "failed", "created"]
+    written = sorted(await world.memories(), key=lambda memory: memory.recorded_at)
+    assert [memory.memory for memory in written] == ["slow", "quick"]
+
+
 async def test_one_failing_conversation_stops_no_other(worlds: Worlds) -> None:
     def answer(call: Call) -> Any:
         if "bad" in str(call.messages):
