@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from memora.core.filters import Condition
+from memora.errors import VectorDBConnectionError
 from memora.schema.index import ListLimits, QueryHits
 from memora.schema.scope import SearchScope
 from memora.vector_db._encoding import EncodedQuery
@@ -72,5 +73,8 @@ class OpenShard(ABC):
 
     async def close(self) -> None:
         """Flush and release the files; one that is lost has released them."""
-        if not self.is_lost:
+        try:
             await self._call("close")
+        except VectorDBConnectionError:
+            if not self.is_lost:
+                raise

@@ -78,11 +78,12 @@ class ShardProcess:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
         number = next(self._numbers)
+        sent = frame(Call(number, shard, method, arguments))
         self._waiting[number] = loop, answered
         # After it was noted: the thread that sees the end fails what is noted.
         if self._end is not None and self._waiting.pop(number, None) is not None:
             raise _ended(self._end)
-        self._calls.put(frame(Call(number, shard, method, arguments)))
+        self._calls.put(sent)
         answer = await answered
         if answer.failure is not None:
             raise answer.failure.error()
@@ -121,13 +122,19 @@ class ShardProcess:
     def _receive(self) -> None:
         pipe = cast("IO[bytes]", self._process.stdout)
         received = bytearray()
-        with pipe:
-            while data := os.read(pipe.fileno(), _AT_ONCE):
-                received += data
-                self._settle(take_answers(received))
-        self._end = f"exit status {self._wait()}"
-        self._calls.put(None)
-        self._settle([Answer(number) for number in list(self._waiting)])
+        try:
+            with pipe:
+                while data := os.read(pipe.fileno(), _AT_ONCE):
+                    received += data
+                    self._settle(take_answers(received))
+        except BaseException:
+            # What comes is no answer: of another version of memora, which was installed meanwhile.
+            self._process.kill()
+            raise
+        finally:
+            self._end = f"exit status {self._wait()}"
+            self._calls.put(None)
+            self._settle([Answer(number) for number in list(self._waiting)])
 
     def _settle(self, answers: list[Answer]) -> None:
         """Hand answers over to those who wait for them, with one wake-up of their loop."""
@@ -202,7 +209,9 @@ def _started() -> subprocess.Popen[bytes]:
         raise VectorDBError("embedded", reason)
     command = [sys.executable, "-P", "-c", _BOOT]
     # Out of reach of a Ctrl-C: the store closes its shards first.
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter

@@ -22,6 +22,7 @@ _logger = logging.getLogger(__name__)
 _METHODS = frozenset(
     {"apply", "close", "count", "delete", "flush", "optimize", "page", "payloads", "search"}
 )
+_STATE = ShardState._fields
 
 
 def main() -> None:
@@ -29,12 +30,20 @@ def main() -> None:
     # A Ctrl-C, or the end of a service, is for the store, which still needs its shards to close.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb")
-    # What a library prints is no answer.
-    os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers)
+    serve(sys.stdin.buffer, _own_output())
     # The rows have everything, and the next owner waits for the lock on the files.
     os._exit(0)
+
+
+def _own_output() -> BinaryIO:
+    """Return where the answers go; what a library prints goes elsewhere."""
+    answers = os.fdopen(os.dup(1), "wb")
+    try:
+        os.dup2(2, 1)
+    except OSError:
+        # A service may have no standard error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return answers
 
 
 def serve(calls: BinaryIO, answers: BinaryIO) -> None:
@@ -91,6 +100,3 @@ class _Shards:
             del self._loaded[call.shard]
         value = getattr(shard, call.method)(*call.arguments)
         return pack(value) if call.method == "search" else value
-
-
-_STATE = ShardState._fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -504,6 +505,51 @@ async def test_memora_passes_the_choice_on(tmp_path: Path) -> None:
     async with Memora.embedded(tmp_path, embedder="hashing") as memora:
         assert isinstance(memora.vector_db, EmbeddedVectorDB)
         assert memora.vector_db._generations.shards._process is None
+
+
+@POSIX
+async def test_a_store_without_standard_streams_works(tmp_path: Path) -> None:
+    script = """
+        import asyncio, os, sys
+        from memora.embeddings.hashing import HashingEmbedder
+        from memora.vector_db import EmbeddedVectorDB
+
+        async def main():
+            embedder = HashingEmbedder(16)
+            async with EmbeddedVectorDB(sys.argv[1], embedder=embedder, own_process=True) as store:
+                await store.search_memory("story", "user", "org", "alice")
+
+        kept = os.dup(1)
+        for stream in (0, 1, 2):
+            os.close(stream)
+        asyncio.run(main())
+        os.write(kept, b"fine")
+        os._exit(0)
+    """
+    assert (await asyncio.to_thread(run, script, str(tmp_path))).stdout == "fine"
+
+
+@POSIX
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_what_is_no_answer_ends_the_process(
+    store: EmbeddedVectorDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_version(_received: bytearray) -> list[Answer]:
+        raise TypeError("too many fields")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_shard_process, "take_answers", of_another_version)
+        with pytest.raises(VectorDBConnectionError, match="ended"):
+            await store.count(ALICE)
+    assert await store.count(ALICE) == 0
+
+
+async def test_a_call_that_cannot_be_sent_leaves_nothing_behind(store: EmbeddedVectorDB) -> None:
+    process = process_of(store)
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+        await process.call(1, "count", lambda: None)
+    assert not process._waiting
+    assert await store.count(ALICE) == 0
 
 
 # Frames
