@@ -2,7 +2,9 @@
 
 Seeds the same conversations into both and asks the same questions. Every conversation has a Qdrant
 collection of its own, and names are followed (`entity_weight`) unless `--no-hops` says otherwise.
-Without `--qdrant URL` the client's local mode stands in for a server.
+Without `--qdrant URL` the client's local mode stands in for a server. Answers are identical, differ
+by the order of ties (scores within the noise of an engine), or are different, which is explained.
+Nothing else may use that Neo4j meanwhile: another engine would bring the memories to its own index.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from common import show, write_json
-from haystacks import Haystack, ask, seed
+from haystacks import Haystack, seed
 from qdrant_client import AsyncQdrantClient
+from rankings import Kind, Place, compared, explained
 from retrieval import SETS, Conversation, load
 
 from memora import Memora, RankingConfig
@@ -24,63 +28,63 @@ from memora.graph_db import Neo4jGraphInterface
 from memora.schema.models import Memory
 from memora.vector_db import QdrantDB
 
-# Two engines add up float32 products in another order; scaled to 0..1 that is seen in this place.
-_NOISE = 0.001
+TOP = 10
+LIMIT = 50
 
 
 async def asked(
-    memora: Memora, conversation: Conversation, ranking: RankingConfig, limit: int
-) -> list[list[tuple[float, str]]]:
-    """Return score and turn of every memory that each question recalls."""
+    memora: Memora, conversation: Conversation, ranking: RankingConfig
+) -> list[list[Place]]:
+    """Return what each question recalls."""
     haystack = await seed(memora, conversation)
-    answers: list[list[tuple[float, str]]] = []
+    answers: list[list[Place]] = []
     for question in conversation.questions:
-        memories, _spent = await ask(memora, haystack, question, ranking, limit)
-        answers.append([(memory.score or 0.0, _turn(haystack, memory)) for memory in memories])
+        memories, _ids = await memora.recall_memories_for_message(
+            haystack.org_id,
+            haystack.user_id,
+            question.text,
+            current_datetime=question.date or haystack.latest,
+            limit=LIMIT,
+            ranking=ranking,
+            explain=True,
+        )
+        answers.append([_place(haystack, memory) for memory in memories])
     return answers
 
 
-def _turn(haystack: Haystack, memory: Memory) -> str:
-    return f"{'+'.join(haystack.turns([memory]))} {memory.memory[:20]}"
+def _place(haystack: Haystack, memory: Memory) -> Place:
+    turn = f"{'+'.join(haystack.turns([memory]))} {memory.memory[:20]}"
+    return Place(memory.score or 0.0, turn, memory.score_parts or {})
 
 
-def same(one: Sequence[tuple[float, str]], other: Sequence[tuple[float, str]]) -> bool:
-    """Tell whether two answers have the same order, scores within the noise of an engine in any.
-
-    What the second has at a place must have about the score of what the first has there; one that
-    the first does not have at all must tie with its last.
-    """
-    if len(one) != len(other):
-        return False
-    scores: dict[str, list[float]] = {}
-    for score, turn in one:
-        scores.setdefault(turn, []).append(score)
-    last = one[-1][0] if one else 0.0
-    return all(
-        min(abs(score - known) for known in scores.get(turn, [last])) < _NOISE
-        for (score, _turn), (_score, turn) in zip(one, other, strict=True)
-    )
-
-
-async def run(arguments: argparse.Namespace) -> dict[str, int]:
+async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     ranking = RankingConfig() if arguments.no_hops else RankingConfig(entity_weight=0.1)
-    counts = {"questions": 0, "same top 10": 0, "same top 50": 0}
+    tops, wholes = Counter[Kind](), Counter[Kind]()
+    differences: list[str] = []
     for conversation in load(arguments.set, arguments.data)[: arguments.conversations]:
         with tempfile.TemporaryDirectory() as folder:
             async with Memora.embedded(folder) as memora:
-                ours = await asked(memora, conversation, ranking, 50)
+                ours = await asked(memora, conversation, ranking)
         client = AsyncQdrantClient(arguments.qdrant or ":memory:")
         graph = Neo4jGraphInterface(arguments.neo4j, "neo4j", arguments.password, "neo4j")
         vectors = QdrantDB(client, f"congruence-{conversation.name}", embedder=StaticEmbedder())
         async with Memora(vectors, graph) as memora:
-            theirs = await asked(memora, conversation, ranking, 50)
+            theirs = await asked(memora, conversation, ranking)
         await client.close()
-        for one, other in zip(ours, theirs, strict=True):
-            counts["questions"] += 1
-            counts["same top 10"] += same(one[:10], other[:10])
-            counts["same top 50"] += same(one, other)
-    show(f"{arguments.set}: embedded against Neo4j + qdrant-client", [counts])
-    return counts
+        for question, one, other in zip(conversation.questions, ours, theirs, strict=True):
+            tops[compared(one[:TOP], other[:TOP])] += 1
+            whole = compared(one, other)
+            wholes[whole] += 1
+            if whole is Kind.DIFFERENT:
+                differences.append(f"{question.question_id}: {explained(one, other)}")
+    rows = [
+        {"answer": name, "questions": counts.total(), **{kind: counts[kind] for kind in Kind}}
+        for name, counts in ((f"top {TOP}", tops), (f"top {LIMIT}", wholes))
+    ]
+    show(f"{arguments.set}: embedded against Neo4j + qdrant-client", rows)
+    for difference in differences:
+        print(difference)
+    return {"rows": rows, "differences": differences}
 
 
 def main() -> None:

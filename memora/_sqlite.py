@@ -23,6 +23,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -50,7 +51,7 @@ _CHECKPOINT_EVERY = 1000
 # Page caches, in KiB. Pages that are written come back so seldom that a larger one makes no import
 # faster.
 _WRITER_CACHE = "PRAGMA cache_size = -4096"
-_READER_CACHE = "PRAGMA cache_size = -16384"
+_READER_CACHE = "PRAGMA cache_size = -8192"
 _RESET_RACE_FIXED = (3, 51, 3)
 
 # Primary result codes that may pass when the call is made again, and those that will not.
@@ -755,6 +756,7 @@ def _scalar(connection: sqlite3.Connection, query: str) -> int:
     return connection.execute(query).fetchone()[0]
 
 
+@cache
 def _migrations(package: str) -> dict[int, str]:
     """Return the migration scripts of a package by number."""
     folder = files(package).joinpath("migrations")

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         SeedResult,
         TokenPrice,
     )
-    from memora.schema.sources import RollbackReceipt, SourceSelector, Withdrawal
+    from memora.schema.sources import RollbackReceipt, SourceSelector, StoredVersion, Withdrawal
     from memora.schema.storage_schema import MemoriesAndInteraction
     from memora.schema.write_plan import (
         DeleteCounts,
@@ -1358,6 +1358,14 @@ class GraphDB:
     def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         """Return for each known id all versions of its chain, newest first."""
         return self._background.run(self._wrapped.read_chains(scope, memory_ids))
+
+    def read_origins(self, scope: Scope, chain_ids: Collection[str]) -> dict[str, StoredVersion]:
+        """Return the versions of these chains by id, with the messages that they came from.
+
+        `import_id` of a message is that of the import which wrote it. A message of which is not
+        known when it said so has its own time, if it has one.
+        """
+        return self._background.run(self._wrapped.read_origins(scope, chain_ids))
 
     def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
         """Return a page of memories of a user, or of all users of an organization.

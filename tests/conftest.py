@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from blockbuster import blockbuster_ctx
 
 from memora.embeddings.hashing import HashingEmbedder
 from memora.testing.clocks import FrozenClock, SequentialIds
+from tests.blocking import blocking_forbidden
 
 if TYPE_CHECKING:
     from memora import Memora
@@ -46,6 +47,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         if folder in SUITES:
             item.add_marker(folder)
+    # Long ones first, so that no worker is left alone with one at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist hand out one test at a time, for the same reason."""
+    if getattr(config.option, "dist", None) == "load" and config.option.maxschedchunk is None:
+        config.option.maxschedchunk = 1
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and test items, which stay, out of what is searched for garbage and copied."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -61,18 +76,11 @@ def clean_environment(
 
 @pytest.fixture(autouse=True)
 def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where memora blocks the event loop (B33, B34); a test's own code may."""
+    """Watch the loop of every asynchronous test."""
     if request.node.get_closest_marker("asyncio") is None:
         yield
         return
-    with blockbuster_ctx("memora", excluded_modules=["memora.testing"]) as detector:
-        # The first use of an SDK imports it, once a process. A test that takes too long prints its
-        # stack. Local mode looks its own version up on disk; a server is asked over the network.
-        for function in detector.functions.values():
-            function.can_block_in("<frozen importlib._bootstrap>", "_find_and_load")
-            function.can_block_in("pytest_timeout.py", "timeout_sigalrm")
-            function.can_block_in("coverage/collector.py", "lock_data")
-            function.can_block_in("qdrant_client/local/async_qdrant_local.py", "info")
+    with blocking_forbidden():
         yield
 
 

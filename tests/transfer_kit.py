@@ -260,8 +260,11 @@ def every_field() -> bytes:
         "expires_at": LATER, "pinned": True, "archived": True, "source_role": "import",
         "confidence": 0.75, "access_count": 7, "last_accessed_at": LATER,
         "external_id": "doc", "import_id": "import",
-        "process_id": "process", "author": "Author",
-        "sources": [{"interaction_id": "i", "position": n} for n in (0, 1)],
+        "process_id": "process", "author": "Author", "stated_at": LATER, "stated_role": "tool",
+        "sources": [
+            {"interaction_id": "i", "position": n, "said_at": at}
+            for n, at in enumerate((None, "2024-02-03T04:05:06.000007Z"))
+        ],
     }  # fmt: skip
     said: list[dict[str, Any]] = [
         {"name": "N", "data": {"x": {"y": [1, "nul \0"]}, "content": ["hello", {"image": "x"}]}},

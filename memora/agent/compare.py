@@ -18,6 +18,7 @@ from memora.prompts import render
 from memora.schema.extraction_schema import CandidateVerdict, MemoryComparisonResponse
 from memora.schema.models import Memory
 from memora.schema.scope import MemorySearchScope, Scope
+from memora.schema.sources import StoredVersion
 from memora.schema.validation import QUERIES
 from memora.text.likeness import content_words, overlap
 
@@ -53,6 +54,14 @@ async def find_equal(
         for position, text_hash in enumerate(hashes)
         if text_hash in known
     }
+
+
+async def find_origins(
+    ports: Ports, scope: Scope, chains: Mapping[str, Sequence[Memory]]
+) -> dict[str, StoredVersion]:
+    """Return who said the versions of these chains, and when, by memory id."""
+    ids = {chain[0].chain_id for chain in chains.values() if chain}
+    return await ports.graph.read_origins(scope, ids) if ids else {}
 
 
 def _hashes(candidates: Sequence[Candidate]) -> list[str]:

@@ -341,8 +341,8 @@ async def plan_memories(
     ]
     named = {decision.existing_id for decision in decisions if decision.existing_id}
     chains: dict[str, list[Memory]] = {}
+    user = Scope(scope.org_id, scope.user_id)
     if named:
-        user = Scope(scope.org_id, scope.user_id)
         chains = await ports.graph.read_chains(user, sorted(named))
     return planning.build(
         scope,
@@ -358,4 +358,5 @@ async def plan_memories(
         buried,
         across_agents=across_agents,
         equal=equal,
+        stored=await compare.find_origins(ports, user, chains),
     )

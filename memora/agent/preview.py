@@ -53,7 +53,11 @@ async def preview(ports: Ports, request: SaveRequest) -> SavePreview:
             for write in planned.memories
             if write.predecessor_id is None and write.successor_id is None
         ],
-        merged=[by_id[link.memory_id] for link in planned.links if link.memory_id in by_id],
+        merged=[
+            by_id[link.memory_id]
+            for link in planned.links
+            if link.sources and link.moved_from is None and link.memory_id in by_id
+        ],
         superseded=[by_id[i] for i in planned.superseded.values() if i in by_id],
         cut_messages=len(hashes) - edit.keep,
         new_messages=len(edit.append),
@@ -93,5 +97,6 @@ async def _planned(
         planning.Origin(conversation.interaction_id, request.scope.agent_id),
         buried,
         across_agents=request.across_agents,
+        stored=await compare.find_origins(ports, user, chains),
     )
     return planned, {m.memory_id: m for chain in chains.values() for m in chain}

@@ -17,7 +17,7 @@ from memora.core.chunking import estimated_tokens
 from memora.core.ranking import Preferences
 from memora.core.voices import Voices
 from memora.graph_db.base import MemoryListing
-from memora.schema.index import QueryHits
+from memora.schema.index import ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import RankingConfig
 from memora.schema.recall import MemoryFilters, RankedId, RecallResult
@@ -180,19 +180,15 @@ def _preferences(
 async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[QueryHits]:
     scope = search.scope
     kind = MemorySearchScope.USER if isinstance(scope, Scope) else MemorySearchScope.ORGANIZATION
-    least = search.limit + len(search.exclude)
-    candidates = max(ranking.CANDIDATES, least)
-    lexical = max(ranking.LEXICAL_CANDIDATES, least)
-    if filtering.needs_more_candidates(search.filters):
-        candidates = lexical = ranking.CANDIDATES_MAX
+    limits = _limits(search)
     return await ports.vector.search_memories(
         search.queries,
         kind,
         scope.org_id,
         scope.user_id if isinstance(scope, Scope) else None,
         scope.agent_id,
-        limit=min(candidates, ranking.CANDIDATES_MAX),
-        lexical_limit=min(lexical, ranking.CANDIDATES_MAX),
+        limit=limits.dense,
+        lexical_limit=limits.lexical,
         conditions=filtering.engine_conditions(
             search.filters, ports.graph.clock.now(), search.as_of
         ),
@@ -201,6 +197,14 @@ async def _hits(ports: Ports, search: Search, asked: Sequence[Voices]) -> list[Q
             for query, named in zip(search.queries, asked, strict=True)
         ],
     )
+
+
+def _limits(search: Search) -> ListLimits:
+    if filtering.needs_more_candidates(search.filters):
+        return ListLimits(ranking.CANDIDATES_MAX, ranking.CANDIDATES_MAX)
+    least = search.limit + len(search.exclude)
+    wanted = (max(ranking.CANDIDATES, least), max(ranking.LEXICAL_CANDIDATES, least))
+    return ListLimits(*(min(limit, ranking.CANDIDATES_MAX) for limit in wanted))
 
 
 async def _resolved(
@@ -212,7 +216,7 @@ async def _resolved(
 ) -> list[Memory]:
     """Turn hits into current memories, a window at a time, until no other can be among the best."""
     config = search.config
-    ranked = ranking.fuse(hits, config, explain=search.explain)
+    ranked = ranking.fuse(hits, config, explain=search.explain, limits=_limits(search))
     owners: dict[str, str] = {}
     if isinstance(search.scope, OrganizationScope):
         found_hits = (hit for answer in hits for hit in (*answer.dense, *answer.lexical))
@@ -317,6 +321,7 @@ async def _always(ports: Ports, request: RecallRequest) -> list[Memory]:
         ]
         if page:
             after = (page[-1].obtained_at, page[-1].memory_id)
+    found.sort(key=ranking.newest_first)
     named = await ports.graph.with_names(request.scope.org_id, found)
     return ranking.standing_first(
         named, request.always, search.limit, request.token_budget, estimated_tokens

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from memora.core import ranking
 from memora.errors import MissingExtraError, RerankError
 from memora.rerankers.base import BaseReranker
 from memora.schema.models import Memory
@@ -19,7 +20,7 @@ async def rerank(
     memories: Sequence[Memory],
     deadline: float | None = None,
 ) -> list[Memory]:
-    """Return the memories in the reranker's order, with its scores; ties by id.
+    """Return the memories in the reranker's order, with its scores; ties newest first.
 
     One that fails or is late leaves them as they came.
 
@@ -40,7 +41,7 @@ async def rerank(
         memory.model_copy(update={"score": score, "score_parts": _parts(memory, score)})
         for memory, score in zip(memories, scores, strict=True)
     ]
-    return sorted(scored, key=lambda memory: (-(memory.score or 0.0), memory.memory_id))
+    return ranking.best_first(scored)
 
 
 def _parts(memory: Memory, score: float) -> dict[str, float] | None:

@@ -383,13 +383,14 @@ async def _verbatim(
         compare.find_equal(ports, scope, candidates),
         jobs.find_buried(ports, request.scope, candidates),
     )
+    chains, late = await _chains(ports, request.scope, candidates, equal)
     return await off_loop(
         size,
         planning.build,
         request.scope,
         candidates,
         compare.equal_or_new(candidates, equal),
-        await _chains(ports, request.scope, candidates, equal),
+        {**chains, **late},
         planning.Origin(
             conversation.interaction_id,
             request.scope.agent_id,
@@ -399,23 +400,24 @@ async def _verbatim(
         buried,
         across_agents=request.across_agents,
         equal=equal,
+        stored=await compare.find_origins(
+            ports, Scope(request.scope.org_id, request.scope.user_id), late
+        ),
     )
 
 
 async def _chains(
     ports: Ports, scope: Scope, candidates: Sequence[planning.Candidate], equal: dict[int, Memory]
-) -> dict[str, list[Memory]]:
-    """Return the chains of memories that are repeated; whole where the candidate is older."""
+) -> tuple[dict[str, list[Memory]], dict[str, list[Memory]]]:
+    """Return memories that are repeated, and the whole chains of those that were said before."""
     chains = {memory.memory_id: [memory] for memory in equal.values()}
     late = {
         memory.memory_id
         for position, memory in equal.items()
         if candidates[position].obtained_at < memory.obtained_at
     }
-    if late:
-        user = Scope(scope.org_id, scope.user_id)
-        chains |= await ports.graph.read_chains(user, sorted(late))
-    return chains
+    user = Scope(scope.org_id, scope.user_id)
+    return chains, await ports.graph.read_chains(user, sorted(late)) if late else {}
 
 
 def _job(

@@ -35,6 +35,8 @@ HOP_ENTITIES = 12
 HOP_FANOUT = 20
 # A name that more memories have says nothing about what belongs together.
 HUB_MENTIONS = 50
+# Digits of a weight that are not the noise of an engine.
+_DIGITS = 5
 # What a memory two hops away is worth, next to one that is one hop away.
 SECOND_HOP = 0.5
 
@@ -215,19 +217,43 @@ def followed(mentions: Iterable[EntityMention], seeds: Mapping[str, float]) -> d
         seeds: Score of each of them, 0 to 1.
     """
     weights: dict[str, float] = {}
+    names: dict[str, str] = {}
     for mention in mentions:
         if not 1 < mention.memories <= HUB_MENTIONS:
             continue
         weight = seeds.get(mention.memory_id, 0.0) / (1 + math.log(mention.memories))
         weights[mention.entity_id] = max(weight, weights.get(mention.entity_id, 0.0))
-    best = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
-    return dict(best[:HOP_ENTITIES])
+        names[mention.entity_id] = min(mention.name, names.get(mention.entity_id, mention.name))
+    best = sorted(weights, key=lambda each: (-_told(weights[each]), names[each], each))
+    return {entity_id: weights[entity_id] for entity_id in best[:HOP_ENTITIES]}
 
 
-def strongest(weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the memories that a further hop starts from."""
-    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
-    return dict(ordered[:HOP_SEEDS])
+def contested(weights: Mapping[str, float]) -> list[str]:
+    """Return the memories of one weight of which a hop starts from some, but not from all."""
+    if len(weights) <= HOP_SEEDS:
+        return []
+    ordered = sorted(map(_told, weights.values()), reverse=True)
+    last, next_ = ordered[HOP_SEEDS - 1 : HOP_SEEDS + 1]
+    return [each for each, weight in weights.items() if _told(weight) == last == next_]
+
+
+def strongest(
+    weights: Mapping[str, float], order: Mapping[str, tuple[float, str, str]]
+) -> dict[str, float]:
+    """Return the memories that a hop starts from.
+
+    Args:
+        weights: Of memories.
+        order: What decides between those of one weight, of the contested ones.
+    """
+    none = (0.0, "", "")
+    best = sorted(weights, key=lambda each: (-_told(weights[each]), order.get(each, none), each))
+    return {memory_id: weights[memory_id] for memory_id in best[:HOP_SEEDS]}
+
+
+def _told(weight: float) -> float:
+    """Return as much of a weight as is not the noise of an engine."""
+    return round(weight, _DIGITS)
 
 
 def reached(mentions: Iterable[EntityMention], weights: Mapping[str, float]) -> dict[str, float]:

@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from memora.core import authority, versions
+from memora.core import authority, parting, versions
 from memora.core.hashing import content_hash, tombstone
-from memora.core.ids import Ids
+from memora.core.ids import Ids, derived_memory_id
 from memora.core.lifetimes import ExpireFrom, Lifetimes
 from memora.core.messages import diff, parse_messages
 from memora.core.placeholders import agent_span, escape_all_but, neutral, user_span
@@ -18,6 +18,7 @@ from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Interaction, Memory, Relation, SourceRole
 from memora.schema.scope import Scope
+from memora.schema.sources import SourceMessage, StoredVersion
 from memora.schema.storage_schema import (
     ContraryMemoryToStore,
     MemoriesAndInteraction,
@@ -33,7 +34,7 @@ from memora.schema.validation import (
     checked_text,
 )
 from memora.schema.write_plan import (
-    Earlier,
+    Beginning,
     EqualGuard,
     IdempotencyRecord,
     InteractionWrite,
@@ -227,6 +228,7 @@ def build(
     *,
     across_agents: bool = True,
     equal: Mapping[int, Memory] | None = None,
+    stored: Mapping[str, StoredVersion] | None = None,
 ) -> Planned:
     """Decide for every candidate what is written.
 
@@ -238,6 +240,7 @@ def build(
 
     What is told late takes the place that it would have had in time: between older and newer
     versions, or, where the next newer one says the same, as the time from which that one is known.
+    A version that was said again after it is parted, so that it holds again from then on.
 
     Args:
         scope: Owner.
@@ -250,58 +253,164 @@ def build(
             source.
         equal: The current memory of the same text by position, which the decisions rest on and
             the store must still answer; None: nobody looked.
+        stored: Who said the versions of the chains, and when, by memory id; one that is not there
+            is never parted.
     """
-    memories: list[MemoryWrite] = []
-    links: list[SourceLink] = []
-    superseded: dict[int, str] = {}
-    grown: dict[str, list[Memory]] = {}
-    inserted: set[str] = set()
+    built = _Built(scope, origin, chains, dict(stored or {}))
     for position, (candidate, decision) in enumerate(zip(candidates, decisions, strict=True)):
         if position in buried:
             continue
-        chain = _chain(decision, chains, grown)
+        chain = built.chain(decision)
+        place = _place(candidate, chain, origin, across_agents=across_agents)
         repeated = _same_then(decision, candidate, chain) or _repeated(decision, candidate, chain)
         if repeated is not None and not across_agents and repeated.agent_id != origin.agent_id:
             # A source more is a change too: what another agent obtained is left alone.
             repeated = None
-        place = _place(candidate, chain, origin, across_agents=across_agents)
-        if repeated is not None and not _confirms(candidate, repeated, place):
-            is_late = candidate.obtained_at < repeated.obtained_at
-            if not is_late or place is None or repeated.author is not None:
-                links.append(SourceLink(repeated.memory_id, candidate.sources))
-                continue
-            told = _told_late(candidate, chain, place)
-            if told and place.chain_id not in inserted:
-                links += told
-                grown[place.chain_id] = _with_times(chain, told)
-                continue
-        statement = _statement(candidate, origin)
+        if repeated is not None and _confirms(candidate, repeated, place):
+            repeated = None
+        if repeated is not None and _is_a_source(candidate, repeated, place):
+            built.link(candidate, repeated)
+            continue
+        if place is not None:
+            chain, place = built.part(candidate, chain, place)
+        if place is not None and repeated is not None and built.tell(candidate, chain, place):
+            continue
+        guard = None
         if equal is not None and (place is None or place.superseded_at is None):
             known = equal.get(position)
             guard = EqualGuard(
                 None if known is None else known.memory_id,
                 None if across_agents else origin.agent_id,
             )
-            statement = replace(statement, equal=guard)
+        built.add(position, candidate, chain, place, guard)
+    return Planned(
+        tuple(built.memories), tuple(built.links), built.superseded, tuple(sorted(buried))
+    )
+
+
+@dataclass(slots=True)
+class _Built:
+    """A plan so far.
+
+    Attributes:
+        stored: Who said the versions of the chains, and when, by memory id.
+        grown: Chains as they will be, newest first, by their ids.
+    """
+
+    scope: Scope
+    origin: Origin
+    chains: Mapping[str, Sequence[Memory]]
+    stored: dict[str, StoredVersion]
+    memories: list[MemoryWrite] = field(default_factory=list[MemoryWrite])
+    links: list[SourceLink] = field(default_factory=list[SourceLink])
+    superseded: dict[int, str] = field(default_factory=dict[int, str])
+    grown: dict[str, list[Memory]] = field(default_factory=dict[str, list[Memory]])
+
+    def chain(self, decision: Decision) -> Sequence[Memory]:
+        """Return the chain that the decision is about, newest first; none for what is new."""
+        chain = self.chains.get(decision.existing_id or "", ())
+        return self.grown.get(chain[0].chain_id, chain) if chain else ()
+
+    def link(self, candidate: Candidate, repeated: Memory) -> None:
+        """Make the candidate a source of what it repeats."""
+        at = max(candidate.obtained_at, repeated.obtained_at)
+        self._keep(SourceLink(repeated.memory_id, _said(candidate, at)), candidate)
+
+    def part(
+        self, candidate: Candidate, chain: Sequence[Memory], place: versions.Placement
+    ) -> tuple[Sequence[Memory], versions.Placement]:
+        """Part the version that held when something else was said, if it was said again later.
+
+        Returns:
+            The chain as it is then, and the place of the candidate.
+        """
+        held = versions.version_at(chain, candidate.obtained_at)
+        stored = None if held is None else self.stored.get(held.memory_id)
+        if held is None or stored is None or _says_the_same(held, candidate):
+            return chain, place
+        parted = parting.part(
+            chain,
+            stored,
+            candidate.obtained_at,
+            candidate.source_role,
+            derived_memory_id(candidate.memory_id, "parted", held.memory_id),
+            may_begin=not self._is_new(held.memory_id),
+        )
+        if parted is None:
+            return chain, place
+        self.links += [self._timed(link) for link in parted.links]
+        self.memories.append(parted.write)
+        self.stored |= {each.memory_id: each for each in parted.parts}
+        self.grown[place.chain_id] = parted.chain
+        return parted.chain, versions.place(parted.chain, candidate.obtained_at)
+
+    def tell(
+        self, candidate: Candidate, chain: Sequence[Memory], place: versions.Placement
+    ) -> bool:
+        """Have what says the same begin with the candidate; return whether it does."""
+        told = _told_late(candidate, chain, place)
+        if not told or any(self._is_new(link.memory_id) for link in told):
+            return False
+        for link in told:
+            self._keep(self._timed(link), candidate)
+        self.grown[place.chain_id] = _with_times(chain, told)
+        return True
+
+    def _is_new(self, memory_id: str) -> bool:
+        return any(memory.memory_id == memory_id for memory in self.memories)
+
+    def _timed(self, link: SourceLink) -> SourceLink:
+        """Return the link with its place among the memories so far."""
+        if link.begins is None:
+            return link
+        return replace(link, begins=replace(link.begins, after=len(self.memories)))
+
+    def _keep(self, link: SourceLink, candidate: Candidate) -> None:
+        """Write a link to the candidate's messages, and know of it from now on."""
+        self.links.append(link)
+        stored = self.stored.get(link.memory_id)
+        if stored is None:
+            return
+        if link.begins is not None:
+            stored = replace(
+                stored,
+                obtained_at=link.begins.obtained_at,
+                source_role=link.begins.source_role,
+                stated_at=stored.stated_at or stored.obtained_at,
+                stated_role=stored.stated_role or stored.source_role,
+            )
+        said = tuple(
+            SourceMessage(
+                source.interaction_id,
+                source.position,
+                candidate.source_role,
+                source.prefix_hash,
+                self.origin.agent_id,
+                self.origin.import_id,
+                self.origin.process_id,
+                source.said_at,
+            )
+            for source in link.sources
+        )
+        self.stored[link.memory_id] = replace(stored, sources=(*stored.sources, *said))
+
+    def add(
+        self,
+        position: int,
+        candidate: Candidate,
+        chain: Sequence[Memory],
+        place: versions.Placement | None,
+        guard: EqualGuard | None,
+    ) -> None:
+        """Write the candidate at its place, or as a statement of its own."""
+        statement = replace(_statement(candidate, self.origin), equal=guard)
         if place is None:
-            memories.append(statement)
-            continue
-        memories.append(placed(statement, place))
-        inserted.add(place.chain_id)
+            self.memories.append(statement)
+            return
+        self.memories.append(placed(statement, place))
         if place.predecessor_id is not None:
-            superseded[position] = place.predecessor_id
-        grown[place.chain_id] = _grow(chain, scope, candidate, origin, place)
-    return Planned(tuple(memories), tuple(links), superseded, tuple(sorted(buried)))
-
-
-def _chain(
-    decision: Decision,
-    chains: Mapping[str, Sequence[Memory]],
-    grown: Mapping[str, list[Memory]],
-) -> Sequence[Memory]:
-    """Return the chain that the decision is about, newest first; none for what is new."""
-    chain = chains.get(decision.existing_id or "", ())
-    return grown.get(chain[0].chain_id, chain) if chain else ()
+            self.superseded[position] = place.predecessor_id
+        self.grown[place.chain_id] = _grow(chain, self.scope, candidate, self.origin, place)
 
 
 def _repeated(decision: Decision, candidate: Candidate, chain: Sequence[Memory]) -> Memory | None:
@@ -336,11 +445,24 @@ def _same_then(decision: Decision, candidate: Candidate, chain: Sequence[Memory]
         # It was confirmed then, by somebody who knows better.
         held = None
     following = next(version for version in reversed(chain) if version.obtained_at > at)
-    said = content_hash(neutral(candidate.text))
     for version in (held, following):
-        if version is not None and content_hash(neutral(version.memory)) == said:
+        if version is not None and _says_the_same(version, candidate):
             return version
     return None
+
+
+def _says_the_same(version: Memory, candidate: Candidate) -> bool:
+    return content_hash(neutral(version.memory)) == content_hash(neutral(candidate.text))
+
+
+def _is_a_source(candidate: Candidate, repeated: Memory, place: versions.Placement | None) -> bool:
+    """Tell whether what the candidate repeats begins when it did, by hand for one."""
+    is_late = candidate.obtained_at < repeated.obtained_at
+    return not is_late or place is None or repeated.author is not None
+
+
+def _said(candidate: Candidate, at: datetime) -> tuple[SourceRef, ...]:
+    return tuple(replace(source, said_at=at) for source in candidate.sources)
 
 
 def _told_late(
@@ -351,35 +473,28 @@ def _told_late(
     That is the next one, and those that only confirm it, as far as the candidate's authority
     reaches. None: another statement lies between; then the candidate is a version of its own.
     """
-    said, rank = content_hash(neutral(candidate.text)), authority.rank(candidate.source_role)
+    rank = authority.rank(candidate.source_role)
     at, before, ended = candidate.obtained_at, place.predecessor_id, place.predecessor_superseded_at
     told: list[SourceLink] = []
-    ended_before: datetime | None = None
     for version in reversed(chain):
         if version.obtained_at <= at:
-            ended_before = version.superseded_at
             continue
-        is_same = content_hash(neutral(version.memory)) == said
+        if not told and place.superseded_at != version.obtained_at:
+            # A purge left a gap between, which stays one.
+            break
+        is_same = _says_the_same(version, candidate)
         if not told:
             # What is called a duplicate may be worded in another way.
             is_same = is_same or version.superseded_at is None
         is_made = version.author is not None
         if not is_same or is_made or authority.rank(version.source_role) > rank:
             break
-        earlier = Earlier(
-            at,
-            version.obtained_at,
-            candidate.source_role,
-            before,
-            ended,
-            old_role=version.source_role,
-            old_superseded_at=ended_before,
-        )
-        told.append(SourceLink(version.memory_id, (), earlier))
-        before, ended, ended_before = version.memory_id, at, version.superseded_at
+        begins = Beginning(at, version.obtained_at, candidate.source_role, before, ended)
+        told.append(SourceLink(version.memory_id, (), begins))
+        before, ended = version.memory_id, at
         if version.superseded_at is not None and version.superseded_by is None:
             break
-    return [*told[:-1], *(replace(link, sources=candidate.sources) for link in told[-1:])]
+    return [*told[:-1], *(replace(link, sources=_said(candidate, at)) for link in told[-1:])]
 
 
 def _with_times(chain: Sequence[Memory], told: Sequence[SourceLink]) -> list[Memory]:
@@ -388,12 +503,12 @@ def _with_times(chain: Sequence[Memory], told: Sequence[SourceLink]) -> list[Mem
         version.memory_id: {} for version in chain
     }
     for link in told:
-        if link.earlier is not None:
-            changes[link.memory_id]["obtained_at"] = link.earlier.obtained_at
-            changes[link.memory_id]["source_role"] = link.earlier.source_role
-            if link.earlier.predecessor_id is not None:
-                ended = link.earlier.predecessor_superseded_at
-                changes[link.earlier.predecessor_id]["superseded_at"] = ended
+        if link.begins is not None:
+            changes[link.memory_id]["obtained_at"] = link.begins.obtained_at
+            changes[link.memory_id]["source_role"] = link.begins.source_role
+            if link.begins.predecessor_id is not None:
+                ended = link.begins.predecessor_superseded_at
+                changes[link.begins.predecessor_id]["superseded_at"] = ended
     return [version.model_copy(update=changes[version.memory_id]) for version in chain]
 
 
@@ -476,7 +591,7 @@ def _statement(candidate: Candidate, origin: Origin) -> MemoryWrite:
         content_hash=content_hash(neutral(candidate.text)),
         agent_id=origin.agent_id,
         interaction_id=origin.interaction_id,
-        sources=candidate.sources,
+        sources=_said(candidate, candidate.obtained_at),
         memory_type=candidate.memory_type,
         importance=candidate.importance,
         tags=candidate.tags,

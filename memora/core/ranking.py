@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from memora.core import duplicates
 from memora.core.voices import Voices
-from memora.schema.index import Hit, QueryHits
+from memora.schema.index import Hit, ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
@@ -42,12 +42,19 @@ _LEAST_SPAN = 0.05
 _NO_PARTS: Mapping[str, float] = MappingProxyType({})
 _RRF_K = 60
 _DAY = timedelta(days=1)
+# Engines add up float32 products in another order: scores that differ by less are one score.
+_DIGITS = 5
+_NOISE = 2 * 10**-_DIGITS
 # Recalls after which usage counts half of what it can.
 _USED_HALF = 5.0
 
 
 def fuse(
-    batches: Sequence[QueryHits], config: RankingConfig | None = None, *, explain: bool = True
+    batches: Sequence[QueryHits],
+    config: RankingConfig | None = None,
+    *,
+    explain: bool = True,
+    limits: ListLimits | None = None,
 ) -> list[RankedId]:
     """Return each memory once, best evidence first, ties by id.
 
@@ -55,8 +62,11 @@ def fuse(
         batches: One answer per query.
         config: How the lists become one.
         explain: Also tell what the scores are made of.
+        limits: Hits after which the lists were cut; None: they are whole.
     """
     config = config or RankingConfig()
+    if limits is not None:
+        batches = [_told_apart(batch, config, limits) for batch in batches]
     strengths = _strengths(batches)
     if len(batches) == 1:
         return _fuse_query(batches[0], config, strengths[0], explain=explain)
@@ -80,6 +90,29 @@ def _order(ranked: RankedId) -> tuple[float, str]:
 def _evidence(ranked: RankedId) -> tuple[float, list[tuple[str, float]]]:
     # Of equal scores the same one explains the answer, whatever the order of the queries.
     return ranked.score, sorted(ranked.parts.items())
+
+
+def _told_apart(batch: QueryHits, config: RankingConfig, limits: ListLimits) -> QueryHits:
+    """Drop what ties with the last hit of a list that was cut: ids chose which of those are in.
+
+    A lexical list of so many equal hits tells nothing, so that the dense one decides alone. The
+    last of a dense list that is scaled by its range has nothing of it: there it does not matter.
+    """
+    ranged = config.fusion is Fusion.WEIGHTED
+    dense = batch.dense if ranged else _without_last_tie(batch.dense, limits.dense) or batch.dense
+    lexical = _without_last_tie(batch.lexical, limits.lexical)
+    return QueryHits(dense, lexical if lexical or dense else batch.lexical)
+
+
+def _without_last_tie(hits: tuple[Hit, ...], limit: int) -> tuple[Hit, ...]:
+    """Return a list without its last tie, where it was cut."""
+    end = len(hits)
+    if end < limit:
+        return hits
+    least = hits[-1].score + _NOISE
+    while end and hits[end - 1].score < least:
+        end -= 1
+    return hits[:end]
 
 
 def _strengths(batches: Sequence[QueryHits]) -> list[tuple[float, float]]:
@@ -168,8 +201,12 @@ def _by_deviation(hits: Sequence[Hit]) -> dict[str, float]:
 
 
 def _by_rank(hits: Sequence[Hit]) -> dict[str, float]:
-    """Return reciprocal ranks, 1 for the first."""
-    return {hit.memory_id: (_RRF_K + 1) / (_RRF_K + rank) for rank, hit in enumerate(hits, start=1)}
+    """Return reciprocal ranks, 1 for the first; equal scores have the rank of their first."""
+    first: dict[float, int] = {}
+    return {
+        hit.memory_id: (_RRF_K + 1) / (_RRF_K + first.setdefault(hit.score, rank))
+        for rank, hit in enumerate(hits, start=1)
+    }
 
 
 _Scaling = Callable[[Sequence[Hit]], dict[str, float]]
@@ -285,7 +322,7 @@ def restore_order(
         if memory is None or memory.memory_id in exclude or memory.memory_id in scored:
             continue
         gained = {} if preferences is None else preferences.parts(memory)
-        score = (hit.score + sum(gained.values())) / whole
+        score = round((hit.score + sum(gained.values())) / whole, _DIGITS)
         parts: dict[str, float] | None = None
         if explain:
             shares = {**hit.parts, **gained}
@@ -295,8 +332,16 @@ def restore_order(
 
 
 def best_first(memories: Iterable[Memory]) -> list[Memory]:
-    """Return memories by score, ties by id."""
-    return sorted(memories, key=lambda memory: (-(memory.score or 0.0), memory.memory_id))
+    """Return memories by score, ties as `newest_first` has them."""
+    return sorted(memories, key=lambda memory: (-(memory.score or 0.0), *newest_first(memory)))
+
+
+def newest_first(memory: Memory) -> tuple[float, str, str]:
+    """Return what decides between equal scores: the newest, then the hash of the text, then the id.
+
+    Two stores of the same memories share the first two of these, ids mostly not.
+    """
+    return -memory.obtained_at.timestamp(), memory.content_hash, memory.memory_id
 
 
 def settled(
@@ -315,7 +360,8 @@ def settled(
     if len(memories) < limit:
         return False
     most = preferences.most
-    return (memories[limit - 1].score or 0.0) > (rest[0].score + most) / (1.0 + most)
+    reachable = round((rest[0].score + most) / (1.0 + most), _DIGITS)
+    return (memories[limit - 1].score or 0.0) > reachable
 
 
 def chosen(memories: Sequence[Memory], limit: int, config: RankingConfig) -> list[Memory]:

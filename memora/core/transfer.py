@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from memora.core.hashing import content_hash
 from memora.core.messages import EMPTY_HASH, message_hash, text_parts
 from memora.core.placeholders import neutral
-from memora.core.undoing import Found, told_of
+from memora.core.undoing import Found
 from memora.errors import InvalidInputError, SchemaVersionError
 from memora.schema.transfer import (
     FORMAT,
@@ -313,7 +313,6 @@ class Whole:
         try:
             text = None if record.found is None else json.dumps(record.found)
             Found.from_json(text)
-            told_of(text)
         except (KeyError, TypeError, ValueError):
             raise InvalidInputError(at(line, "found"), "what an import found") from None
 

@@ -7,15 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
-from memora.core import withdrawal
-from memora.core.withdrawal import ChainWithdrawal, StoredVersion, Unlinking
+from memora.core import rejoining, withdrawal
+from memora.core.withdrawal import ChainWithdrawal, Unlinking
 from memora.errors import ConflictError
 from memora.schema.imports import ImportRun, UndoCounts
 from memora.schema.jobs import ExtractionJob
 from memora.schema.models import Interaction, MessageBlock
-from memora.schema.write_plan import WritePlan
+from memora.schema.sources import StoredVersion
 
 # What of an interaction an import may change besides its messages.
 _TEXTS = ("title", "metadata", "participants")
@@ -24,18 +25,26 @@ _TRANSCRIPT = ("revision", "message_count", "content_hash")
 
 
 @dataclass(frozen=True, slots=True)
+class CutSource:
+    """A version that came from a message that is cut, and when that said it, if it is known."""
+
+    memory_id: str
+    said_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class CutMessage:
     """A message that an import's update dropped from a conversation.
 
     Attributes:
         import_id: Of the import that had written it.
-        memory_ids: Versions that came from it.
+        sources: Versions that came from it.
     """
 
     message: MessageBlock
     prefix_hash: str
     import_id: str | None
-    memory_ids: tuple[str, ...]
+    sources: tuple[CutSource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,10 @@ class Found:
                 **each.message.model_dump(mode="json", exclude_none=True),
                 "prefix_hash": each.prefix_hash,
                 "import_id": each.import_id,
-                "memory_ids": each.memory_ids,
+                "memory_ids": [source.memory_id for source in each.sources],
+                "said_at": [
+                    source.said_at and source.said_at.isoformat() for source in each.sources
+                ],
             }
             for each in self.cut
         ]
@@ -72,8 +84,6 @@ class Found:
         if text is None:
             return None
         fields = json.loads(text)
-        if fields.keys() == {"told"}:
-            return None
         return cls(
             fields["before"], fields["after"], fields["keep"], tuple(map(_cut, fields["cut"]))
         )
@@ -81,8 +91,12 @@ class Found:
 
 def _cut(fields: dict[str, Any]) -> CutMessage:
     prefix_hash, import_id = fields.pop("prefix_hash"), fields.pop("import_id")
-    memory_ids = tuple(fields.pop("memory_ids"))
-    return CutMessage(MessageBlock.model_validate(fields), prefix_hash, import_id, memory_ids)
+    memory_ids, said_at = fields.pop("memory_ids"), fields.pop("said_at", [])
+    sources = tuple(
+        CutSource(memory_id, at and datetime.fromisoformat(at))
+        for memory_id, at in zip_longest(memory_ids, said_at)
+    )
+    return CutMessage(MessageBlock.model_validate(fields), prefix_hash, import_id, sources)
 
 
 def found(
@@ -105,93 +119,24 @@ def _fields(interaction: Interaction) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A version that an import made begin earlier, and how it was before.
-
-    Attributes:
-        at: Its time since then.
-        was, source_role: Its time and trust before.
-        predecessor_id, ended: The version before it, and when that one ended before.
-    """
-
-    memory_id: str
-    at: datetime
-    was: datetime
-    source_role: str
-    predecessor_id: str | None = None
-    ended: datetime | None = None
-
-    def to_fields(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        times = {"at": self.at, "was": self.was, "ended": self.ended}
-        return {
-            "memory_id": self.memory_id,
-            "source_role": self.source_role,
-            "predecessor_id": self.predecessor_id,
-            **{name: None if time is None else time.isoformat() for name, time in times.items()},
-        }
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Told:
-        """Return what `to_fields` made."""
-        times: dict[str, Any] = {
-            name: fields[name] and datetime.fromisoformat(fields[name])
-            for name in ("at", "was", "ended")
-        }
-        return cls(**(fields | times))
-
-
-def told_by(plan: WritePlan) -> tuple[Told, ...]:
-    """Return which versions a plan makes begin earlier."""
-    return tuple(
-        Told(
-            link.memory_id,
-            link.earlier.obtained_at,
-            link.earlier.was,
-            link.earlier.old_role,
-            link.earlier.predecessor_id,
-            link.earlier.old_superseded_at,
-        )
-        for link in plan.links
-        if link.earlier is not None and link.earlier.old_role is not None
-    )
-
-
-def place_of(plan: WritePlan) -> str | None:
-    """Return the conversation that a plan's statements come from."""
-    if plan.interaction is not None:
-        return plan.interaction.interaction_id
-    return None if plan.job is None else plan.job.interaction_id
-
-
-def told_of(text: str | None) -> tuple[Told, ...]:
-    """Return which versions an import made begin earlier, from what is stored."""
-    fields: dict[str, Any] = {} if text is None else json.loads(text)
-    return tuple(Told.from_fields(each) for each in fields.get("told", ()))
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """One import's part in one conversation.
 
     Attributes:
         revision: That of the conversation after the import's last write.
         found: What was there before; None: the import created the conversation.
-        told: Versions that begin earlier by what it says.
     """
 
     import_id: str
     interaction_id: str
     revision: int
     found: Found | None
-    told: tuple[Told, ...] = ()
 
     def to_json(self) -> str | None:
-        """Return what was found and told as it is stored, by every adapter alike."""
-        fields = {} if self.found is None else self.found.to_fields()
-        if self.told:
-            fields["told"] = [each.to_fields() for each in self.told]
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) if fields else None
+        """Return what was found as it is stored, by every adapter alike."""
+        if self.found is None:
+            return None
+        return json.dumps(self.found.to_fields(), ensure_ascii=False, separators=(",", ":"))
 
 
 def merged(earlier: Found | None, later: Found | None) -> Found | None:
@@ -270,78 +215,42 @@ def restored(interaction: Interaction, given: Found) -> dict[str, Any]:
     return fields
 
 
-def decide(
-    stored: Sequence[StoredVersion], import_id: str, told: Sequence[Told] = ()
-) -> ChainWithdrawal:
+def decide(stored: Sequence[StoredVersion], import_id: str) -> ChainWithdrawal:
     """Decide what a chain loses when an import is taken back.
 
     The import's versions go, but for those that another message states too: they stay, as obtained
-    there. No other version goes, whatever it came from.
+    there. No other version goes, whatever it came from. Those that stay begin when what is left
+    says it first, and what only the import came between is one version again.
 
     Args:
         stored: All versions, from the oldest to the newest; `import_id` of a source message is that
             of the import which wrote the message.
         import_id: The import.
-        told: Versions that begin earlier by what it said; they begin again when they did.
     """
-    chain = _as_before(stored, told)
-    roles = {version.memory_id: version.source_role for version in stored}
     removed: list[str] = []
-    unlinked: list[Unlinking] = []
-    for version in chain:
+    unlinked: dict[str, Unlinking] = {}
+    for version in stored:
         lost = tuple(source for source in version.sources if source.import_id == import_id)
         kept = [source for source in version.sources if source not in lost]
         obtained = version.author is None and version.import_id == import_id
+        role, origin = version.source_role, None
         if obtained and not kept:
             removed.append(version.memory_id)
-        elif obtained:
-            role = withdrawal.trust(kept)
-            unlinked.append(Unlinking(version.memory_id, lost, role, origin=kept[0]))
-        elif lost or version.source_role != roles[version.memory_id]:
-            unlinked.append(Unlinking(version.memory_id, lost, version.source_role))
-    return withdrawal.rechained(chain, removed, unlinked, stored=stored)
-
-
-def _as_before(stored: Sequence[StoredVersion], told: Sequence[Told]) -> list[StoredVersion]:
-    """Return a chain whose versions begin when they did before an import told of earlier times.
-
-    What came since keeps its place: a version does not begin after the next one.
-    """
-    chain = list(stored)
-    for place in reversed(range(len(chain))):
-        while each := _told(chain, place, told):
-            version = replace(chain[place], obtained_at=each.was, source_role=each.source_role)
-            chain[place] = version
-            before = chain[place - 1] if place else None
-            if before is not None and before.superseded_at == each.at:
-                ended = each.ended if before.memory_id == each.predecessor_id else each.was
-                chain[place - 1] = replace(before, superseded_at=ended)
-    return chain
-
-
-def _told(chain: Sequence[StoredVersion], place: int, told: Sequence[Told]) -> Told | None:
-    """Return what made the version at this place begin at its time, if that can be taken back."""
-    version = chain[place]
-    limits = [chain[place + 1].obtained_at] if place + 1 < len(chain) else []
-    limits += [version.superseded_at] if version.superseded_at is not None else []
-    for each in told:
-        is_it = (each.memory_id, each.at) == (version.memory_id, version.obtained_at)
-        if is_it and each.at < each.was and all(each.was <= limit for limit in limits):
-            return each
-    return None
-
-
-def told_in(chains: Sequence[Sequence[StoredVersion]], import_id: str) -> list[str]:
-    """Return the conversations of an import that these chains come from."""
-    return sorted(
-        {
-            source.interaction_id
-            for chain in chains
-            for version in chain
-            for source in version.sources
-            if source.import_id == import_id
-        }
-    )
+            continue
+        if obtained:
+            role, origin = withdrawal.trust(kept), min(kept, key=version.said_at)
+        if obtained or lost:
+            unlinked[version.memory_id] = Unlinking(version.memory_id, lost, role, origin)
+    begun = rejoining.begun(stored, unlinked)
+    left, joined = rejoining.rejoined(begun, removed)
+    gone = [*removed, *(each.memory_id for each in joined)]
+    roles = {version.memory_id: version.source_role for version in stored}
+    for memory_id, role in ((version.memory_id, version.source_role) for version in left):
+        if role != roles[memory_id]:
+            known = unlinked.get(memory_id) or Unlinking(memory_id, (), role)
+            unlinked[memory_id] = replace(known, source_role=role)
+    still = [each for each in unlinked.values() if each.memory_id not in gone]
+    return replace(withdrawal.rechained(left, gone, still, stored=stored), joined=tuple(joined))
 
 
 def counts_in(

@@ -11,43 +11,13 @@ from memora.core import authority, versions
 from memora.core.hashing import tombstone
 from memora.core.versions import Span
 from memora.schema.jobs import ExtractionJob, JobStatus
-from memora.schema.sources import SourceKind, SourceSelector, Withdrawal
-
-
-@dataclass(frozen=True, slots=True)
-class SourceMessage:
-    """A message that a version came from.
-
-    Attributes:
-        agent_id, import_id, process_id: Those of its interaction.
-    """
-
-    interaction_id: str
-    position: int
-    role: str
-    prefix_hash: str
-    agent_id: str | None = None
-    import_id: str | None = None
-    process_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
-    """A version as far as the decision needs it: its place, and where it comes from."""
-
-    memory_id: str
-    chain_id: str
-    obtained_at: datetime
-    superseded_at: datetime | None
-    successor_id: str | None
-    source_role: str
-    content_hash: str
-    interaction_id: str | None = None
-    agent_id: str | None = None
-    import_id: str | None = None
-    process_id: str | None = None
-    author: str | None = None
-    sources: tuple[SourceMessage, ...] = ()
+from memora.schema.sources import (
+    SourceKind,
+    SourceMessage,
+    SourceSelector,
+    StoredVersion,
+    Withdrawal,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +36,15 @@ class Unlinking:
 
 
 @dataclass(frozen=True, slots=True)
+class Joining:
+    """A version that goes because another one says the same, which gets these source messages."""
+
+    memory_id: str
+    into: str
+    sources: tuple[SourceMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChainWithdrawal:
     """What is written to one chain.
 
@@ -76,6 +55,7 @@ class ChainWithdrawal:
         unlinked: Versions that lose source messages.
         statements: Prefix hash and content hash of every pair of a message of the source and a
             statement read from it: what tombstones are made of.
+        joined: Versions among the removed ones that are part of another one again.
     """
 
     chain_id: str
@@ -84,6 +64,7 @@ class ChainWithdrawal:
     restored: tuple[str, ...]
     unlinked: tuple[Unlinking, ...]
     statements: tuple[tuple[str, str], ...]
+    joined: tuple[Joining, ...] = ()
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -151,11 +132,12 @@ def rechained(
         statements: As in `ChainWithdrawal`; each counts once.
         stored: The chain as it is stored, where that is another.
     """
-    known = _spans(chain if stored is None else stored)
+    before = chain if stored is None else stored
+    known = _spans(before)
     ended = {span.memory_id for span in known if span.superseded_at is not None}
     changed = versions.withdraw(_spans(chain), frozenset(removed), known)
     return ChainWithdrawal(
-        chain_id=chain[0].chain_id,
+        chain_id=before[0].chain_id,
         removed=tuple(removed),
         changed=tuple(changed),
         restored=tuple(
@@ -215,6 +197,13 @@ def _is_of(source: SourceMessage, version: StoredVersion, selector: SourceSelect
     """
     own = source.interaction_id == version.interaction_id
     return getattr(version if own else source, selector.field) == selector.source_id
+
+
+def first_said(version: StoredVersion, sources: Sequence[SourceMessage]) -> tuple[datetime, str]:
+    """Return when, and with which trust, the first of these messages of a version said it."""
+    first = min(sources, key=version.said_at)
+    talk = [source for source in sources if source.interaction_id == first.interaction_id]
+    return version.said_at(first), trust(talk)
 
 
 def trust(sources: Sequence[SourceMessage]) -> str:

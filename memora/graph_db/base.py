@@ -44,7 +44,7 @@ from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.lifetime import Access, DueMemory, MemoryCounts
 from memora.schema.models import Agent, Interaction, Memory, MessageBlock, Organization, User
 from memora.schema.scope import Scope, SearchScope
-from memora.schema.sources import SourceSelector, Withdrawal
+from memora.schema.sources import SourceSelector, StoredVersion, Withdrawal
 from memora.schema.storage_schema import MemoriesAndInteraction
 from memora.schema.times import checked_time
 from memora.schema.transfer import TransferRecord
@@ -1283,6 +1283,16 @@ class BaseGraphDB(ABC):
     @abstractmethod
     async def read_chains(self, scope: Scope, memory_ids: Sequence[str]) -> dict[str, list[Memory]]:
         """Return for each known id all versions of its chain, newest first."""
+
+    @abstractmethod
+    async def read_origins(
+        self, scope: Scope, chain_ids: Collection[str]
+    ) -> dict[str, StoredVersion]:
+        """Return the versions of these chains by id, with the messages that they came from.
+
+        `import_id` of a message is that of the import which wrote it. A message of which is not
+        known when it said so has its own time, if it has one.
+        """
 
     @abstractmethod
     async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:

@@ -62,11 +62,13 @@ class EntityMention:
 
     Attributes:
         memories: How many current memories mention the entity; 0 where nobody asked.
+        name: The name that the memory uses, with placeholders; the first in order of several.
     """
 
     memory_id: str
     entity_id: str
     memories: int = 0
+    name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

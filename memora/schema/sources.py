@@ -131,3 +131,55 @@ class RollbackReceipt:
     cancelled_jobs: tuple[str, ...]
     dry_run: bool = False
     author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMessage:
+    """A message that a version came from.
+
+    Attributes:
+        agent_id, import_id, process_id: Those of its interaction.
+        said_at: When it said so; None: not known.
+    """
+
+    interaction_id: str
+    position: int
+    role: str
+    prefix_hash: str
+    agent_id: str | None = None
+    import_id: str | None = None
+    process_id: str | None = None
+    said_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version as far as decisions need it: its place, and where it comes from.
+
+    Attributes:
+        stated_at, stated_role: When, and by whom, it was stated where it was obtained, if another
+            message said it before; None: that is its time and role.
+    """
+
+    memory_id: str
+    chain_id: str
+    obtained_at: datetime
+    recorded_at: datetime
+    superseded_at: datetime | None
+    successor_id: str | None
+    source_role: str
+    content_hash: str
+    interaction_id: str | None = None
+    agent_id: str | None = None
+    import_id: str | None = None
+    process_id: str | None = None
+    author: str | None = None
+    pinned: bool = False
+    archived: bool = False
+    stated_at: datetime | None = None
+    stated_role: str | None = None
+    sources: tuple[SourceMessage, ...] = ()
+
+    def said_at(self, source: SourceMessage) -> datetime:
+        """Return when a message said it; one of which that is not known said it at first."""
+        return max(source.said_at or self.obtained_at, self.obtained_at)

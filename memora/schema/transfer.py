@@ -29,7 +29,7 @@ from memora.schema.times import parsed_time
 from memora.schema.validation import ROLES, checked_content, checked_id, checked_name, checked_share
 
 FORMAT = "memora-export"
-VERSION = 2
+VERSION = 3
 
 T = TypeVar("T")
 
@@ -273,12 +273,13 @@ class MessageRecord(_Record):
 
 
 class MessageSource(BaseModel):
-    """A message that a memory came from."""
+    """A message that a memory came from, and when it said so, where that is known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     interaction_id: Id
     position: Count
+    said_at: Time | None = None
 
 
 class RelationPart(BaseModel):
@@ -327,6 +328,8 @@ class MemoryRecord(_Record):
     import_id: Id | None = None
     process_id: Id | None = None
     author: Name | None = None
+    stated_at: Time | None = None
+    stated_role: Name | None = None
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -334,12 +337,20 @@ class MemoryRecord(_Record):
         return (self.org_id, 1, self.user_id, 3, self.obtained_at, self.memory_id)
 
     @classmethod
-    def of(cls, memory: Memory, sources: Iterable[tuple[str, int]]) -> MemoryRecord:
+    def of(
+        cls,
+        memory: Memory,
+        sources: Iterable[tuple[str, int, datetime | None]],
+        stated_at: datetime | None,
+        stated_role: str | None,
+    ) -> MemoryRecord:
         """Return the record of a stored memory.
 
         Args:
             memory: With placeholders in its text.
-            sources: Interaction and position of its messages, in this order.
+            sources: Interaction and position of its messages, in this order, and when they said it.
+            stated_at: When it was stated where it was obtained, if another message said it before.
+            stated_role: Who stated it then.
         """
         fields = {name: value for name, value in memory if name in cls.model_fields}
         fields |= {
@@ -350,9 +361,13 @@ class MemoryRecord(_Record):
                 RelationPart.model_construct(**dict(relation)) for relation in memory.relations
             ),
             "sources": tuple(
-                MessageSource.model_construct(interaction_id=interaction_id, position=position)
-                for interaction_id, position in sources
+                MessageSource.model_construct(
+                    interaction_id=interaction_id, position=position, said_at=said_at
+                )
+                for interaction_id, position, said_at in sources
             ),
+            "stated_at": stated_at,
+            "stated_role": stated_role,
         }
         return cls.model_construct(**fields)
 

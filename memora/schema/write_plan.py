@@ -6,6 +6,7 @@ what it expects to find, and either all of it is written or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,11 +70,15 @@ class SourceRef:
 
     The link is made only if the message at that position still has this prefix hash: what was
     cut away while the model was thinking is not linked, and the memory stays.
+
+    Attributes:
+        said_at: When it said so, in the conversation's time; None: not known.
     """
 
     interaction_id: str
     position: int
     prefix_hash: str
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +150,19 @@ class MemoryWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """A version turns out to have been said before the time that it is known from.
+class Beginning:
+    """A version begins at another time: it was said before, or what said it then has left it.
 
     The plan is refused (ConflictError) unless the version's time is `was` and its predecessor
-    `predecessor_id` before anything else of the plan is written.
+    `predecessor_id` when its turn comes. The store keeps when, and by
+    whom, the version was stated first of all (`stated_at`, `stated_role`), for as long as that is
+    another time than its own.
 
     Attributes:
-        obtained_at: Its time from now on, before `was`.
+        obtained_at: Its time from now on.
         source_role: Who said it, from now on.
         predecessor_superseded_at: New `superseded_at` of the predecessor.
-        old_role, old_superseded_at: What both were before, for an undo of the import.
+        after: How many memories of the plan are written before; the version is none of them.
     """
 
     obtained_at: datetime
@@ -163,8 +170,7 @@ class Earlier:
     source_role: str
     predecessor_id: str | None = None
     predecessor_superseded_at: datetime | None = None
-    old_role: str | None = None
-    old_superseded_at: datetime | None = None
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +180,14 @@ class SourceLink:
     The plan is refused (ConflictError) if the memory is gone: what repeats it is new then.
 
     Attributes:
-        earlier: Its new time, where the sources are older than what is known; None: it stays.
+        begins: Its new time, where that changes; None: it stays.
+        moved_from: The version that loses them; None: none does.
     """
 
     memory_id: str
     sources: tuple[SourceRef, ...]
-    earlier: Earlier | None = None
+    begins: Beginning | None = None
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,14 +238,25 @@ class WritePlan:
     idempotency: IdempotencyRecord | None = None
 
     @property
+    def steps(self) -> Iterator[MemoryWrite | SourceLink]:
+        """What is done to chains, in order: memories, and links whose versions begin between."""
+        for number in range(len(self.memories) + 1):
+            for link in self.links:
+                if link.begins is not None and link.begins.after == number:
+                    yield link
+            yield from self.memories[number : number + 1]
+
+    @property
     def import_id(self) -> str | None:
-        """The import under which this is written; a plan is of one, or of none."""
-        named = [
-            *(memory.import_id for memory in self.memories),
-            self.interaction.import_id if self.interaction else None,
-            self.idempotency.import_id if self.idempotency else None,
-            self.job.params.get("import_id") if self.job else None,
-        ]
+        """The import under which this is written; a plan is of one, or of none.
+
+        Where a conversation is written or worked on it says so: the plan may part a memory that
+        another import obtained.
+        """
+        named = [part.import_id for part in (self.interaction, self.idempotency) if part]
+        if self.job is not None:
+            named.append(self.job.params.get("import_id"))
+        named = named or [memory.import_id for memory in self.memories]
         return next((import_id for import_id in named if import_id is not None), None)
 
 

@@ -23,6 +23,7 @@ from memora.testing.graph_clauses.isolation import IsolationClauses
 from memora.testing.graph_clauses.lifetime import LifetimeClauses
 from memora.testing.graph_clauses.memories import MemoryClauses
 from memora.testing.graph_clauses.outbox import OutboxClauses
+from memora.testing.graph_clauses.parting import PartingClauses
 from memora.testing.graph_clauses.plans import PlanClauses
 from memora.testing.graph_clauses.repair import RepairClauses
 from memora.testing.graph_clauses.transcripts import TranscriptClauses
@@ -44,6 +45,7 @@ class GraphContract(
     IsolationClauses,
     WithdrawalClauses,
     ImportClauses,
+    PartingClauses,
     LifetimeClauses,
     TransferClauses,
     RepairClauses,

@@ -48,8 +48,8 @@ class EncodedDocument:
     memory_id: str
     org_id: str
     user_id: str
-    dense: NDArray[np.float32]
-    lexical: SparseVector
+    dense: NDArray[np.float32] = field(repr=False)
+    lexical: SparseVector = field(repr=False)
     payload: dict[str, Any] = field(repr=False)
 
 
@@ -57,8 +57,8 @@ class EncodedDocument:
 class EncodedQuery:
     """One query; a text without any token has no vector, and its list is empty."""
 
-    dense: list[float] | None
-    lexical: SparseVector | None
+    dense: list[float] | None = field(repr=False)
+    lexical: SparseVector | None = field(repr=False)
 
 
 class Owned(NamedTuple):

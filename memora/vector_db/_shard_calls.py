@@ -29,6 +29,9 @@ class StoredPoint(NamedTuple):
     lexical_values: bytes
     payload: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"StoredPoint({self.memory_id!r})"
+
 
 class ShardState(NamedTuple):
     """What is known of a loaded shard without asking its engine.
@@ -54,6 +57,9 @@ class Call(NamedTuple):
     shard: int
     method: str
     arguments: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"Call({self.number}, {self.shard}, {self.method!r})"
 
 
 class Failure(NamedTuple):
@@ -83,6 +89,9 @@ class Answer(NamedTuple):
     value: Any = None
     failure: Failure | None = None
     state: ShardState | None = None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.number}, {self.failure!r}, {self.state!r})"
 
 
 def frame(message: Call | Answer) -> bytes:

@@ -164,11 +164,11 @@ async def test_a_hop_finds_what_shares_a_name_with_what_was_found(world: World) 
 async def test_two_hops_reach_further_than_one(world: World) -> None:
     far = "He plays the cello."
     add = partial(world.memora.add_memory, world.org_id, world.user_id)
-    await add("We went for a walk.", entities=["Mia Berg", "Tom Ode"])
     await add(far, entities=["Tom Ode"])
     # As many hits as a hop starts from, so that it does not start from the walk.
     for hour in range(8):
         await add(f"Mia Berg, who is Mia Berg, rang at {hour}.", entities=["Mia Berg"])
+    await add("We went for a walk.", entities=["Mia Berg", "Tom Ode"])
     reached = []
     for hops in (1, 2):
         ranking = {"entity_weight": 0.5, "entity_hops": hops}

@@ -86,12 +86,12 @@ async def test_the_reranker_decides_the_order_among_more_than_asked_for(engines)
     assert all(text.endswith(")") for text in reranker.shown[0])
 
 
-async def test_equal_scores_are_ordered_by_id(engines) -> None:
+async def test_of_equal_scores_the_newest_is_first(engines) -> None:
     memora = await engines(Scripted(lambda _text: 0.5))
     found = await memora.for_user("jake").recall("drink tea")
-    ids = [memory.memory_id for memory in found]
-    assert ids == sorted(ids)
-    assert len(ids) == len(SAID)
+    order = [(-m.obtained_at.timestamp(), m.content_hash, m.memory_id) for m in found]
+    assert order == sorted(order)
+    assert len(order) == len(SAID)
 
 
 async def test_it_reads_as_many_as_the_setting_says(engines) -> None:

@@ -421,17 +421,23 @@ async def test_every_text_that_contradicts_its_hash_is_refused(
     assert await target.graph.get_all_organizations() == []
 
 
-async def test_a_file_from_before_imports_is_read(target: Memora, tmp_path: Path) -> None:
-    old = file_of(organization(), user(), *TALK).replace(b'"version":2', b'"version":1')
+@pytest.mark.parametrize("version", [b"1", b"2"])
+async def test_an_older_file_is_read(target: Memora, tmp_path: Path, version: bytes) -> None:
+    """Nothing in it says when a source said what the memory says."""
+    sourced = memory("old", sources=[{"interaction_id": "i", "position": 0}])
+    data = file_of(organization(), user(), *TALK, sourced)
     path = tmp_path / "old.jsonl"
-    path.write_bytes(old)
+    path.write_bytes(data.replace(b'"version":3', b'"version":' + version))
     assert (await target.import_from(path)).records.messages == 2
+    [stored] = [each for each in records(await exported(target, tmp_path)) if each.kind == "memory"]
+    assert isinstance(stored, MemoryRecord)
+    assert ([each.said_at for each in stored.sources], stored.stated_at) == ([None], None)
 
 
 async def test_a_newer_file_is_refused(target: Memora, tmp_path: Path) -> None:
-    data = file_of(organization()).replace(b'"version":2', b'"version":3')
+    data = file_of(organization()).replace(b'"version":3', b'"version":4')
     told = await refuses(target, tmp_path, data, SchemaVersionError)
-    assert "found export version 3, this memora reads versions 1 to 2" in told
+    assert "found export version 4, this memora reads versions 1 to 3" in told
 
 
 async def test_a_line_without_end_is_not_read_to_it(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import gc
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -35,8 +38,13 @@ class Canaries(dict[str, str]):
         return self[name]
 
 
-def forms(text: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the ways in which a store may have written the text."""
+@cache
+def forms(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Return the ways in which a store may have written the text."""
+    return tuple(_forms(text))
+
+
+def _forms(text: str) -> Iterator[tuple[str, bytes]]:
     data = text.encode()
     yield "utf-8", data
     yield "utf-16-le", text.encode("utf-16-le")
@@ -63,13 +71,32 @@ def search_text(canaries: Mapping[str, str], text: str) -> list[str]:
     return list(search(canaries, text.encode("utf-8", "surrogatepass")))
 
 
+def _without_holes(path: Path) -> bytes:
+    """Return what a file has: most of the vector index's files is holes, which read as zeros."""
+    if not hasattr(os, "SEEK_DATA"):
+        return path.read_bytes()
+    parts: list[bytes] = []
+    with path.open("rb", buffering=0) as file:
+        at, size = 0, os.fstat(file.fileno()).st_size
+        while at < size:
+            try:
+                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing comes any more
+                    break
+                return path.read_bytes()
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            file.seek(start)
+            parts.append(file.read(at - start))
+    return (b"\0" * 8).join(parts)
+
+
 def search_folder(canaries: Mapping[str, str], folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         shown = path.relative_to(folder.parent)
         yield from (f"{hit} in the name of {shown}" for hit in search_text(canaries, path.name))
         if path.is_file():
-            # Most of the vector index's files is holes.
-            data = _ZEROS.sub(b"\0" * 8, path.read_bytes())
+            data = _ZEROS.sub(b"\0" * 8, _without_holes(path))
             yield from (f"{hit} in {shown}" for hit in search(canaries, data))
 
 

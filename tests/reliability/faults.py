@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from unittest import mock
@@ -103,7 +104,7 @@ class _Connection(_sqlite.Connection):
         return self._run(super().executemany, sql, *parameters)
 
     def _run(self, run: Callable[..., sqlite3.Cursor], sql: str, *parameters: Any) -> Any:
-        name = f"sql {self.file} {' '.join(sql.split()[:2])}"
+        name = f"sql {self.file} {_first_words(sql)}"
         try:
             self.injector.reach(name)
         except GaveUpError as error:
@@ -115,6 +116,11 @@ class _Connection(_sqlite.Connection):
         if sql == "COMMIT":
             self.injector.reach(f"sql {self.file} committed")
         return result
+
+
+@cache
+def _first_words(sql: str) -> str:
+    return " ".join(sql.split()[:2])
 
 
 class GaveUpError(Exception):

@@ -45,6 +45,7 @@ from tests.reliability.fault_operations import (
     state,
 )
 from tests.reliability.faults import Fault, Injector, WatchedModel
+from tests.reliability.interleaving import at_once
 from tests.reliability.kit import assert_clean
 from tests.reliability.rows_index import RowsIndex
 from tests.reliability.scorecard import Score
@@ -263,7 +264,7 @@ class Bench:
                 await assert_clean(world.memora)
                 await self.finish(world, expected, acknowledged=status == ACKNOWLEDGED)
 
-        asyncio.run(recover())
+        at_once(recover())
         return status == faults.KILLED
 
     async def until_killed(self, folder: Path, case: Case) -> None:
@@ -341,7 +342,9 @@ def play(
                 elif case.deletes_user:
                     happened = runner.run(bench.late_answer(case, deleted))
                 else:
-                    happened = runner.run(bench.cycle(case, expected))
+                    # Threads matter where somebody is cancelled while they work.
+                    run = runner.run if case.fault is Fault.CANCELLED else at_once
+                    happened = run(bench.cycle(case, expected))
             except BaseException:
                 score("R1", violations=1, seed=seed)
                 print(f"{operation}: {case.fault} at {case.at}, late={case.late}")

@@ -91,6 +91,7 @@ def texts_for(number: int, texts: list[Any], *, every: bool) -> list[Any]:
     return texts if every else texts[number % 6 :: 6]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # the nightly one tries them all
 async def test_r6_every_text_of_every_public_method(
     memora: Memora, tmp_path: Path, nightly: bool, seed: int, score: Score

@@ -361,6 +361,7 @@ async def histories(
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["memory", "disk"])
 def test_b24_b25_b26_interleavings_on_one_interaction_are_linearizable(
     tmp_path: Path, where: str, seed: int, nightly: bool, score: Score

@@ -46,7 +46,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 ALICE = Scope("load", "alice")
 LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R9")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.suite("R9"), pytest.mark.alone]
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -43,6 +44,7 @@ from memora.schema.storage_schema import (
     MemoriesAndInteraction,
     MemoryToStore,
 )
+from tests.reliability.interleaving import stepped
 from tests.reliability.model import (
     USER,
     Answers,
@@ -66,6 +68,8 @@ STEPS = 40
 # Not every life has all of its steps: these make 6,000, and half a million.
 LIVES = 186
 NIGHTLY_LIVES = 16_000
+# One call comes after the other, so that threads only cost time; every tenth life has them.
+WITH_THREADS = 10
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -127,7 +131,11 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         type(self).lives += 1
-        self.runner = asyncio.Runner()
+        self.resources = ExitStack()
+        loop = None
+        if self.lives % WITH_THREADS:
+            loop = self.resources.enter_context(stepped(self.lives))
+        self.runner = asyncio.Runner(loop_factory=None if loop is None else lambda: loop)
         self.path = self.folder / f"life{self.lives}"
         self.world = World(self.path)
         self.run(self.world.open())
@@ -150,6 +158,7 @@ class Life(RuleBasedStateMachine):
         finally:
             self.run(self.world.close())
             self.runner.close()
+            self.resources.close()
             shutil.rmtree(self.path, ignore_errors=True)
 
     # What every rule does
@@ -933,6 +942,7 @@ def _as_stored(
     )
 
 
+@pytest.mark.slow
 def test_r2_random_lives_agree_with_the_model(
     tmp_path: Path, seed: int, nightly: bool, score: Score
 ) -> None:

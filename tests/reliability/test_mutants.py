@@ -27,6 +27,7 @@ def test_all_named_defects_can_be_put_back() -> None:
     assert sorted(DEFECTS) == NAMED
 
 
+@pytest.mark.slow
 def test_mutants_are_killed_by_the_tests_that_name_them(
     score: Score, seed: int, nightly: bool
 ) -> None:

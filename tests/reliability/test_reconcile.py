@@ -557,6 +557,7 @@ async def neo4j_names(memora: Memora, driver: neo4j.AsyncDriver, number: int) ->
     return {**dict(zip("abc", ids, strict=True)), "single": row["single"], "mark": mark}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_ten_thousand_memories_are_checked_and_repaired_in_time(
     tmp_path: Path, score: Score

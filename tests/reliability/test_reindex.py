@@ -93,6 +93,7 @@ def leftovers(path: Path) -> list[str]:
     return sorted(shard.name for shard in shards)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 async def test_b23_a_reindex_that_is_killed_leaves_one_whole_index(
     tmp_path: Path, score: Score, seed: int, nightly: bool

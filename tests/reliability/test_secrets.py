@@ -9,7 +9,7 @@ import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,20 @@ class Watch:
     errors: int = 0
     objects: int = 0
     found: dict[str, None] = field(default_factory=dict[str, None])
+    # Most objects look as they did a moment ago: texts without a hit, by how many canaries there
+    # were; and the name of each class that is looked at, or None.
+    _clean: dict[str, int] = field(default_factory=dict[str, int])
+    _kinds: dict[type, str | None] = field(default_factory=dict[type, "str | None"])
+    _old: list[object] = field(default_factory=list[object])
 
     def text(self, where: str, text: str) -> None:
-        for hit in search_text(self.canaries, text):
+        known = len(self.canaries)
+        if self._clean.get(text) == known:
+            return
+        hits = search_text(self.canaries, text)
+        if not hits:
+            self._clean[text] = known
+        for hit in hits:
             self.found[f"{hit} in {where}"] = None
 
     def error(self, where: str, error: BaseException) -> None:
@@ -87,19 +98,42 @@ class Watch:
     def values(self, where: str, values: Iterable[object]) -> None:
         """Look at the repr of memora's own objects; a memory's shows its text on purpose."""
         for value in values:
-            kind = type(value)
-            # Some classes of extensions have no name there.
-            name = f"{kind.__module__}.{kind.__qualname__}"
-            if not name.startswith("memora.") or name.startswith("memora.testing."):
-                continue
-            if isinstance(value, Memory):
+            name = self._name(type(value))
+            if name is None:
                 continue
             self.objects += 1
             self.text(f"repr of {name} ({where})", f"{value!r} {value}")
 
+    def _name(self, kind: type) -> str | None:
+        """Return the name of a class whose objects are looked at."""
+        if kind not in self._kinds:
+            # Some classes of extensions have no name there.
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            is_ours = name.startswith("memora.") and not name.startswith("memora.testing.")
+            self._kinds[kind] = name if is_ours and not issubclass(kind, Memory) else None
+        return self._kinds[kind]
+
     def alive(self, where: str) -> None:
         """Look at every object of memora that exists at this moment."""
-        self.values(where, gc.get_objects())
+        self.values(where, [*self._old, *self._ours(gc.get_objects())])
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Set aside the hundred thousands of objects that are there already."""
+        gc.unfreeze()
+        self._old = self._ours(gc.get_objects())
+        gc.freeze()
+        try:
+            yield
+        finally:
+            self._old.clear()
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+
+    def _ours(self, values: list[object]) -> list[object]:
+        kinds = {kind for kind in set(map(type, values)) if self._name(kind)}
+        return [value for value in values if type(value) in kinds]
 
     async def call(self, where: str, call: Awaitable[object]) -> None:
         try:
@@ -156,7 +190,8 @@ def watch(seed: int) -> Watch:
 def logs(watch: Watch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Everything that anybody logs at any level."""
     caplog.set_level(logging.DEBUG)
-    yield
+    with watch.apart():
+        yield
     for record in caplog.get_records("call"):
         shown = f"{record.getMessage()} {record.args!r} {record.exc_text or ''}"
         if record.exc_info and record.exc_info[1]:

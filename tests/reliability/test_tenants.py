@@ -43,7 +43,9 @@ from memora.schema.storage_schema import (
 from memora.testing.clocks import FrozenClock
 from memora.vector_db import EmbeddedVectorDB, QdrantDB
 from memora.vector_db.base import BaseVectorDB
+from tests.blocking import blocking_forbidden
 from tests.neo4j_server.process import Neo4jServer
+from tests.reliability.interleaving import at_once
 from tests.reliability.scorecard import Score
 from tests.reliability.town import Person, Town, kept_log, spelled, spelled_error, vectors_of
 
@@ -798,10 +800,16 @@ async def fuzz(
         return run
 
 
-async def test_b01_to_b08_no_call_tells_or_changes_what_is_somebody_elses(
+@pytest.mark.slow
+def test_b01_to_b08_no_call_tells_or_changes_what_is_somebody_elses(
     tmp_path: Path, seed: int, nightly: bool, score: Score
 ) -> None:
     score("R4", seed=seed)
+    with blocking_forbidden():
+        at_once(fuzzed(tmp_path, seed, score, nightly=nightly))
+
+
+async def fuzzed(tmp_path: Path, seed: int, score: Score, *, nightly: bool) -> None:
     clock = FrozenClock()
     town = Town(random.Random(seed))
     graph = SQLiteGraph(None, clock=clock, ids=town.ids)

@@ -185,3 +185,24 @@ async def test_answers_are_given_and_judged_by_the_models_of_a_server(
     assert "Expected: nothing" in prompts[5]
     rows = {row[""]: row for row in qa.accuracy(asked)}
     assert (rows["all"]["n"], rows["multi-hop"]["accuracy"]) == (3, 0.0)
+
+
+def test_answers_of_two_stores_are_told_apart_from_ties(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    rankings = benchmark("rankings")
+    place, compared, kind = rankings.Place, rankings.compared, rankings.Kind
+
+    def answer(*scores: tuple[str, float]) -> list[Any]:
+        return [place(score, turn, {"dense": 0.1, "lexical": score}) for turn, score in scores]
+
+    one = answer(("a", 0.9), ("b", 0.500001), ("c", 0.5), ("d", 0.4))
+    assert compared(one, answer(("a", 0.9), ("b", 0.5), ("c", 0.5), ("d", 0.4))) is kind.IDENTICAL
+    assert compared(one, answer(("a", 0.9), ("c", 0.5), ("b", 0.5), ("d", 0.4))) is kind.TIES
+    assert compared(one, answer(("a", 0.9), ("b", 0.5), ("c", 0.5), ("e", 0.4))) is kind.TIES
+    assert compared(one, one[:3]) is kind.DIFFERENT
+    other = answer(("a", 0.9), ("e", 0.6), ("b", 0.5), ("c", 0.5))
+    assert compared(one, other) is compared(other, one) is kind.DIFFERENT
+    assert rankings.explained(one, other) == (
+        "place 2; 'b': the same shares; 'e': dense 0.00000/0.10000, lexical 0.00000/0.60000"
+    )

@@ -142,4 +142,27 @@ def test_a_memory_that_two_names_lead_to_is_worth_more() -> None:
     mentions = [EntityMention("a", "x"), EntityMention("a", "y"), EntityMention("b", "x")]
     found = entities.reached(mentions, {"x": 0.5, "y": 0.5})
     assert found == {"a": 0.75, "b": 0.5}
-    assert list(entities.strongest({"b": 0.1, "a": 0.1, "c": 0.9})) == ["c", "a", "b"]
+
+
+def test_of_entities_of_one_weight_names_decide_which_are_followed() -> None:
+    """Ids of entities differ between stores, and so would what is followed."""
+    count = entities.HOP_ENTITIES + 1
+    names = [f"name {i:02}" for i in range(count)]
+    found: set[tuple[str, ...]] = set()
+    for ids in (range(count), range(count, 0, -1)):
+        by_id = {f"{i:03}": name for i, name in zip(ids, names, strict=True)}
+        mentions = [EntityMention("m", each, 2, name) for each, name in by_id.items()]
+        found.add(tuple(by_id[each] for each in entities.followed(mentions, {"m": 1.0})))
+    assert found == {tuple(names[:-1])}
+
+
+def test_a_hop_starts_from_the_newest_of_equal_memories() -> None:
+    """What is read to tell them apart are only those of which some are left out."""
+    tied = {f"m{i}": 0.5 + (i % 2) * 1e-9 for i in range(entities.HOP_SEEDS)}
+    weights = {"best": 0.9} | tied | {"worst": 0.1}
+    assert sorted(entities.contested(weights)) == sorted(tied)
+    order = {each: (-float(i), "", each) for i, each in enumerate(tied)}
+    assert list(entities.strongest(weights, order)) == ["best", *reversed([*tied][1:])]
+    assert entities.contested(tied) == []
+    assert entities.contested({"best": 0.9, **tied, "m7": 0.4}) == []
+    assert entities.strongest({"b": 0.1, "a": 0.2}, {}) == {"a": 0.2, "b": 0.1}

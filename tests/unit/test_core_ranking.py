@@ -17,7 +17,7 @@ from memora.core.ranking import (
     settled,
     within_budget,
 )
-from memora.schema.index import Hit, QueryHits
+from memora.schema.index import Hit, ListLimits, QueryHits
 from memora.schema.models import Memory
 from memora.schema.ranking import Fusion, RankingConfig
 from memora.schema.recall import RankedId
@@ -135,6 +135,49 @@ def test_similarities_that_are_all_alike_say_little() -> None:
 def test_equal_scores_are_ordered_by_id() -> None:
     assert order(QueryHits(dense=hits(c=0.5, a=0.5, b=0.5))) == ["a", "b", "c"]
     assert [r.score for r in fuse([QueryHits(lexical=hits(c=7, a=7))])] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("fusion", Fusion)
+def test_ids_do_not_choose_at_the_end_of_a_list_that_was_cut(fusion: Fusion) -> None:
+    """Of what ties there, some is in the list by its id, which is another one in another store."""
+    found: list[dict[str, float]] = []
+    for tied in ("c", "d"):
+        lexical = (*hits(a=9, b=5), hit(tied, 1), hit("e", 1.00001))
+        whole = QueryHits(dense=hits(a=0.9, b=0.7, c=0.5, d=0.5), lexical=lexical)
+        config = RankingConfig(fusion=fusion)
+        found.append({r.memory_id: r.score for r in fuse([whole], config, limits=ListLimits(4, 4))})
+        uncut = fuse([whole], config, limits=ListLimits(5, 5))
+        assert fuse([whole], config) == uncut
+        assert "e" in {r.memory_id for r in uncut}
+        assert "e" not in found[-1]
+    assert found[0] == found[1]
+
+
+def test_words_that_too_many_have_leave_the_decision_to_the_other_list() -> None:
+    dense, lexical = hits(a=0.9, c=0.5), hits(b=3, c=3)
+    found = fuse([QueryHits(dense=dense, lexical=lexical)], limits=ListLimits(2, 2))
+    assert found == fuse([QueryHits(dense=dense)])
+    alone = [QueryHits(lexical=lexical)]
+    assert fuse(alone, limits=ListLimits(2, 2)) == fuse(alone)
+    equal = [QueryHits(dense=hits(a=0.5, b=0.5))]
+    for fusion in Fusion:
+        config = RankingConfig(fusion=fusion)
+        assert fuse(equal, config, limits=ListLimits(2, 2)) == fuse(equal, config)
+
+
+def test_equal_scores_have_one_rank() -> None:
+    found = fuse([QueryHits(dense=hits(a=0.9, b=0.5, c=0.5))], RankingConfig(fusion=Fusion.RRF))
+    assert found[0].score > found[1].score == found[2].score
+
+
+def test_of_equal_memories_the_newest_is_first_then_the_text_decides() -> None:
+    """Ids, which two stores do not share, come last; what an engine's noise tells is equal."""
+    old = memory("a", content_hash="1", score=None)
+    twins = [memory(each, content_hash="2", obtained_at=T0 + DAY) for each in ("d", "c")]
+    other = memory("b", content_hash="3", obtained_at=T0 + DAY)
+    found = {each.memory_id: each for each in (old, *twins, other)}
+    scores = [ranked("a", 0.5 + 1e-9), ranked("b", 0.5), ranked("c", 0.5), ranked("d", 0.5 - 1e-9)]
+    assert [each.memory_id for each in restore_order(found, scores)] == ["c", "d", "b", "a"]
 
 
 def test_one_hit_is_the_best_there_is() -> None:
@@ -299,6 +342,7 @@ def test_the_rest_is_looked_at_while_it_can_gain_enough() -> None:
     assert settled(found, [], 5, nothing)
     assert settled(found, [ranked("c", 0.4)], 2, nothing)
     assert not settled(found, [ranked("c", 0.5)], 2, nothing)
+    assert not settled(found, [ranked("c", 0.5 - 1e-9)], 2, nothing)
     assert not settled(found, [ranked("c", 0.4)], 3, nothing)
     assert not settled(found, [ranked("c", 0.4)], 2, much)
     assert settled(found, [ranked("c", 0.4)], 1, much)

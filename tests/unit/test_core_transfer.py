@@ -123,10 +123,10 @@ def test_a_line_is_the_same_however_it_was_written() -> None:
 
 
 def test_a_header_of_a_newer_version_says_so() -> None:
-    header = decode(line("header", format="memora-export", version=3, more=SECRET), 1)
-    with pytest.raises(SchemaVersionError, match="found export version 3"):
+    header = decode(line("header", format="memora-export", version=4, more=SECRET), 1)
+    with pytest.raises(SchemaVersionError, match="found export version 4"):
         check_header(header, "file")
-    for version in (1, 2):
+    for version in (1, 2, 3):
         check_header(decode(line("header", format="memora-export", version=version), 1), "file")
     with pytest.raises(InvalidInputError, match="line 1: kind"):
         check_header(decode(organization(), 1), "file")

@@ -13,17 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memora.core.versions import Span, place, withdraw
-from memora.core.withdrawal import (
-    SourceMessage,
-    StoredVersion,
-    cancelled,
-    cancels,
-    decide,
-)
+from memora.core.withdrawal import cancelled, cancels, decide
 from memora.errors import InvalidInputError
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
-from memora.schema.sources import SourceKind, SourceSelector
+from memora.schema.sources import SourceKind, SourceMessage, SourceSelector, StoredVersion
 from tests.unit.kit import DAY, T0, memory, quick
 
 EVIL = SourceSelector(SourceKind.INTERACTION, "evil")
@@ -125,6 +119,7 @@ def version(memory_id: str = "m", at: int = 0, **fields: Any) -> StoredVersion:
     given_fields: dict[str, Any] = {
         "chain_id": "chain",
         "obtained_at": T0 + at * DAY,
+        "recorded_at": T0,
         "superseded_at": None,
         "successor_id": None,
         "source_role": "user",

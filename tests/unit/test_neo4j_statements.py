@@ -66,6 +66,7 @@ LINKED = {
     "predecessor_id": None,
     "superseded_at": None,
     "head_of": "m0",
+    "obtained_at": micros(NOW),
 }
 FOUND: dict[str, Any] = {
     "erasing": False,
@@ -361,6 +362,7 @@ async def test_a_head_is_taken_down_before_the_next_one_is_there() -> None:
         "predecessor_id": None,
         "superseded_at": None,
         "head_of": "m1",
+        "obtained_at": micros(NOW),
     }
     version = memory(
         "m2",
@@ -409,6 +411,8 @@ USER_ROW = {"org_id": ORG, "user_id": USER, "user_name": "n", "created_at": 0, "
 AGENT_ROW = {"org_id": ORG, "agent_id": "a", "agent_label": "n", "created_at": 0}
 PLACE = {
     **dict.fromkeys(("superseded_at", "successor_id", "agent_id", "import_id", "process_id")),
+    **dict.fromkeys(("stated_at", "stated_role")),
+    "recorded_at": micros(NOW),
     "memory_id": "m",
     "chain_id": "m",
     "obtained_at": 0,

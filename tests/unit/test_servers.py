@@ -319,6 +319,7 @@ def test_summary_line_says_where_each_server_came_from() -> None:
     assert summarize({"qdrant": attached}) == "qdrant server 1.15.0 (attached, http://q)"
 
 
+@pytest.mark.timeout(60)  # it starts pytest, on a busy machine too
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 @pytest.mark.parametrize(("mode", "ending"), [("auto", "1 skipped"), ("require", "1 error")])
 def test_session_on_a_machine_without_tools(

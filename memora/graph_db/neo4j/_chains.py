@@ -16,7 +16,7 @@ class Version:
 
     Attributes:
         head_of: Its chain while it is the current version; None otherwise.
-        obtained_at: Where it matters.
+        obtained_at: Of stored ones.
         is_new: The plan inserts it.
     """
 
@@ -71,7 +71,7 @@ class Chains:
                 row["predecessor_id"],
                 row["superseded_at"],
                 row["head_of"],
-                row.get("obtained_at"),
+                row["obtained_at"],
             )
             chains.versions[version.memory_id] = version
             if version.head_of is not None:
@@ -149,31 +149,32 @@ class Chains:
         Raises:
             ConflictError: It is gone: what repeats it is new now.
         """
-        if link.memory_id not in self.versions:
-            raise _conflict(link.memory_id, link.memory_id, None)
+        for memory_id in (link.memory_id, link.moved_from):
+            if memory_id is not None and memory_id not in self.versions:
+                raise _conflict(memory_id, memory_id, None)
         self.synced[link.memory_id] = None
 
-    def begin_earlier(self, link: SourceLink) -> None:
-        """Lower the time of a version, and of the end of the one before.
+    def begin(self, link: SourceLink) -> None:
+        """Change the time of a version, and of the end of the one before.
 
         Raises:
             ConflictError: It has another time or predecessor now.
         """
-        earlier = link.earlier
-        if earlier is None:
+        begins = link.begins
+        if begins is None:
             return
         self.check(link)
         version = self.versions[link.memory_id]
-        if version.predecessor_id != earlier.predecessor_id:
-            raise _conflict(link.memory_id, earlier.predecessor_id, version.predecessor_id)
-        if version.obtained_at != micros(earlier.was):
+        if version.predecessor_id != begins.predecessor_id:
+            raise _conflict(link.memory_id, begins.predecessor_id, version.predecessor_id)
+        if version.obtained_at != micros(begins.was):
             raise _conflict(link.memory_id, "its time", "another")
-        version.obtained_at = micros(earlier.obtained_at)
+        version.obtained_at = micros(begins.obtained_at)
         self.synced[link.memory_id] = None
-        if earlier.predecessor_id is not None and earlier.predecessor_superseded_at is not None:
-            predecessor = self._neighbour(earlier.predecessor_id, version.chain_id)
+        if begins.predecessor_id is not None and begins.predecessor_superseded_at is not None:
+            predecessor = self._neighbour(begins.predecessor_id, version.chain_id)
             if predecessor is not None:
-                self._supersede(predecessor, micros(earlier.predecessor_superseded_at))
+                self._supersede(predecessor, micros(begins.predecessor_superseded_at))
                 self.synced[predecessor.memory_id] = None
 
     def _neighbour(self, memory_id: str | None, chain_id: str) -> Version | None:

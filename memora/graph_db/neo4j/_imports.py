@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from memora._queries import load
 from memora.core import undoing
-from memora.core.undoing import Change, CutMessage, Found, Told
+from memora.core.undoing import Change, CutMessage, CutSource, Found
 from memora.errors import ConflictError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Transaction
@@ -45,7 +45,6 @@ class ImportNote:
         before: The conversation; None: the import creates it.
         cut: Messages that go.
         known: What the import's earlier writes found there.
-        told: Versions that begin earlier by what they said.
     """
 
     plan: WritePlan
@@ -53,7 +52,6 @@ class ImportNote:
     before: Row | None
     cut: tuple[CutMessage, ...]
     known: tuple[Found | None, ...]
-    told: tuple[Told, ...]
 
     @classmethod
     async def begun(
@@ -64,9 +62,8 @@ class ImportNote:
         if import_id is None or not found["imports"]:
             return None
         known = tuple(Found.from_json(each["found"]) for each in found["parts"])
-        told = tuple(told for each in found["parts"] for told in undoing.told_of(each["found"]))
         if transcript.is_new:
-            return cls(plan, import_id, None, (), known, told)
+            return cls(plan, import_id, None, (), known)
         place = {**_owner(plan), "interaction_id": transcript.interaction_id}
         cut: list[Row] = []
         if transcript.cut_from is not None:
@@ -76,7 +73,7 @@ class ImportNote:
             for row in found["interactions"]
             if row["interaction_id"] == transcript.interaction_id
         ]
-        return cls(plan, import_id, stored, tuple(map(_cut_message, cut)), known, told)
+        return cls(plan, import_id, stored, tuple(map(_cut_message, cut)), known)
 
     async def put(self, transaction: Transaction, transcript: Transcript) -> bool:
         """Store it with the conversation as it is now, unless nothing changed.
@@ -94,21 +91,9 @@ class ImportNote:
             found = undoing.found(before, after, keep, self.cut)
         for known in self.known:
             found = undoing.merged(known, found)
-        own = Change(self.import_id, transcript.interaction_id, after.revision, found, self.told)
+        own = Change(self.import_id, transcript.interaction_id, after.revision, found)
         await put_change(transaction, _owner(self.plan), own)
         return not self.known
-
-
-async def note_told(transaction: Transaction, plan: WritePlan) -> None:
-    """Keep with the import's part which versions begin earlier by what the plan says."""
-    told, interaction_id = undoing.told_by(plan), undoing.place_of(plan)
-    if not told or plan.import_id is None or interaction_id is None:
-        return
-    place = {**_owner(plan), "import_id": plan.import_id}
-    rows = await transaction.rows(_Q["read_changes"], **place, interaction_ids=[interaction_id])
-    for row in rows:
-        own = stored_change(row["part"])
-        await put_change(transaction, _owner(plan), replace(own, told=(*own.told, *told)))
 
 
 def stored_change(part: Row) -> Change:
@@ -119,7 +104,6 @@ def stored_change(part: Row) -> Change:
         part["interaction_id"],
         part["revision"],
         Found.from_json(found),
-        undoing.told_of(found),
     )
 
 
@@ -159,5 +143,8 @@ def _cut_message(row: Row) -> CutMessage:
         records.message(stored),
         stored["prefix_hash"],
         stored.get("import_id"),
-        tuple(stored["memory_ids"]),
+        tuple(
+            CutSource(each["memory_id"], records.optional_moment(each["said_at"]))
+            for each in stored["sources"]
+        ),
     )

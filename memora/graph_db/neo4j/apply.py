@@ -17,13 +17,20 @@ from memora.errors import (
 from memora.graph_db.neo4j import _names, records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
 from memora.graph_db.neo4j._chains import Chains
-from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written, note_told
+from memora.graph_db.neo4j._imports import ImportNote, check_import, count_written
 from memora.graph_db.neo4j._outbox import enqueue
 from memora.graph_db.neo4j._transcript import Transcript, decide
 from memora.graph_db.neo4j.records import Row, as_json, micros, optional_micros
 from memora.schema.jobs import ExtractionJob
 from memora.schema.scope import Scope
-from memora.schema.write_plan import MemoryWrite, OutboxOp, SourceRef, WritePlan, WriteReceipt
+from memora.schema.write_plan import (
+    MemoryWrite,
+    OutboxOp,
+    SourceLink,
+    SourceRef,
+    WritePlan,
+    WriteReceipt,
+)
 
 _Q = load(PACKAGE, "queries/apply.cypher")
 
@@ -47,15 +54,7 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
     transcript = _checked_transcript(plan, found)
     kept = await _not_buried(transaction, plan, found)
     _check_equals(kept, found)
-    chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
-    for link in plan.links:
-        chains.begin_earlier(link)
-    for memory in kept:
-        chains.insert(memory)
-    for end in plan.ends:
-        chains.end(end)
-    for link in plan.links:
-        chains.check(link)
+    chains = _chains(plan, found, kept)
     is_further = False
     if transcript is not None:
         noted = await ImportNote.begun(transaction, plan, found, transcript)
@@ -63,7 +62,6 @@ async def _apply(transaction: Transaction, plan: WritePlan) -> WriteReceipt:
         chains.synced.update(dict.fromkeys(sourced))
         if noted is not None:
             is_further = await noted.put(transaction, transcript)
-    await note_told(transaction, plan)
     await _write_memories(transaction, plan, kept, chains)
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
     await _names.link(transaction, owner(plan.scope), found["salt"], named)
@@ -127,7 +125,8 @@ def _interactions(plan: WritePlan) -> set[str]:
 def _versions(plan: WritePlan) -> set[str]:
     named: set[str | None] = {end.memory_id for end in plan.ends}
     for link in plan.links:
-        named |= {link.memory_id, link.earlier.predecessor_id if link.earlier else None}
+        named |= {link.memory_id, link.moved_from}
+        named.add(link.begins.predecessor_id if link.begins else None)
     for memory in plan.memories:
         named |= {memory.memory_id, memory.predecessor_id, memory.successor_id}
     return {memory_id for memory_id in named if memory_id is not None}
@@ -244,6 +243,26 @@ def _check_equals(kept: Sequence[MemoryWrite], found: Row) -> None:
             raise ConflictError("memory", memory.memory_id, expected=guard.memory_id, actual=equal)
 
 
+def _chains(plan: WritePlan, found: Row, kept: Sequence[MemoryWrite]) -> Chains:
+    """Work the plan through its chains.
+
+    Raises:
+        ConflictError: They are not as the plan expects.
+    """
+    chains = Chains.of([*found["versions"], *found["heads"]], found["known_chains"])
+    kept_ids = {memory.memory_id for memory in kept}
+    for step in plan.steps:
+        if isinstance(step, SourceLink):
+            chains.begin(step)
+        elif step.memory_id in kept_ids:
+            chains.insert(step)
+    for end in plan.ends:
+        chains.end(end)
+    for link in plan.links:
+        chains.check(link)
+    return chains
+
+
 # Writing
 
 
@@ -296,17 +315,17 @@ async def _write_memories(
 ) -> None:
     """Change stored neighbours first, so that no head or successor is there twice."""
     tenant = owner(plan.scope)
-    earlier = [
+    begun = [
         {
             "memory_id": link.memory_id,
-            "obtained_at": micros(link.earlier.obtained_at),
-            "source_role": link.earlier.source_role,
+            "obtained_at": micros(link.begins.obtained_at),
+            "source_role": link.begins.source_role,
         }
         for link in plan.links
-        if link.earlier is not None
+        if link.begins is not None
     ]
-    if earlier:
-        await transaction.rows(_Q["begin_earlier"], **tenant, versions=earlier)
+    if begun:
+        await transaction.rows(_Q["begin"], **tenant, versions=begun)
     if chains.stored:
         versions = [version.properties for version in chains.stored]
         await transaction.rows(_Q["change_versions"], **tenant, versions=versions)
@@ -361,17 +380,22 @@ def _source(source: SourceRef) -> dict[str, Any]:
         "interaction_id": source.interaction_id,
         "position": source.position,
         "prefix_hash": source.prefix_hash,
+        "said_at": optional_micros(source.said_at),
     }
 
 
 async def _link_sources(transaction: Transaction, plan: WritePlan) -> None:
     links = [
-        {"memory_id": link.memory_id, **_source(source)}
+        {"memory_id": link.memory_id, "moved_from": link.moved_from, **_source(source)}
         for link in plan.links
         for source in link.sources
     ]
-    if links:
-        await transaction.rows(_Q["link_sources"], **owner(plan.scope), links=links)
+    new = [link for link in links if link["moved_from"] is None]
+    moved = [link for link in links if link["moved_from"] is not None]
+    if new:
+        await transaction.rows(_Q["link_sources"], **owner(plan.scope), links=new)
+    if moved:
+        await transaction.rows(_Q["move_sources"], **owner(plan.scope), links=moved)
 
 
 async def _settle(transaction: Transaction, plan: WritePlan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -10,8 +10,7 @@ from typing import Any
 
 from memora._queries import load
 from memora.core import undoing
-from memora.core.undoing import Found, Settlement, Told, Verdict
-from memora.core.withdrawal import StoredVersion
+from memora.core.undoing import Found, Settlement, Verdict
 from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction, batched
@@ -23,6 +22,7 @@ from memora.graph_db.neo4j.user import lock_user
 from memora.graph_db.neo4j.withdraw import read_chains, write_chains
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.scope import Scope
+from memora.schema.sources import StoredVersion
 from memora.schema.write_plan import OutboxOp
 
 _Q = load(PACKAGE, "queries/imports.cypher")
@@ -80,6 +80,15 @@ class ImportPart(Neo4jBase):
         return await self._connection.read_records(
             _Q["list_imports_of_user"], _run, **page, user_id=user_id
         )
+
+    async def read_origins(
+        self, scope: Scope, chain_ids: Collection[str]
+    ) -> dict[str, StoredVersion]:
+        wanted = sorted(set(chain_ids))
+        chains = await self._connection.read(
+            lambda transaction: read_chains(transaction, scope, wanted, _READ_PLACES)
+        )
+        return {version.memory_id: version for chain in chains for version in chain}
 
     async def undo_import(
         self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
@@ -196,9 +205,8 @@ class _Undo:
             chains = await read_chains(
                 transaction, self.scope, [row["chain_id"] for row in rows], _READ_PLACES
             )
-            told = await self._told(transaction, chains)
             decided = [
-                undoing.decide(chain, self.import_id, told)
+                undoing.decide(chain, self.import_id)
                 for chain in chains
                 if not self.dry_run or undoing.counts_in(chain, self.import_id, picked)
             ]
@@ -206,14 +214,6 @@ class _Undo:
                 await write_chains(transaction, self.scope, self.now, decided)
             total = sum(map(undoing.counted, decided), total)
         return total
-
-    async def _told(
-        self, transaction: Transaction, chains: Sequence[Sequence[StoredVersion]]
-    ) -> list[Told]:
-        """Return which versions of these chains begin earlier by what the import said."""
-        ids = undoing.told_in(chains, self.import_id)
-        rows = await transaction.rows(_Q["read_changes"], **self.place, interaction_ids=ids)
-        return [each for row in rows for each in stored_change(row["part"]).told]
 
     # Conversations
 
@@ -287,14 +287,18 @@ class _Undo:
             _Q["restore_interaction"], **place, interaction=properties, messages=messages
         )
         sources = [
-            {"position": each.message.msg_position, "memory_id": memory_id}
+            {
+                "position": each.message.msg_position,
+                "memory_id": source.memory_id,
+                "said_at": optional_micros(source.said_at),
+            }
             for each in found.cut
-            for memory_id in each.memory_ids
+            for source in each.sources
         ]
         await transaction.rows(_Q["restore_sources"], **place, sources=sources)
         if sources:
             # What was said before a source is in what is indexed of its memory.
-            ids = [each for message in found.cut for each in message.memory_ids]
+            ids = [each.memory_id for message in found.cut for each in message.sources]
             await enqueue(
                 transaction,
                 OutboxOp.SYNC,

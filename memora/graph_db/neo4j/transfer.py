@@ -118,7 +118,7 @@ async def _user(transaction: Transaction, scope: Scope) -> AsyncIterator[Transfe
     async for record in _interactions(transaction, tenant):
         yield record
     async for row in transaction.stream(_Q["memories"], **tenant):
-        yield MemoryRecord.of(records.memory(row["memory"]), row["memory"]["places"])
+        yield _memory(row["memory"])
     async for row in transaction.stream(_Q["tombstones"], **tenant):
         yield TombstoneRecord.model_construct(
             org_id=scope.org_id,
@@ -156,6 +156,15 @@ async def _imports(
             _Q["import_changes"], **tenant, import_id=run.import_id
         ):
             yield _import_change(found["part"])
+
+
+def _memory(row: records.Row) -> MemoryRecord:
+    places = [
+        (place["interaction_id"], place["position"], records.optional_moment(place["said_at"]))
+        for place in row["places"]
+    ]
+    stated_at = records.optional_moment(row.get("stated_at"))
+    return MemoryRecord.of(records.memory(row), places, stated_at, row.get("stated_role"))
 
 
 def _import_change(part: records.Row) -> ImportChangeRecord:
@@ -271,7 +280,13 @@ async def _link(transaction: Transaction, org_id: str, memories: Sequence[Memory
     await transaction.rows(_Q["link_successors"], org_id=org_id, rows=rows)
     await transaction.rows(_Q["link_predecessors"], org_id=org_id, rows=rows)
     sources = [
-        {"user_id": each.user_id, "memory_id": each.memory_id, **dict(source)}
+        {
+            "user_id": each.user_id,
+            "memory_id": each.memory_id,
+            "interaction_id": source.interaction_id,
+            "position": source.position,
+            "said_at": records.optional_micros(source.said_at),
+        }
         for each in memories
         for source in each.sources
     ]

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.core import withdrawal
-from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion
+from memora.core.withdrawal import ChainWithdrawal
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
@@ -19,12 +19,13 @@ from memora.graph_db.neo4j.records import Row, micros, optional_micros
 from memora.graph_db.neo4j.user import lock_user
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
-from memora.schema.sources import SourceSelector, Withdrawal
+from memora.schema.sources import SourceMessage, SourceSelector, StoredVersion, Withdrawal
 from memora.schema.write_plan import OutboxOp
 
 _Q = load(PACKAGE, "queries/withdraw.cypher")
 _READ_PLACES = _Q["read_places"]
 _MEMORY = load(PACKAGE, "queries/memory.cypher")
+_MOVE_SOURCES = load(PACKAGE, "queries/apply.cypher")["move_sources"]
 _JOBS = load(PACKAGE, "queries/jobs.cypher")
 
 # Chains that one transaction works through.
@@ -178,10 +179,17 @@ def _version(row: Row) -> StoredVersion:
     fields: dict[str, Any] = {
         **row["version"],
         "obtained_at": records.moment(row["version"]["obtained_at"]),
+        "recorded_at": records.moment(row["version"]["recorded_at"]),
         "superseded_at": records.optional_moment(row["version"]["superseded_at"]),
+        "stated_at": records.optional_moment(row["version"]["stated_at"]),
     }
-    sources = tuple(SourceMessage(**source) for source in row["sources"])
+    sources = tuple(map(_source, row["sources"]))
     return StoredVersion(**fields, sources=sources)
+
+
+def _source(row: Row) -> SourceMessage:
+    fields: Row = {**row, "said_at": records.optional_moment(row["said_at"])}
+    return SourceMessage(**fields)
 
 
 async def write_chains(
@@ -189,6 +197,19 @@ async def write_chains(
 ) -> None:
     """Change these chains as was decided, and have the vectors follow."""
     tenant = owner(scope)
+    moved = [
+        {
+            "memory_id": joining.into,
+            "moved_from": joining.memory_id,
+            "interaction_id": source.interaction_id,
+            "position": source.position,
+        }
+        for each in decided
+        for joining in each.joined
+        for source in joining.sources
+    ]
+    if moved:
+        await transaction.rows(_MOVE_SOURCES, **tenant, links=moved)
     removed = [memory_id for each in decided for memory_id in each.removed]
     await transaction.rows(_MEMORY["delete_memories"], **tenant, memory_ids=removed)
     versions = [

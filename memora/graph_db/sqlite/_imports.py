@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from memora import _queries
 from memora.core import undoing
-from memora.core.undoing import Change, CutMessage, Found
+from memora.core.undoing import Change, CutMessage, CutSource, Found
 from memora.errors import ConflictError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, change, one, rows, values
@@ -114,27 +114,12 @@ class ImportNote:
             "interaction_id": self.write.interaction_id,
         }
         known = one(connection, _IMPORT_CHANGE, **place)
-        told = () if known is None else undoing.told_of(known["found"])
         if known is None:
             count_written(connection, self.scope, self.import_id, conversations=1)
         else:
             found = undoing.merged(Found.from_json(known["found"]), found)
-        own = Change(self.import_id, self.write.interaction_id, after.revision, found, told)
+        own = Change(self.import_id, self.write.interaction_id, after.revision, found)
         put_change(connection, self.scope, own)
-
-
-def note_told(connection: sqlite3.Connection, plan: WritePlan) -> None:
-    """Keep with the import's part which versions begin earlier by what the plan says."""
-    told, interaction_id = undoing.told_by(plan), undoing.place_of(plan)
-    if not told or plan.import_id is None or interaction_id is None:
-        return
-    owner = {"org_id": plan.scope.org_id, "user_id": plan.scope.user_id}
-    place = {"import_id": plan.import_id, "interaction_id": interaction_id}
-    known = one(connection, _IMPORT_CHANGE, **owner, **place)
-    if known is None:
-        return
-    own = stored_change(known)
-    put_change(connection, plan.scope, replace(own, told=(*own.told, *told)))
 
 
 def stored_change(row: Row) -> Change:
@@ -144,7 +129,6 @@ def stored_change(row: Row) -> Change:
         row["interaction_id"],
         row["revision"],
         Found.from_json(row["found"]),
-        undoing.told_of(row["found"]),
     )
 
 
@@ -166,5 +150,8 @@ def _cut_message(row: Row) -> CutMessage:
         records.message(row),
         row["prefix_hash"],
         row["import_id"],
-        tuple(sorted(records.loads(row["memory_ids"]))),
+        tuple(
+            CutSource(memory_id, records.optional_moment(said_at))
+            for memory_id, said_at in sorted(records.loads(row["sources"]))
+        ),
     )

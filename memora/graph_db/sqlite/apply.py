@@ -17,7 +17,7 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, change, enqueue, one, values
-from memora.graph_db.sqlite._imports import ImportNote, check_import, count_written, note_told
+from memora.graph_db.sqlite._imports import ImportNote, check_import, count_written
 from memora.graph_db.sqlite._seal import (
     IDEMPOTENCY,
     INTERACTION,
@@ -67,8 +67,9 @@ _EQUAL_CURRENT = _SQL["equal_current"]
 _SUPERSEDE = _SQL["supersede"]
 _INSERT_MEMORY = _SQL["insert_memory"]
 _LINK_SOURCE = _SQL["link_source"]
-_BEGIN_EARLIER = _SQL["begin_earlier"]
-_END_EARLIER = _SQL["end_earlier"]
+_MOVE_SOURCE = _SQL["move_source"]
+_BEGIN = _SQL["begin"]
+_END_BEFORE = _SQL["end_before"]
 _END_HEAD = _SQL["end_head"]
 _PUT_JOB = _SQL["put_job"]
 _INSERT_IDEMPOTENCY = _SQL["insert_idempotency"]
@@ -340,11 +341,11 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     kept = [memory for memory in plan.memories if memory.memory_id not in buried]
     for memory in kept:
         _check_equal(connection, scope, memory)
-    for link in plan.links:
-        synced.update(dict.fromkeys(_begin_earlier(connection, scope, link)))
-    note_told(connection, plan)
-    for memory in kept:
-        synced.update(dict.fromkeys(_write_memory(connection, plan, memory)))
+    for step in plan.steps:
+        if isinstance(step, SourceLink):
+            synced.update(dict.fromkeys(_begin(connection, scope, step)))
+        elif step.memory_id not in buried:
+            synced.update(dict.fromkeys(_write_memory(connection, plan, step)))
     if kept and plan.import_id is not None:
         count_written(connection, scope, plan.import_id, memories=len(kept))
     named = [_names.Naming(each.memory_id, each.entities, each.relations) for each in kept]
@@ -352,7 +353,10 @@ def _write_memories(connection: sqlite3.Connection, plan: WritePlan, salt: str) 
     for link in plan.links:
         if one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id) is None:
             raise _moved(link.memory_id, link.memory_id, None)
-        _link_sources(connection, scope, link.memory_id, link.sources)
+        if link.moved_from is None:
+            _link_sources(connection, scope, link.memory_id, link.sources)
+        else:
+            _move_sources(connection, scope, link, link.moved_from)
         synced[link.memory_id] = None
     for end in plan.ends:
         _end(connection, scope, end)
@@ -496,29 +500,41 @@ def _link_sources(
                 "interaction_id": source.interaction_id,
                 "position": source.position,
                 "prefix_hash": source.prefix_hash,
+                "said_at": optional_micros(source.said_at),
             }
             for source in sources
         ],
     )
 
 
-def _begin_earlier(connection: sqlite3.Connection, scope: Scope, link: SourceLink) -> list[str]:
-    """Lower the time of a version; return the ids of those that it changed."""
-    earlier = link.earlier
-    if earlier is None:
+def _move_sources(
+    connection: sqlite3.Connection, scope: Scope, link: SourceLink, moved_from: str
+) -> None:
+    if one(connection, _VERSION, **_owner(scope), memory_id=moved_from) is None:
+        raise _moved(moved_from, moved_from, None)
+    places = {"org_id": scope.org_id, "memory_id": link.memory_id, "moved_from": moved_from}
+    for source in link.sources:
+        place = {"interaction_id": source.interaction_id, "position": source.position}
+        change(connection, _MOVE_SOURCE, **places, **place)
+
+
+def _begin(connection: sqlite3.Connection, scope: Scope, link: SourceLink) -> list[str]:
+    """Change the time of a version; return the ids of those that it changed."""
+    begins = link.begins
+    if begins is None:
         return []
     found = one(connection, _VERSION, **_owner(scope), memory_id=link.memory_id)
     predecessor_id = None if found is None else found["predecessor_id"]
-    if found is None or predecessor_id != earlier.predecessor_id:
-        raise _moved(link.memory_id, earlier.predecessor_id, predecessor_id)
+    if found is None or predecessor_id != begins.predecessor_id:
+        raise _moved(link.memory_id, begins.predecessor_id, predecessor_id)
     changed = change(
         connection,
-        _BEGIN_EARLIER,
+        _BEGIN,
         **_owner(scope),
         memory_id=link.memory_id,
-        obtained_at=micros(earlier.obtained_at),
-        source_role=earlier.source_role,
-        was=micros(earlier.was),
+        obtained_at=micros(begins.obtained_at),
+        source_role=begins.source_role,
+        was=micros(begins.was),
     )
     if not changed:
         raise _moved(link.memory_id, "its time", "another")
@@ -526,10 +542,10 @@ def _begin_earlier(connection: sqlite3.Connection, scope: Scope, link: SourceLin
         return [link.memory_id]
     change(
         connection,
-        _END_EARLIER,
+        _END_BEFORE,
         **_owner(scope),
         memory_id=predecessor_id,
-        superseded_at=optional_micros(earlier.predecessor_superseded_at),
+        superseded_at=optional_micros(begins.predecessor_superseded_at),
     )
     return [link.memory_id, predecessor_id]
 

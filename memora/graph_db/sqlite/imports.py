@@ -10,8 +10,7 @@ from functools import partial
 
 from memora import _queries
 from memora.core import undoing
-from memora.core.undoing import Found, Settlement, Told, Verdict
-from memora.core.withdrawal import StoredVersion
+from memora.core.undoing import Found, Settlement, Verdict
 from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.graph_db.sqlite import records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, one, rows, values
@@ -22,6 +21,7 @@ from memora.graph_db.sqlite.withdraw import read_chains, write_chains
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.models import Interaction
 from memora.schema.scope import Scope
+from memora.schema.sources import StoredVersion
 from memora.schema.write_plan import OutboxOp
 
 _SQL = _queries.load(PACKAGE, "queries/imports.sql")
@@ -35,7 +35,6 @@ _MARK = _SQL["mark"]
 _SOME_CONVERSATIONS = _SQL["some_conversations"]
 _CHANGES = _SQL["changes"]
 _CHAINS = _SQL["chains"]
-_TOLD = _SQL["told"]
 _SOURCE_MESSAGES = _SQL["source_messages"]
 _WRITERS = _SQL["writers"]
 _JOBS = _SQL["jobs"]
@@ -133,6 +132,15 @@ class ImportPart(SQLiteBase):
             return rows(connection, _PAGE_OF_USER, **page, user_id=user_id)
 
         return [records.import_run(row) for row in await self._store.read(work)]
+
+    async def read_origins(
+        self, scope: Scope, chain_ids: Collection[str]
+    ) -> dict[str, StoredVersion]:
+        wanted = sorted(set(chain_ids))
+        chains = await self._store.read(
+            lambda connection: read_chains(connection, scope, wanted, _SOURCE_MESSAGES)
+        )
+        return {version.memory_id: version for chain in chains for version in chain}
 
     async def undo_import(
         self, scope: Scope, import_id: str, now: datetime, *, dry_run: bool = False
@@ -237,20 +245,11 @@ class _Undo:
                 for chain in read_chains(connection, self.scope, some, _SOURCE_MESSAGES)
                 if not self.dry_run or undoing.counts_in(chain, self.import_id, picked)
             ]
-            told = self._told(connection, chains)
-            decided = [undoing.decide(chain, self.import_id, told) for chain in chains]
+            decided = [undoing.decide(chain, self.import_id) for chain in chains]
             if not self.dry_run:
                 write_chains(connection, self.scope, self.now, decided)
             total = sum(map(undoing.counted, decided), total)
         return total
-
-    def _told(
-        self, connection: sqlite3.Connection, chains: Sequence[Sequence[StoredVersion]]
-    ) -> list[Told]:
-        """Return which versions of these chains begin earlier by what the import said."""
-        ids = records.id_list(undoing.told_in(chains, self.import_id))
-        found = values(connection, _TOLD, **self.place, interaction_ids=ids)
-        return [each for text in found for each in undoing.told_of(text)]
 
     # Conversations
 
@@ -312,7 +311,8 @@ class _Undo:
         change(connection, _CUT_MESSAGES, **place, keep=found.keep)
         self._put_back(connection, place, found)
         # What was said before a source is in what is indexed of its memory.
-        self._sync(connection, [each for message in found.cut for each in message.memory_ids])
+        sourced = [each.memory_id for message in found.cut for each in message.sources]
+        self._sync(connection, sourced)
         fields = undoing.restored(interaction, found)
         row = {
             **fields,
@@ -346,9 +346,15 @@ class _Undo:
                 "import_id": None if each.import_id in undone else each.import_id,
             }
             change(connection, _INSERT_MESSAGE, **sealed(connection, MESSAGE, row))
-            for memory_id in each.memory_ids:
-                source = {"position": message.msg_position, "memory_id": memory_id}
-                change(connection, _RESTORE_SOURCE, **place, **source)
+            for source in each.sources:
+                fields = {"memory_id": source.memory_id, "said_at": optional_micros(source.said_at)}
+                change(
+                    connection,
+                    _RESTORE_SOURCE,
+                    **place,
+                    **fields,
+                    position=message.msg_position,
+                )
 
     def _undone(
         self, connection: sqlite3.Connection, import_ids: Collection[str | None]

@@ -205,8 +205,12 @@ def _memories(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator
     for memory_id in values(connection, _SQL["memories"], **owner):
         place = {"org_id": owner["org_id"], "memory_id": memory_id}
         for row in rows(connection, _SQL["memory"], **place):
-            sources = connection.execute(_SOURCES, place).fetchall()
-            yield MemoryRecord.of(records.memory(row, ()), sources)
+            sources = [
+                (interaction_id, position, records.optional_moment(said_at))
+                for interaction_id, position, said_at in connection.execute(_SOURCES, place)
+            ]
+            stated_at = records.optional_moment(row["stated_at"])
+            yield MemoryRecord.of(records.memory(row, ()), sources, stated_at, row["stated_role"])
 
 
 def _imports(connection: sqlite3.Connection, owner: dict[str, str]) -> Iterator[TransferRecord]:
@@ -296,7 +300,15 @@ def _link(connection: sqlite3.Connection, scope: Scope, memories: Sequence[Memor
 def _load_sources(connection: sqlite3.Connection, record: MemoryRecord) -> bool:
     place = {"org_id": record.org_id, "user_id": record.user_id, "memory_id": record.memory_id}
     return all(
-        change(connection, _LOAD_SOURCE, **place, **dict(source)) for source in record.sources
+        change(
+            connection,
+            _LOAD_SOURCE,
+            **place,
+            interaction_id=source.interaction_id,
+            position=source.position,
+            said_at=records.optional_micros(source.said_at),
+        )
+        for source in record.sources
     )
 
 

@@ -11,14 +11,20 @@ from typing import Any, LiteralString
 
 from memora import _queries
 from memora.core import withdrawal
-from memora.core.withdrawal import ChainWithdrawal, SourceMessage, StoredVersion, Unlinking
+from memora.core.withdrawal import ChainWithdrawal, Joining, Unlinking
 from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
 from memora.graph_db.sqlite._seal import JOB, sealed
 from memora.graph_db.sqlite.records import Row
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
-from memora.schema.sources import SourceKind, SourceSelector, Withdrawal
+from memora.schema.sources import (
+    SourceKind,
+    SourceMessage,
+    SourceSelector,
+    StoredVersion,
+    Withdrawal,
+)
 from memora.schema.write_plan import OutboxOp
 
 _SQL = _queries.load(PACKAGE, "queries/withdraw.sql")
@@ -31,6 +37,7 @@ _CHANGE_PLACE = _SQL["change_place"]
 _CHANGE_TRUST = _SQL["change_trust"]
 _CHANGE_ORIGIN = _SQL["change_origin"]
 _UNLINK = _SQL["unlink"]
+_MOVE_SOURCE = _queries.load(PACKAGE, "queries/apply.sql")["move_source"]
 _MEMORY = _queries.load(PACKAGE, "queries/memory.sql")
 _DELETE_SOURCES = _MEMORY["delete_sources"]
 _DELETE = _MEMORY["delete"]
@@ -173,7 +180,7 @@ def read_chains(
     )
     sources: dict[str, list[SourceMessage]] = {}
     for row in linked:
-        fields = {**row}
+        fields: Row = {**row, "said_at": records.optional_moment(row["said_at"])}
         sources.setdefault(fields.pop("memory_id"), []).append(SourceMessage(**fields))
     return [
         [_version(row, sources.get(row["memory_id"], ())) for row in chain]
@@ -185,7 +192,11 @@ def _version(row: Row, sources: Sequence[SourceMessage]) -> StoredVersion:
     fields: Row = {
         **row,
         "obtained_at": records.moment(row["obtained_at"]),
+        "recorded_at": records.moment(row["recorded_at"]),
         "superseded_at": records.optional_moment(row["superseded_at"]),
+        "stated_at": records.optional_moment(row["stated_at"]),
+        "pinned": bool(row["pinned"]),
+        "archived": bool(row["archived"]),
     }
     return StoredVersion(**fields, sources=tuple(sources))
 
@@ -208,6 +219,8 @@ def write_chains(
     owner = _owner(scope)
     ids = [memory_id for each in decided for memory_id in each.removed]
     removed = records.id_list(ids)
+    for joining in (joining for each in decided for joining in each.joined):
+        _join(connection, scope, joining)
     change(connection, _DELETE_SOURCES, **owner, memory_ids=removed)
     _names.unlink(connection, scope, ids)
     change(connection, _DELETE, **owner, memory_ids=removed)
@@ -226,6 +239,19 @@ def write_chains(
             _unlink(connection, scope, unlinking)
     touched = [memory_id for each in decided for memory_id in each.touched]
     enqueue(connection, OutboxOp.SYNC, scope.org_id, scope.user_id, now, touched)
+
+
+def _join(connection: sqlite3.Connection, scope: Scope, joining: Joining) -> None:
+    places = {"memory_id": joining.into, "moved_from": joining.memory_id}
+    for source in joining.sources:
+        change(
+            connection,
+            _MOVE_SOURCE,
+            org_id=scope.org_id,
+            **places,
+            interaction_id=source.interaction_id,
+            position=source.position,
+        )
 
 
 def _unlink(connection: sqlite3.Connection, scope: Scope, unlinking: Unlinking) -> None:

@@ -10,7 +10,7 @@ import pytest
 from memora.core.hashing import content_hash, tombstone
 from memora.errors import ConflictError
 from memora.schema.storage_schema import ContraryMemoryToStore, MemoriesAndInteraction
-from memora.schema.write_plan import Earlier, MemoryEnd, SourceLink, SourceRef
+from memora.schema.write_plan import Beginning, MemoryEnd, SourceLink, SourceRef
 from memora.testing.graph_clauses.tenant import Tenant, TenantFixtures
 
 
@@ -56,8 +56,8 @@ class ChainClauses(TenantFixtures):
         talk = await tenant.begin("talk", "a", "b")
         first, head = await tenant.chain("a", "b")
         await tenant.empty_queue()
-        earlier = Earlier(tenant.at(0.5), tenant.at(1), "assistant", first, tenant.at(0.5))
-        await tenant.apply(links=(SourceLink(head, (talk.source(0),), earlier),))
+        begins = Beginning(tenant.at(0.5), tenant.at(1), "assistant", first, tenant.at(0.5))
+        await tenant.apply(links=(SourceLink(head, (talk.source(0),), begins),))
         old, new = await tenant.graph.read_memories(tenant.scope, [first, head])
         assert (new.obtained_at, new.source_role) == (tenant.at(0.5), "assistant")
         assert (new.superseded_at, old.superseded_at) == (None, tenant.at(0.5))
@@ -65,7 +65,7 @@ class ChainClauses(TenantFixtures):
         assert [message.content for message in new.message_sources] == ["a"]
         assert sorted(await tenant.queued_ids()) == sorted([first, head])
         assert await tenant.current(first, tenant.at(0.75)) == head
-        lowest = Earlier(tenant.at(-1), tenant.at(0), "user")
+        lowest = Beginning(tenant.at(-1), tenant.at(0), "user")
         await tenant.apply(links=(SourceLink(first, (talk.source(1),), lowest),))
         assert (await tenant.memory(first)).obtained_at == tenant.at(-1)
         assert await tenant.history(head) == [head, first]
@@ -76,17 +76,17 @@ class ChainClauses(TenantFixtures):
         first, head = await tenant.chain("a", "b")
         before = await tenant.snapshot()
         at, was = tenant.at(0.5), tenant.at(1)
-        for memory_id, earlier in (
-            (head, Earlier(at, tenant.at(2), "user", first, at)),
-            (head, Earlier(at, was, "user")),
-            (head, Earlier(at, was, "user", head, at)),
-            (first, Earlier(tenant.at(-1), tenant.at(0), "user", head, at)),
-            (tenant.memory_id("gone"), Earlier(at, was, "user")),
+        for memory_id, begins in (
+            (head, Beginning(at, tenant.at(2), "user", first, at)),
+            (head, Beginning(at, was, "user")),
+            (head, Beginning(at, was, "user", head, at)),
+            (first, Beginning(tenant.at(-1), tenant.at(0), "user", head, at)),
+            (tenant.memory_id("gone"), Beginning(at, was, "user")),
         ):
             with pytest.raises(ConflictError) as caught:
                 await tenant.apply(
                     memories=(tenant.statement("new"),),
-                    links=(SourceLink(memory_id, (talk.source(0),), earlier),),
+                    links=(SourceLink(memory_id, (talk.source(0),), begins),),
                 )
             assert caught.value.record == "memory"
         assert await tenant.snapshot() == before

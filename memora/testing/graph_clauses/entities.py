@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from memora.core.entities import name_id, normalised_name
+from memora.core.hashing import content_hash
 from memora.core.placeholders import user_span
 from memora.errors import ConflictError, UserNotFoundError
 from memora.schema.entities import EntityMention
@@ -90,6 +91,15 @@ class EntityClauses(TenantFixtures):
         assert set(await listed(tenant)) == {("Jon Snow", 1, 1), ("John Snow", 1, 1)}
         assert await entity(tenant, "Jon Snow") == await entity(tenant, "John Snow")
 
+    async def test_of_one_time_the_texts_decide(self, tenant: Tenant) -> None:
+        """Not the ids, which are others in another store of the same memories."""
+        texts = [f"statement {i}" for i in range(12)]
+        stored = {await self.named(tenant, text, "Anna"): content_hash(text) for text in texts}
+        newest = await self.named(tenant, "newest", "Anna", obtained_at=tenant.at(1))
+        expected = [newest, *sorted(stored, key=lambda each: stored[each])]
+        assert await mentioning(tenant, "Anna", each=20) == expected
+        assert await mentioning(tenant, "Anna", each=4) == expected[:4]
+
     async def test_only_live_memories_count(self, tenant: Tenant) -> None:
         """Superseded, ended and expired ones mention nothing any more; the name stays theirs."""
         first = await self.named(tenant, "first", "Anna", obtained_at=tenant.at(0))
@@ -121,10 +131,10 @@ class EntityClauses(TenantFixtures):
         anna, lisbon = await entity(tenant, "Anna"), await entity(tenant, "Lisbon")
         snow = await entity(tenant, "Jon Snow")
         assert set(found) == {
-            EntityMention(a, anna, 2),
-            EntityMention(b, anna, 2),
-            EntityMention(a, lisbon, 1),
-            EntityMention(a, snow, 1),
+            EntityMention(a, anna, 2, "Anna"),
+            EntityMention(b, anna, 2, "Anna"),
+            EntityMention(a, lisbon, 1, "Lisbon"),
+            EntityMention(a, snow, 1, "John Snow"),
         }
         assert len(found) == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from memora.errors import ConflictError, ImportNotFoundError, UserNotFoundError
 from memora.schema.imports import ImportCounts, ImportRun, ImportStatus, UndoCounts
 from memora.schema.scope import Scope
 from memora.schema.transfer import TransferRecord
-from memora.schema.write_plan import Earlier, IdempotencyRecord, SourceLink
+from memora.schema.write_plan import Beginning, IdempotencyRecord, SourceLink
 from memora.testing.graph_clauses.tenant import MakeTenant, Talk, Tenant, TenantFixtures
 from memora.testing.graph_clauses.transfer import dump
 
@@ -134,20 +135,11 @@ class ImportClauses(TenantFixtures):
         first, head = await tenant.chain("first", "second")
         before = await stored(tenant)
         await begin(tenant)
-        steps = (("late", 1, 0.6, "user", "assistant"), ("later", 0.6, 0.3, "assistant", "tool"))
-        for name, was, at, old_role, role in steps:
+        for name, was, at, role in (("late", 1, 0.6, "assistant"), ("later", 0.6, 0.3, "tool")):
             write = tenant.creation(name, "x", import_id="import")
-            earlier = Earlier(
-                tenant.at(at),
-                tenant.at(was),
-                role,
-                first,
-                tenant.at(at),
-                old_role=old_role,
-                old_superseded_at=tenant.at(was),
-            )
-            source = Talk(name, write.edit.append).source(0)
-            link = SourceLink(head, (source,), earlier)
+            begins = Beginning(tenant.at(at), tenant.at(was), role, first, tenant.at(at))
+            source = replace(Talk(name, write.edit.append).source(0), said_at=tenant.at(at))
+            link = SourceLink(head, (source,), begins)
             await tenant.apply(interaction=write, links=(link,))
         changed = await tenant.memory(head)
         assert (changed.obtained_at, changed.source_role) == (tenant.at(0.3), "tool")

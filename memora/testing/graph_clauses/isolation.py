@@ -20,7 +20,7 @@ from memora.schema.storage_schema import (
     MemoryToStore,
 )
 from memora.schema.write_plan import (
-    Earlier,
+    Beginning,
     IdempotencyRecord,
     MemoryEnd,
     MemoryWrite,
@@ -149,6 +149,7 @@ OF_ANOTHER_USER: dict[str, Call] = {
         a.scope, [t.memory_id], a.tenant.at(0)
     ),
     "read_chains": lambda a, t: a.graph.read_chains(a.scope, [t.memory_id]),
+    "read_origins": lambda a, t: a.graph.read_origins(a.scope, [t.memory_id]),
     "list_memories of interaction": lambda a, t: a.graph.list_memories(
         a.scope, MemoryListing(interaction_id=t.talk.interaction_id, current_only=False)
     ),
@@ -199,7 +200,7 @@ OF_ANOTHER_USER: dict[str, Call] = {
     "apply end": lambda a, t: a.write(ends=(MemoryEnd(t.memory_id, a.tenant.at(1)),)),
     "apply link": lambda a, t: a.write(links=(SourceLink(t.memory_id, (t.talk.source(0),)),)),
     "apply earlier": lambda a, t: a.write(
-        links=(SourceLink(t.memory_id, (), Earlier(a.tenant.at(-1), a.tenant.at(0), "user")),)
+        links=(SourceLink(t.memory_id, (), Beginning(a.tenant.at(-1), a.tenant.at(0), "user")),)
     ),
     "apply job": lambda a, t: a.write(
         job=replace(t.job, org_id=a.scope.org_id, user_id=a.scope.user_id)

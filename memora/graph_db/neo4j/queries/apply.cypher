@@ -43,7 +43,7 @@ RETURN u.erasing IS NOT NULL AS erasing, u.salt AS salt,
   COLLECT {
     UNWIND $chain_ids AS id
     MATCH (m:Memory {org_id: $org_id, user_id: $user_id, head_of: id})
-    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of,
+    RETURN m {.memory_id, .chain_id, .successor_id, .superseded_at, .head_of, .obtained_at,
       predecessor_id: head([(m)<-[:SUPERSEDED_BY]-(before:Memory) | before.memory_id])}
   } AS heads,
   COLLECT {
@@ -144,11 +144,16 @@ WITH m
 MATCH (m)-[old:SUPERSEDED_BY]->(:Memory)
 DELETE old
 
-// name: begin_earlier
-// Versions that were said before the time that they were known from.
+// name: begin
+// Versions that begin at another time. What was stated first is kept for as long as it is not what
+// they begin with.
 UNWIND $versions AS version
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.memory_id})
-SET m.obtained_at = version.obtained_at, m.source_role = version.source_role
+WITH m, version, coalesce(m.stated_at, m.obtained_at) AS at,
+  coalesce(m.stated_role, m.source_role) AS role
+SET m.obtained_at = version.obtained_at, m.source_role = version.source_role,
+  m.stated_at = CASE WHEN at = version.obtained_at THEN null ELSE at END,
+  m.stated_role = CASE WHEN at = version.obtained_at THEN null ELSE role END
 
 // name: insert_memories
 // A source is linked if the message at that place is still the one that was read.
@@ -168,7 +173,8 @@ CALL (m, row) {
     interaction_id: source.interaction_id, position: source.position
   })
   WHERE s.prefix_hash = source.prefix_hash
-  MERGE (m)-[:SOURCED_FROM]->(s)
+  MERGE (m)-[link:SOURCED_FROM]->(s)
+  ON CREATE SET link.said_at = source.said_at
 }
 
 // name: link_versions
@@ -187,7 +193,19 @@ MATCH (s:Message {
   interaction_id: link.interaction_id, position: link.position
 })
 WHERE s.prefix_hash = link.prefix_hash
-MERGE (m)-[:SOURCED_FROM]->(s)
+MERGE (m)-[new:SOURCED_FROM]->(s)
+ON CREATE SET new.said_at = link.said_at
+
+// name: move_sources
+UNWIND $links AS link
+MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.memory_id})
+MATCH (:Memory {org_id: $org_id, user_id: $user_id, memory_id: link.moved_from})
+  -[old:SOURCED_FROM]->(s:Message {
+    interaction_id: link.interaction_id, position: link.position
+  })
+MERGE (m)-[new:SOURCED_FROM]->(s)
+ON CREATE SET new.said_at = old.said_at
+DELETE old
 
 // name: settle
 // Job and idempotency key of the call, where it has them.

@@ -65,7 +65,8 @@ RETURN e.name_id AS name_id, e.entity_id AS entity_id
 ORDER BY entity_id, name_id
 
 // name: mentioning
-// Live memories that mention these entities, of each entity the newest.
+// Live memories that mention these entities, of each entity the newest; of one time in the order
+// of the texts' hashes, which other stores of the same memories share.
 UNWIND $entity_ids AS id
 CALL (id) {
   MATCH (e:Entity {org_id: $org_id, user_id: $user_id, entity_id: id})
@@ -74,18 +75,18 @@ CALL (id) {
   WHERE m.head_of IS NOT NULL AND NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $now)
     AND ($agent_id IS NULL OR m.agent_id = $agent_id)
   WITH DISTINCT m
-  ORDER BY m.obtained_at DESC, m.memory_id DESC LIMIT $each
-  RETURN m.memory_id AS memory_id, m.obtained_at AS obtained_at
+  ORDER BY m.obtained_at DESC, m.content_hash, m.memory_id LIMIT $each
+  RETURN m.memory_id AS memory_id, m.obtained_at AS obtained_at, m.content_hash AS content_hash
 }
 RETURN memory_id, id AS entity_id
-ORDER BY entity_id, obtained_at DESC, memory_id DESC
+ORDER BY entity_id, obtained_at DESC, content_hash, memory_id
 
 // name: mentioned
 // Entities that these memories mention, with the number of live memories that do.
 UNWIND $memory_ids AS id
 MATCH (:Memory {org_id: $org_id, user_id: $user_id, memory_id: id})-[:MENTIONS]->(n:Entity)
-WITH DISTINCT id AS memory_id, n.entity_id AS entity_id
-WITH entity_id, collect(memory_id) AS memory_ids
+WITH id AS memory_id, n.entity_id AS entity_id, min(n.name) AS name
+WITH entity_id, collect([memory_id, name]) AS mentions
 CALL (entity_id) {
   MATCH (e:Entity {org_id: $org_id, user_id: $user_id, entity_id: entity_id})
   USING INDEX SEEK e:Entity(org_id, user_id, entity_id)
@@ -93,8 +94,9 @@ CALL (entity_id) {
   WHERE m.head_of IS NOT NULL AND NOT m.archived AND (m.expires_at IS NULL OR m.expires_at > $now)
   RETURN count(DISTINCT m) AS memories
 }
-UNWIND memory_ids AS memory_id
-RETURN memory_id, entity_id, memories
+UNWIND mentions AS mention
+WITH mention[0] AS memory_id, mention[1] AS name, entity_id, memories
+RETURN memory_id, entity_id, memories, name
 ORDER BY memory_id, entity_id
 
 // name: relations

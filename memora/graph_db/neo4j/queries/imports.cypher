@@ -78,8 +78,9 @@ ORDER BY i.started_at DESC, i.import_id DESC
 MATCH (s:Message {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})
 USING INDEX SEEK s:Message(org_id, user_id, interaction_id, position)
 WHERE s.position >= $keep
-RETURN s {.*, memory_ids: COLLECT {
-  MATCH (m:Memory)-[:SOURCED_FROM]->(s) RETURN m.memory_id ORDER BY m.memory_id
+RETURN s {.*, sources: COLLECT {
+  MATCH (m:Memory)-[link:SOURCED_FROM]->(s)
+  RETURN {memory_id: m.memory_id, said_at: link.said_at} ORDER BY m.memory_id
 }} AS message
 ORDER BY s.position
 
@@ -88,14 +89,6 @@ MERGE (part:ImportChange {
   org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id, import_id: $import_id
 })
 SET part.revision = $revision, part.found = $found
-
-// name: read_changes
-// The import's parts in these conversations.
-UNWIND $interaction_ids AS id
-MATCH (part:ImportChange {
-  org_id: $org_id, user_id: $user_id, interaction_id: id, import_id: $import_id
-})
-RETURN part {.*} AS part
 
 // name: some_conversations
 // The next ones that the import wrote to, with their sizes.
@@ -132,13 +125,14 @@ ORDER BY chain_id
 UNWIND $chain_ids AS chain_id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
 USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
-RETURN m {.memory_id, .chain_id, .obtained_at, .superseded_at, .successor_id, .source_role,
-  .content_hash, .interaction_id, .agent_id, .import_id, .process_id, .author} AS version,
+RETURN m {.memory_id, .chain_id, .obtained_at, .recorded_at, .superseded_at, .successor_id,
+  .source_role, .content_hash, .interaction_id, .agent_id, .import_id, .process_id, .author,
+  .pinned, .archived, .stated_at, .stated_role} AS version,
   COLLECT {
-    MATCH (m)-[:SOURCED_FROM]->(s:Message)<-[:HAS_MESSAGE]-(i:Interaction)
+    MATCH (m)-[link:SOURCED_FROM]->(s:Message)<-[:HAS_MESSAGE]-(i:Interaction)
     RETURN {interaction_id: i.interaction_id, position: s.position, role: s.role,
       prefix_hash: s.prefix_hash, agent_id: i.agent_id, import_id: s.import_id,
-      process_id: i.process_id}
+      process_id: i.process_id, said_at: coalesce(link.said_at, s.timestamp)}
     ORDER BY s.interaction_id, s.position
   } AS sources
 
@@ -209,7 +203,8 @@ MATCH (s:Message {
   org_id: $org_id, user_id: $user_id,
   interaction_id: $interaction_id, position: source.position
 })
-MERGE (m)-[:SOURCED_FROM]->(s)
+MERGE (m)-[link:SOURCED_FROM]->(s)
+ON CREATE SET link.said_at = source.said_at
 
 // name: hand_over
 MATCH (i:Interaction {org_id: $org_id, user_id: $user_id, interaction_id: $interaction_id})

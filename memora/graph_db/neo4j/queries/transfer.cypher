@@ -67,8 +67,8 @@ RETURN m {.*,
   supersedes: null,
   sources: [],
   places: COLLECT {
-    MATCH (m)-[:SOURCED_FROM]->(s:Message)
-    RETURN [s.interaction_id, s.position]
+    MATCH (m)-[link:SOURCED_FROM]->(s:Message)
+    RETURN {interaction_id: s.interaction_id, position: s.position, said_at: link.said_at}
     ORDER BY s.interaction_id, s.position
   }
 } AS memory
@@ -192,7 +192,7 @@ MATCH (s:Message {
   org_id: $org_id, user_id: row.user_id, interaction_id: row.interaction_id,
   position: row.position
 })
-CREATE (m)-[:SOURCED_FROM]->(s)
+CREATE (m)-[:SOURCED_FROM {said_at: row.said_at}]->(s)
 RETURN count(*) AS loaded
 
 // name: load_import

@@ -56,13 +56,14 @@ LIMIT $limit
 UNWIND $chain_ids AS chain_id
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, chain_id: chain_id})
 USING INDEX SEEK m:Memory(org_id, user_id, chain_id)
-RETURN m {.memory_id, .chain_id, .obtained_at, .superseded_at, .successor_id, .source_role,
-  .content_hash, .interaction_id, .agent_id, .import_id, .process_id, .author} AS version,
+RETURN m {.memory_id, .chain_id, .obtained_at, .recorded_at, .superseded_at, .successor_id,
+  .source_role, .content_hash, .interaction_id, .agent_id, .import_id, .process_id, .author,
+  .pinned, .archived, .stated_at, .stated_role} AS version,
   COLLECT {
-    MATCH (m)-[:SOURCED_FROM]->(s:Message)<-[:HAS_MESSAGE]-(i:Interaction)
+    MATCH (m)-[link:SOURCED_FROM]->(s:Message)<-[:HAS_MESSAGE]-(i:Interaction)
     RETURN {interaction_id: i.interaction_id, position: s.position, role: s.role,
       prefix_hash: s.prefix_hash, agent_id: i.agent_id, import_id: i.import_id,
-      process_id: i.process_id}
+      process_id: i.process_id, said_at: coalesce(link.said_at, s.timestamp)}
     ORDER BY s.interaction_id, s.position
   } AS sources
 
@@ -84,11 +85,16 @@ RETURN j {.*} AS job
 ORDER BY j.created_at, j.job_id
 
 // name: change_places
-// The removed ones are gone by then: nobody else has their successors.
+// The removed ones are gone by then: nobody else has their successors. What was stated first is kept
+// for as long as it is not what they begin with.
 UNWIND $versions AS version
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: version.memory_id})
+WITH m, version, coalesce(m.stated_at, m.obtained_at) AS at,
+  coalesce(m.stated_role, m.source_role) AS role
 SET m.successor_id = version.successor_id, m.superseded_at = version.superseded_at,
-  m.head_of = version.head_of, m.obtained_at = version.obtained_at
+  m.head_of = version.head_of, m.obtained_at = version.obtained_at,
+  m.stated_at = CASE WHEN at = version.obtained_at THEN null ELSE at END,
+  m.stated_role = CASE WHEN at = version.obtained_at THEN null ELSE role END
 WITH m, version
 OPTIONAL MATCH (m)-[old:SUPERSEDED_BY]->(:Memory)
 DELETE old
@@ -108,11 +114,12 @@ MATCH (m)-[link:SOURCED_FROM]->(s:Message {
 DELETE link
 
 // name: change_origins
-// What the memories count as obtained from.
+// What the memories count as obtained from, and so as stated first.
 UNWIND $origins AS origin
 MATCH (m:Memory {org_id: $org_id, user_id: $user_id, memory_id: origin.memory_id})
 SET m.interaction_id = origin.interaction_id, m.agent_id = origin.agent_id,
-  m.import_id = origin.import_id, m.process_id = origin.process_id
+  m.import_id = origin.import_id, m.process_id = origin.process_id,
+  m.stated_at = null, m.stated_role = null
 WITH m
 OPTIONAL MATCH (m)-[old:OBTAINED_IN]->(:Interaction)
 DELETE old

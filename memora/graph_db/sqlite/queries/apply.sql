@@ -21,11 +21,12 @@ WHERE org_id = :org_id AND user_id = :user_id AND import_id = :import_id;
 -- name: cut_off
 -- The messages from :keep on, with what they are sources of.
 SELECT message.*, (
-  SELECT json_group_array(source.memory_id) FROM memory_source AS source
+  SELECT json_group_array(json_array(source.memory_id, source.said_at))
+  FROM memory_source AS source
   WHERE source.org_id = message.org_id
     AND source.interaction_id = message.interaction_id
     AND source.position = message.position
-) AS memory_ids
+) AS sources
 FROM interaction
 JOIN message USING (org_id, interaction_id)
 WHERE interaction.org_id = :org_id
@@ -180,8 +181,8 @@ VALUES (
 
 -- name: link_source
 -- Only where the message is still the one that was meant.
-INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
-SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position
+INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position, said_at)
+SELECT memory.org_id, memory.memory_id, message.interaction_id, message.position, :said_at
 FROM interaction
 JOIN message USING (org_id, interaction_id)
 JOIN memory USING (org_id, user_id)
@@ -193,14 +194,27 @@ WHERE interaction.org_id = :org_id
   AND memory.memory_id = :memory_id
 ON CONFLICT DO NOTHING;
 
--- name: begin_earlier
-UPDATE main.memory SET obtained_at = :obtained_at, source_role = :source_role
+-- name: move_source
+-- Both memories were found in the scope before.
+UPDATE OR IGNORE main.memory_source SET memory_id = :memory_id
+WHERE org_id = :org_id
+  AND memory_id = :moved_from
+  AND interaction_id = :interaction_id
+  AND position = :position;
+
+-- name: begin
+-- What was stated first is kept for as long as it is not what the version begins with.
+UPDATE main.memory
+SET obtained_at = :obtained_at, source_role = :source_role,
+  stated_at = nullif(coalesce(stated_at, obtained_at), :obtained_at),
+  stated_role = CASE WHEN coalesce(stated_at, obtained_at) <> :obtained_at
+    THEN coalesce(stated_role, source_role) END
 WHERE org_id = :org_id
   AND user_id = :user_id
   AND memory_id = :memory_id
   AND obtained_at = :was;
 
--- name: end_earlier
+-- name: end_before
 UPDATE main.memory SET superseded_at = :superseded_at
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 

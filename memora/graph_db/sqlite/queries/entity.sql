@@ -70,19 +70,20 @@ WHERE org_id = :org_id AND user_id = :user_id
   AND name_id IN (SELECT value FROM json_each(:name_ids));
 
 -- name: mentioning
--- Live memories that mention these entities, of each entity the newest.
+-- Live memories that mention these entities, of each entity the newest; of one time in the order
+-- of the texts' hashes, which other stores of the same memories share.
 SELECT memory_id, entity_id FROM (
-  SELECT memory_id, entity_id, obtained_at, row_number() OVER (
-    PARTITION BY entity_id ORDER BY obtained_at DESC, memory_id DESC
+  SELECT memory_id, entity_id, row_number() OVER (
+    PARTITION BY entity_id ORDER BY obtained_at DESC, content_hash, memory_id
   ) AS place
   FROM (
-    SELECT DISTINCT m.memory_id, e.entity_id, m.obtained_at
+    SELECT DISTINCT m.memory_id, e.entity_id, m.obtained_at, m.content_hash
     FROM json_each(:entity_ids) AS wanted
     CROSS JOIN main.entity AS e
       ON e.org_id = :org_id AND e.user_id = :user_id AND e.entity_id = wanted.value
     CROSS JOIN mention
       ON mention.org_id = e.org_id AND mention.user_id = e.user_id AND mention.name_id = e.name_id
-    CROSS JOIN main.memory AS m
+    CROSS JOIN memory AS m
       ON m.org_id = e.org_id AND m.memory_id = mention.memory_id
       AND m.superseded_at IS NULL AND m.archived = 0
       AND (m.expires_at IS NULL OR m.expires_at > :now)
@@ -90,18 +91,21 @@ SELECT memory_id, entity_id FROM (
   )
 )
 WHERE place <= :each
-ORDER BY entity_id, obtained_at DESC, memory_id DESC;
+ORDER BY entity_id, place;
 
 -- name: mentioned
 -- Entities that these memories mention, with the number of live memories that do.
 WITH named AS (
-  SELECT DISTINCT wanted.value AS memory_id, e.entity_id
+  SELECT wanted.value AS memory_id, e.entity_id, min(opened.name) AS name
   FROM json_each(:memory_ids) AS wanted
   CROSS JOIN mention
     ON mention.org_id = :org_id AND mention.user_id = :user_id
     AND mention.memory_id = wanted.value
   CROSS JOIN main.entity AS e
     ON e.org_id = :org_id AND e.user_id = :user_id AND e.name_id = mention.name_id
+  CROSS JOIN entity AS opened
+    ON opened.org_id = e.org_id AND opened.user_id = e.user_id AND opened.name_id = e.name_id
+  GROUP BY wanted.value, e.entity_id
 ),
 counted AS (
   SELECT wanted.entity_id, count(DISTINCT m.memory_id) AS total
@@ -116,7 +120,7 @@ counted AS (
     AND (m.expires_at IS NULL OR m.expires_at > :now)
   GROUP BY wanted.entity_id
 )
-SELECT wanted.memory_id, wanted.entity_id, coalesce(counted.total, 0) AS memories
+SELECT wanted.memory_id, wanted.entity_id, coalesce(counted.total, 0) AS memories, wanted.name
 FROM named AS wanted LEFT JOIN counted USING (entity_id)
 ORDER BY wanted.memory_id, wanted.entity_id;
 

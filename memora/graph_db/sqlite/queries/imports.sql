@@ -78,20 +78,12 @@ CROSS JOIN memory_source AS source
 CROSS JOIN memory AS m
   ON m.org_id = :org_id AND m.memory_id = source.memory_id AND +m.user_id = :user_id;
 
--- name: told
--- What the import found and told in these conversations.
-SELECT found FROM import_change
-WHERE org_id = :org_id
-  AND user_id = :user_id
-  AND import_id = :import_id
-  AND interaction_id IN (SELECT value FROM json_each(:interaction_ids))
-  AND found IS NOT NULL;
-
 -- name: source_messages
 -- Messages that these versions came from; `import_id` is of the import that wrote the message.
 SELECT
   source.memory_id, source.interaction_id, source.position, message.role, message.prefix_hash,
-  i.agent_id, message.import_id, i.process_id
+  i.agent_id, message.import_id, i.process_id,
+  coalesce(source.said_at, message.timestamp) AS said_at
 FROM json_each(:memory_ids) AS wanted
 CROSS JOIN memory_source AS source
   ON source.org_id = :org_id AND source.memory_id = wanted.value
@@ -166,8 +158,8 @@ SET title = :title, metadata = :metadata, participants = :participants, updated_
 WHERE org_id = :org_id AND user_id = :user_id AND interaction_id = :interaction_id;
 
 -- name: restore_source
-INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
-SELECT m.org_id, m.memory_id, :interaction_id, :position FROM main.memory AS m
+INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position, said_at)
+SELECT m.org_id, m.memory_id, :interaction_id, :position, :said_at FROM main.memory AS m
 WHERE m.org_id = :org_id AND m.user_id = :user_id AND m.memory_id = :memory_id
 ON CONFLICT DO NOTHING;
 

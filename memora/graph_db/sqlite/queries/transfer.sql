@@ -36,7 +36,7 @@ ORDER BY obtained_at, memory_id;
 SELECT * FROM memory_version WHERE org_id = :org_id AND memory_id = :memory_id;
 
 -- name: sources
-SELECT interaction_id, position FROM memory_source
+SELECT interaction_id, position, said_at FROM memory_source
 WHERE org_id = :org_id AND memory_id = :memory_id
 ORDER BY interaction_id, position;
 
@@ -107,20 +107,20 @@ INSERT INTO main.memory (
   obtained_at, recorded_at, memory_type, importance, pinned, archived, expires_at, source_role,
   confidence, access_count, last_accessed_at, content_hash, external_id, import_id, process_id,
   author, tags, entities, metadata, text,
-  relations
+  relations, stated_at, stated_role
 )
 VALUES (
   :org_id, :memory_id, :user_id, :agent_id, :interaction_id, :chain_id, :superseded_by,
   :superseded_at, :obtained_at, :recorded_at, :memory_type, :importance, :pinned, :archived,
   :expires_at, :source_role, :confidence, :access_count, :last_accessed_at, :content_hash,
   :external_id, :import_id, :process_id, :author, :tags, :entities, :metadata, :text,
-  :relations
+  :relations, :stated_at, :stated_role
 );
 
 -- name: load_source
 -- No row: the message is not there for this user.
-INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position)
-SELECT interaction.org_id, :memory_id, message.interaction_id, message.position
+INSERT INTO main.memory_source (org_id, memory_id, interaction_id, position, said_at)
+SELECT interaction.org_id, :memory_id, message.interaction_id, message.position, :said_at
 FROM interaction
 JOIN message USING (org_id, interaction_id)
 WHERE interaction.org_id = :org_id

@@ -65,8 +65,9 @@ ORDER BY m.chain_id LIMIT :limit;
 -- name: versions
 -- All versions of these chains, oldest first; of equally old ones the one stored later is the newer.
 SELECT
-  m.memory_id, m.chain_id, m.obtained_at, m.superseded_at, m.successor_id, m.source_role,
-  m.content_hash, m.interaction_id, m.agent_id, m.import_id, m.process_id, m.author
+  m.memory_id, m.chain_id, m.obtained_at, m.recorded_at, m.superseded_at, m.successor_id,
+  m.source_role, m.content_hash, m.interaction_id, m.agent_id, m.import_id, m.process_id, m.author,
+  m.pinned, m.archived, m.stated_at, m.stated_role
 FROM json_each(:chain_ids) AS wanted
 CROSS JOIN memory_version AS m
   ON m.org_id = :org_id AND m.chain_id = wanted.value AND +m.user_id = :user_id
@@ -76,7 +77,8 @@ ORDER BY m.chain_id, m.obtained_at, m.inserted;
 -- Messages that these versions came from, with what their interactions say.
 SELECT
   source.memory_id, source.interaction_id, source.position, message.role, message.prefix_hash,
-  i.agent_id, i.import_id, i.process_id
+  i.agent_id, i.import_id, i.process_id,
+  coalesce(source.said_at, message.timestamp) AS said_at
 FROM json_each(:memory_ids) AS wanted
 CROSS JOIN memory_source AS source
   ON source.org_id = :org_id AND source.memory_id = wanted.value
@@ -96,8 +98,12 @@ WHERE org_id = :org_id AND user_id = :user_id AND status <> 'done'
 ORDER BY created_at, job_id;
 
 -- name: change_place
+-- What was stated first is kept for as long as it is not what the version begins with.
 UPDATE main.memory
-SET successor_id = :successor_id, superseded_at = :superseded_at, obtained_at = :obtained_at
+SET successor_id = :successor_id, superseded_at = :superseded_at, obtained_at = :obtained_at,
+  stated_at = nullif(coalesce(stated_at, obtained_at), :obtained_at),
+  stated_role = CASE WHEN coalesce(stated_at, obtained_at) <> :obtained_at
+    THEN coalesce(stated_role, source_role) END
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: change_trust
@@ -105,10 +111,10 @@ UPDATE main.memory SET source_role = :source_role
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: change_origin
--- What the memory counts as obtained from.
+-- What the memory counts as obtained from, and so as stated first.
 UPDATE main.memory
 SET interaction_id = :interaction_id, agent_id = :agent_id, import_id = :import_id,
-  process_id = :process_id
+  process_id = :process_id, stated_at = NULL, stated_role = NULL
 WHERE org_id = :org_id AND user_id = :user_id AND memory_id = :memory_id;
 
 -- name: unlink
