@@ -215,22 +215,25 @@ async def _writes(memora: Memora, scope: Scope, runs: int) -> dict[str, float]:
 
 @asynccontextmanager
 async def engine(
-    graph: BaseGraphDB | None, folder: Path
+    graph: BaseGraphDB | None, folder: Path, *, own_process: bool
 ) -> AsyncIterator[tuple[Memora, StaticEmbedder]]:
     embedder = StaticEmbedder()
     model = ScriptedBackendLLM(extracting("The user said something new"))
     if graph is None:
-        memora = Memora.embedded(folder, embedder=embedder, extraction_model=model)
+        memora = Memora.embedded(
+            folder, embedder=embedder, extraction_model=model, own_process=own_process
+        )
     else:
-        memora = Memora(_vectors(folder, embedder), graph, extraction_model=model)
+        vectors = _vectors(folder, embedder, own_process=own_process)
+        memora = Memora(vectors, graph, extraction_model=model)
     async with memora:
         yield memora, embedder
 
 
-def _vectors(folder: Path, embedder: StaticEmbedder) -> BaseVectorDB:
+def _vectors(folder: Path, embedder: StaticEmbedder, *, own_process: bool) -> BaseVectorDB:
     from memora.vector_db import EmbeddedVectorDB
 
-    return EmbeddedVectorDB(folder / "vectors", embedder=embedder)
+    return EmbeddedVectorDB(folder / "vectors", embedder=embedder, own_process=own_process)
 
 
 async def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -242,7 +245,8 @@ async def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             for backend in ("embedded", *(["neo4j"] if arguments.neo4j else [])):
                 graph = _neo4j(arguments) if backend == "neo4j" else None
                 with tempfile.TemporaryDirectory() as folder:
-                    async with engine(graph, Path(folder)) as (memora, embedder):
+                    opened = engine(graph, Path(folder), own_process=arguments.own_process)
+                    async with opened as (memora, embedder):
                         row = await measure(memora, embedder, size, tenants, arguments.runs)
                 rows.append({"graph": backend, **row})
                 print(rows[-1], flush=True)
@@ -262,6 +266,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--neo4j", help="URI of a server to measure as well")
     parser.add_argument("--password", default="")
+    parser.add_argument(
+        "--own-process", action="store_true", help="the vector engine in a process of its own"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = asyncio.run(run(arguments))
@@ -271,7 +278,8 @@ def main() -> None:
     parts = ["graph", "memories", "tenants", "embedding", "engine", "graph ms", "CPU ms"]
     parts += ["ranking p50", "ranking p95", "recalls/s of 16", "CPU ms of 16"]
     show("Parts of a recall, mean ms", [{key: row[key] for key in parts} for row in rows])
-    write_json(arguments.json, {"runs": arguments.runs, "rows": rows})
+    told = {"runs": arguments.runs, "own_process": arguments.own_process, "rows": rows}
+    write_json(arguments.json, told)
 
 
 if __name__ == "__main__":

@@ -42,10 +42,16 @@ def embedded(
     enable_logging: bool,  # noqa: FBT001 - passed on as it came
     encryption_key: str | SecretStr | None = None,
     language: str = "en",
+    *,
+    own_process: bool = False,
     **retention: Any,
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
-    settings = Settings(path=None if path is None else Path(path), language=language)
+    settings = Settings(
+        path=None if path is None else Path(path),
+        language=language,
+        vector_own_process=own_process,
+    )
     return cls(
         _embedded_vectors(settings, _given_embedder(settings, embedder)),
         _embedded_graph(settings, encryption_key),
@@ -109,7 +115,10 @@ def _embedded_vectors(settings: Settings, chosen: BaseEmbedder) -> BaseVectorDB:
     from memora.vector_db.embedded import EmbeddedVectorDB  # noqa: PLC0415 - only if used
 
     return EmbeddedVectorDB(
-        _directory(settings) / "vectors", embedder=chosen, lexical=_lexical(settings)
+        _directory(settings) / "vectors",
+        embedder=chosen,
+        lexical=_lexical(settings),
+        own_process=settings.vector_own_process,
     )
 
 

@@ -204,6 +204,7 @@ class Settings(BaseSettings):
         graph_url: A server such as `neo4j://localhost:7687`; None is the embedded graph.
         vector_url: A server such as `http://localhost:6333`; None is the embedded index.
         vector_collection: None is the vector store's own default.
+        vector_own_process: Run the engine of the embedded index in a process of its own.
         extraction_model: Strong model that reads conversations; None stores them verbatim.
         memory_search_model: Fast model for queries and filtering; None asks with the message.
         llm_base_url: Server of an `openai-compatible` model, or of Ollama when it is elsewhere.
@@ -253,6 +254,7 @@ class Settings(BaseSettings):
     vector_url: _HttpUrl | None = None
     vector_api_key: SecretStr | None = None
     vector_collection: _Text | None = None
+    vector_own_process: bool = False
     extraction_model: _Llm | None = None
     memory_search_model: _Llm | None = None
     llm_base_url: _HttpUrl | None = None

@@ -2027,6 +2027,7 @@ class Memora:
         similarity_threshold: float | Mapping[str, float] = 0.8,
         short_term_days: float | None = 7,
         archive_after_days: float | None = 30,
+        own_process: bool = False,
     ) -> Self:
         """Return an engine on one directory, without server or key; use it with `async with`.
 
@@ -2044,6 +2045,7 @@ class Memora:
             similarity_threshold: As for `Memora`.
             short_term_days: Days after which `short_term` memories expire; None: never.
             archive_after_days: Days after which a sweep archives what nothing used; None: never.
+            own_process: Search in a process of its own, on another core; for servers.
         """
         return cls._around(
             _Memora.embedded(
@@ -2058,6 +2060,7 @@ class Memora:
                 similarity_threshold=similarity_threshold,
                 short_term_days=short_term_days,
                 archive_after_days=archive_after_days,
+                own_process=own_process,
             )
         )
 

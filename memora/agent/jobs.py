@@ -23,9 +23,9 @@ from memora.errors import (
     ExtractionError,
     InteractionNotFoundError,
     InvalidInputError,
+    JobNotFoundError,
     LLMError,
     MemoraError,
-    NotFoundError,
     VectorDBError,
 )
 from memora.schema.jobs import ExtractionJob, JobStatus
@@ -280,8 +280,20 @@ async def _keep(ports: Ports, job: ExtractionJob, outputs: dict[str, Any]) -> Ex
         updated_at=max(now, job.updated_at),
         lease_until=now + LEASE,
     )
-    await ports.graph.save_job(kept)
+    await _save(ports, kept)
     return kept
+
+
+async def _save(ports: Ports, job: ExtractionJob) -> None:
+    """Store a job; one that is gone went with its interaction.
+
+    Raises:
+        InteractionNotFoundError: It is gone.
+    """
+    try:
+        await ports.graph.save_job(job)
+    except JobNotFoundError:
+        raise InteractionNotFoundError(job.interaction_id) from None
 
 
 async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
@@ -295,10 +307,7 @@ async def _fail(ports: Ports, job: ExtractionJob, error: MemoraError) -> None:
         updated_at=max(ports.graph.clock.now(), job.updated_at),
         lease_until=None,
     )
-    try:
-        await ports.graph.save_job(failed)
-    except NotFoundError:
-        raise InteractionNotFoundError(job.interaction_id) from None
+    await _save(ports, failed)
 
 
 async def _write(ports: Ports, job: ExtractionJob, outcome: Outcome) -> Written:

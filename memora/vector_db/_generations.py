@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,6 @@ from memora.encryption import DataKey, Keyring
 from memora.errors import (
     EncryptionKeyError,
     RebuildRunningError,
-    StoreLockedError,
     VectorDBConnectionError,
     VectorDBError,
 )
@@ -36,8 +36,8 @@ from memora.vector_db._encoding import (
     other_model,
 )
 from memora.vector_db._masks import masked_conditions
+from memora.vector_db._open_shard import OpenShard
 from memora.vector_db._rows import Dropped, ShardInUse, State, VectorRows
-from memora.vector_db._shard import Shard, engine
 from memora.vector_db._shards import Shards
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Index:
 
     encoder: Encoder
     generation: int
-    shard: Shard
+    shard: OpenShard
     number: int
     key: DataKey | None
 
@@ -88,10 +88,10 @@ class Generations:
         staged: The reindex under way, if there is one.
     """
 
-    def __init__(self, path: Path | None, encoder: Encoder) -> None:
+    def __init__(self, path: Path | None, encoder: Encoder, *, own_process: bool = False) -> None:
         self.encoder = encoder
         self.staged: Staged | None = None
-        self.shards = Shards(path)
+        self.shards = Shards(path, own_process=own_process)
         self._keys = Keyring()
         self._rows: VectorRows | None = None
         self._index: Index | None = None
@@ -118,6 +118,7 @@ class Generations:
         wanted = await self.encoder.stamp()
         async with self._changing:
             if self._index is not None:
+                await self._revive()
                 return
             try:
                 rows = await self._open_rows()
@@ -202,6 +203,15 @@ class Generations:
         self.shards.check_process()
         return self._rows, self._index
 
+    async def in_use(self) -> tuple[VectorRows, Index]:
+        """Return what `opened` does, with a shard that is there."""
+        rows, index = self.opened()
+        if not index.shard.is_lost:
+            return rows, index
+        async with self._changing:
+            await self._revive()
+        return self.opened()
+
     @property
     def rows(self) -> VectorRows | None:
         """The rows, where they are open."""
@@ -218,12 +228,14 @@ class Generations:
         limits: ListLimits,
     ) -> list[QueryHits] | None:
         """Answer queries that were encoded for this index; None when it is no longer in use."""
+        if index.shard.is_lost:
+            await self.in_use()
         # From here to the engine's queue nothing is awaited, and a shard is closed behind its
         # last search.
         if index is not self._index:
             return None
         conditions = masked_conditions(conditions, scope, index.key)
-        return await self.shards.run(index.shard.search, queries, scope, conditions, limits)
+        return await index.shard.search(queries, scope, conditions, limits)
 
     async def put(self, index: Index, encoded: Sequence[EncodedDocument]) -> bool:
         """Insert or replace; False when the index is no longer in use, and nothing was written."""
@@ -245,6 +257,7 @@ class Generations:
         """Delete all vectors of a tenant, from the staged index too, and their bytes."""
         self.shards.check_process()
         async with self._changing:
+            await self._revive()
             rows, index = self.opened()
             dropped = await rows.remove_tenant(scope)
             await self._delete(index.shard, dropped.in_use)
@@ -259,9 +272,9 @@ class Generations:
 
     async def count(self, scope: SearchScope) -> int:
         """Count the vectors of a tenant, also those of a reindex under way."""
-        rows, index = self.opened()
+        rows, index = await self.in_use()
         # The shard follows the rows; what only one of them has is there all the same.
-        return max(await rows.count_of(scope), await self.shards.run(index.shard.count, scope))
+        return max(await rows.count_of(scope), await index.shard.count(scope))
 
     def forget_texts(self) -> None:
         """Drop what the models keep in memory of texts."""
@@ -275,26 +288,27 @@ class Generations:
 
     async def _reach(self, change: int) -> None:
         async with self._changing:
+            await self._revive()
             rows, index = self.opened()
             # Whoever came first may have brought the shard there for all who wait.
-            if index.shard.change < change:
+            if index.shard.state.change < change:
                 await self._catch_up(rows, index)
 
     # What doctor and reconcile ask
 
     async def scan(self, after: str | None, limit: int) -> list[IndexEntry]:
         """Return what is in the rows in use or in their shard, by id."""
-        rows, index = self.opened()
+        rows, index = await self.in_use()
         page = await rows.scan(after, limit)
-        points = await self.shards.run(index.shard.page, after, limit)
+        points = await index.shard.page(after, limit)
         return _checking.merged(page, points, limit)
 
     async def lookup(self, memory_ids: Sequence[str]) -> list[IndexEntry]:
         """Return vectors by id with their payloads, and whether the shard has them like that."""
-        rows, index = self.opened()
-        applied = index.shard.change
+        rows, index = await self.in_use()
+        applied = index.shard.state.change
         found = await rows.lookup(memory_ids)
-        points = await self.shards.run(index.shard.payloads, memory_ids)
+        points = await index.shard.payloads(memory_ids)
         seen = [
             _checking.seen(row, points.pop(row.stored.memory_id, None), applied) for row in found
         ]
@@ -375,6 +389,7 @@ class Generations:
     async def remove_tenant_staged(self, staged: Staged, scope: SearchScope) -> None:
         """Delete all vectors of a tenant from the staged index, and their bytes."""
         async with self._changing:
+            await self._revive()
             rows, index = self.opened_staged(staged)
             await self._renew(staged, await rows.remove_tenant(scope, index.generation))
         await self._scrub(rows)
@@ -385,16 +400,17 @@ class Generations:
         stamp = await staged.encoder.stamp()
         while True:
             async with self._changing:
+                await self._revive()
                 rows, new = self.opened_staged(staged)
                 # What came since the last page; writers wait for one page at a time.
                 if not await self._fill_page(rows, new):
                     continue
-                await self.shards.run(new.shard.flush)
+                await new.shard.flush()
                 await rows.switch(new.generation, stamp, await self._as_used(new))
                 old, self._index, self.staged = self._index, new, None
                 before, self.encoder = self.encoder, new.encoder
                 if old is not None:
-                    await self.shards.run(old.shard.close)
+                    await old.shard.close()
                 await self._remove_other_folders()
                 break
         if before is not self.encoder:
@@ -410,7 +426,7 @@ class Generations:
             if self._rows is None:
                 return
             if staged.index is not None:
-                await self.shards.run(staged.index.shard.close)
+                await staged.index.shard.close()
             await self._remove_other_folders()
             await self._remove_leftovers(self._rows)
             if self._index is None:
@@ -433,6 +449,7 @@ class Generations:
         done = False
         while not done:
             async with self._changing:
+                await self._revive()
                 rows, index = self.opened_staged(staged)
                 done = await self._fill_page(rows, index)
 
@@ -441,10 +458,21 @@ class Generations:
         old = staged.index
         if old is None:
             return
-        if dropped.others or old.shard.applied > await self.shards.run(old.shard.count):
+        if dropped.others or old.shard.state.applied > await old.shard.count():
             await self._refill(staged)
 
     # What follows is done under the lock.
+
+    async def _revive(self) -> None:
+        """Load the shards again that are gone with their process."""
+        if self._index is not None and self._index.shard.is_lost:
+            rows, _ = self.opened()
+            state = await rows.state()
+            if state.stamp is not None:
+                await self._open_shard(rows, state, state.stamp.dimensions)
+        staged = self.staged
+        if staged is not None and staged.index is not None and staged.index.shard.is_lost:
+            await self._refill(staged)
 
     async def _refill(self, staged: Staged) -> None:
         """Begin the staged shard anew; whoever writes to it next fills it."""
@@ -455,7 +483,7 @@ class Generations:
         staged.index = await self._new_index(
             self._rows, staged.encoder, old.generation, stamp.dimensions
         )
-        await self.shards.run(old.shard.close)
+        await old.shard.close()
         await self._remove_other_folders()
 
     def _check_not_closed(self) -> None:
@@ -478,22 +506,35 @@ class Generations:
         return rows
 
     async def _open_shard(self, rows: VectorRows, state: State, dimensions: int) -> None:
-        if state.shard is not None and state.engine == await self.shards.run(engine):
+        """Use the shard that the bookkeeping names, or one that is filled anew."""
+        if state.shard is not None and state.engine == await self.shards.engine():
             try:
                 shard = await self.shards.load(state.shard, state.flushed)
-                key = rows.keys.current
-                self._index = Index(self.encoder, state.generation, shard, state.shard, key)
-                await self._catch_up(rows, self._index)
-                if await self.shards.run(shard.count) == await rows.count():
-                    await self._remove_other_folders()
-                    return
-                reason = "its number of points is wrong"
-            except StoreLockedError:
-                raise
             except VectorDBError as error:
                 reason = error.reason
+            else:
+                key = rows.keys.current
+                index = Index(self.encoder, state.generation, shard, state.shard, key)
+                reason = await self._refused(rows, index)
+                if reason is None:
+                    self._index = index
+                    await self._remove_other_folders()
+                    return
             _logger.warning("the vector index is filled again: %s", reason)
         await self._replace_shard(rows, state.generation, dimensions)
+
+    async def _refused(self, rows: VectorRows, index: Index) -> str | None:
+        """Bring a loaded shard to its rows; where that does not work, close it and say why."""
+        try:
+            await self._catch_up(rows, index)
+            if await index.shard.count() == await rows.count():
+                return None
+            reason = "its number of points is wrong"
+        except VectorDBError as error:
+            reason = error.reason
+        with suppress(VectorDBError):
+            await index.shard.close()
+        return reason
 
     async def _remove_leftovers(self, rows: VectorRows) -> None:
         """Delete rows that are neither in use nor staged."""
@@ -520,14 +561,14 @@ class Generations:
         try:
             while not await self._fill_page(rows, new):
                 pass
-            await self.shards.run(new.shard.flush)
+            await new.shard.flush()
             await rows.use_shard(await self._as_used(new))
         except BaseException:
-            await self.shards.run(new.shard.close)
+            await new.shard.close()
             raise
         old, self._index = self._index, new
         if old is not None:
-            await self.shards.run(old.shard.close)
+            await old.shard.close()
         await self._remove_other_folders()
 
     async def _new_index(
@@ -539,30 +580,30 @@ class Generations:
     async def _as_used(self, index: Index) -> ShardInUse:
         """Return what the bookkeeping says of a shard that was filled from nothing."""
         shard = index.shard
-        dead = shard.applied - await self.shards.run(shard.count)
-        return ShardInUse(index.number, await self.shards.run(engine), shard.flushed, dead)
+        dead = shard.state.applied - await shard.count()
+        return ShardInUse(index.number, await self.shards.engine(), shard.state.flushed, dead)
 
     async def _catch_up(self, rows: VectorRows, index: Index) -> None:
         """Bring the shard in use to the rows' state."""
-        before = index.shard.flushed
+        before = index.shard.state.flushed
         while not await self._fill_page(rows, index):
             pass
-        if index.shard.flushed > before:
-            await rows.set_flushed(index.shard.flushed)
+        if index.shard.state.flushed > before:
+            await rows.set_flushed(index.shard.state.flushed)
 
     async def _fill_page(self, rows: VectorRows, index: Index) -> bool:
         """Apply what a shard lacks next, and tell whether that was all."""
         shard = index.shard
-        page = await rows.changes(shard.change, _PAGE, index.generation)
+        page = await rows.changes(shard.state.change, _PAGE, index.generation)
         await self._delete(shard, page.removed)
-        await self.shards.run(shard.apply, page.points, page.upto)
-        if shard.waiting >= _FLUSH_AFTER:
-            await self.shards.run(shard.flush)
+        await shard.apply(page.points, page.upto)
+        if shard.state.waiting >= _FLUSH_AFTER:
+            await shard.flush()
         return page.last
 
-    async def _delete(self, shard: Shard, memory_ids: Sequence[str]) -> None:
+    async def _delete(self, shard: OpenShard, memory_ids: Sequence[str]) -> None:
         for start in range(0, len(memory_ids), _PAGE):
-            await self.shards.run(shard.delete, memory_ids[start : start + _PAGE])
+            await shard.delete(memory_ids[start : start + _PAGE])
 
     async def _close(self) -> None:
         async with self._changing:
@@ -576,18 +617,27 @@ class Generations:
         rows, self._rows = self._rows, None
         try:
             if staged is not None and staged.index is not None:
-                await self.shards.run(staged.index.shard.close)
+                await staged.index.shard.close()
             if rows is not None and index is not None:
-                shard = index.shard
-                if _is_worth_compacting(await rows.state(), await rows.count()):
-                    await self.shards.run(shard.optimize)
-                await self.shards.run(shard.flush)
-                await rows.set_flushed(shard.flushed)
-                await self.shards.run(shard.close)
+                await _shut(rows, index.shard)
         finally:
             if rows is not None:
                 await rows.close()
             await self.shards.close()
+
+
+async def _shut(rows: VectorRows, shard: OpenShard) -> None:
+    """Close the shard in use with all that is in it on disk."""
+    try:
+        if _is_worth_compacting(await rows.state(), await rows.count()):
+            await shard.optimize()
+        await shard.flush()
+        await rows.set_flushed(shard.state.flushed)
+        await shard.close()
+    except VectorDBConnectionError:
+        # What it had not written is in the rows.
+        if not shard.is_lost:
+            raise
 
 
 def _is_worth_compacting(state: State, count: int) -> bool:

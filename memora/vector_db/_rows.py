@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from memora._sqlite import SqliteStore
 from memora._sqlite_schema import Defect
 from memora._sqlite_snapshot import Snapshot
 from memora.core.indexing import fingerprint
-from memora.embeddings.base import SparseVector
 from memora.encryption import DataKey, Keyring
 from memora.errors import EncryptionKeyError, VectorDBConnectionError, VectorDBError
 from memora.schema.index import IndexEntry, IndexStamp
 from memora.schema.scope import Scope, SearchScope
 from memora.vector_db._encoding import EncodedDocument
 from memora.vector_db._masks import masked, unmasked, unmasked_payload
+from memora.vector_db._shard_calls import StoredPoint
 
 _APPLICATION_ID = 0x6D656D76  # "memv"
 _PACKAGE = "memora.vector_db"
@@ -54,16 +54,6 @@ class State:
         if self.model_id is None or self.dimensions is None or self.recipe is None:
             return None
         return IndexStamp(self.model_id, self.dimensions, self.recipe)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPoint:
-    """A row as the engine takes it."""
-
-    memory_id: str
-    dense: list[float] = field(repr=False)
-    lexical: SparseVector = field(repr=False)
-    payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -583,15 +573,7 @@ def _changes(
     return Changes(
         removed=[memory_id for (memory_id,) in removed],
         points=[
-            StoredPoint(
-                memory_id,
-                np.frombuffer(dense, "<f4").tolist(),
-                SparseVector(
-                    tuple(np.frombuffer(indices, "<u4").tolist()),
-                    tuple(np.frombuffer(values, "<f4").tolist()),
-                ),
-                json.loads(payload),
-            )
+            StoredPoint(memory_id, dense, indices, values, json.loads(payload))
             for _, memory_id, dense, indices, values, payload in rows
         ],
         upto=upto,

@@ -34,11 +34,13 @@ from memora.vector_db._encoding import (
     wanted_of,
 )
 from memora.vector_db._lazy import LazyModule
-from memora.vector_db._rows import StoredPoint
+from memora.vector_db._shard_calls import StoredPoint
 
 if TYPE_CHECKING:
+    import numpy as np
     import qdrant_edge as edge
 else:
+    np = LazyModule("numpy")
     edge = LazyModule("qdrant_edge")
 
 # Up to so many memories of a tenant all queries of a call go to the engine together; above, one
@@ -214,14 +216,19 @@ class Shard:
         conditions, excluded = self._without_ranges(scope, conditions)
         wanted = wanted_of(queries, limits)
         # Lexical scores tie often, and here a longer list costs next to nothing, a second call as
-        # much as the first.
+        # much as the first: it would bring no more than this one.
         longer = ListLimits(limits.dense + TIES, limits.lexical + MANY_TIES)
         is_all = self._is_all_of(scope)
         requests = _requests(queries, scope, conditions, longer, is_all=is_all)
         found = self._ask(scope, requests, excluded)
-        tied = [i for i, points in enumerate(found) if ends_in_tie(points, wanted[i])]
+        longest = ListLimits(limits.dense + MANY_TIES, limits.lexical + MANY_TIES)
+        ends = zip(found, wanted, wanted_of(queries, longest), strict=True)
+        tied = [
+            i
+            for i, (points, limit, most) in enumerate(ends)
+            if requests[i].limit < most and ends_in_tie(points, limit)
+        ]
         if tied:
-            longest = ListLimits(limits.dense + MANY_TIES, limits.lexical + MANY_TIES)
             more = _requests(queries, scope, conditions, longest, is_all=is_all)
             again = self._ask(scope, [more[i] for i in tied], excluded)
             for i, points in zip(tied, again, strict=True):
@@ -348,7 +355,10 @@ def _config(dimensions: int) -> edge.EdgeConfig:
 
 
 def _point(point: StoredPoint) -> edge.Point:
-    vectors: edge.Vector = {DENSE: point.dense, LEXICAL: _sparse(point.lexical)}
+    indices = np.frombuffer(point.lexical_indices, "<u4").tolist()
+    lexical = edge.SparseVector(indices, np.frombuffer(point.lexical_values, "<f4").tolist())
+    dense: list[float] = np.frombuffer(point.dense, "<f4").tolist()
+    vectors: edge.Vector = {DENSE: dense, LEXICAL: lexical}
     return edge.Point(point.memory_id, vectors, stored(point.payload))
 
 

@@ -32,6 +32,8 @@ class EmbeddedVectorDB(BaseVectorDB):
             temporary one until `close`.
         embedder: None stands for the offline default.
         lexical: None stands for BM25 in English.
+        own_process: Run the engine in a process of its own. It computes while the event loop goes
+            on, on another core, at the price of that process; see the page on the embedded store.
 
     Example:
         >>> vectors = EmbeddedVectorDB("./memory")
@@ -43,9 +45,12 @@ class EmbeddedVectorDB(BaseVectorDB):
         *,
         embedder: BaseEmbedder | None = None,
         lexical: SparseEncoder | None = None,
+        own_process: bool = False,
     ) -> None:
         encoder = Encoder(embedder, lexical)
-        self._generations = Generations(None if path is None else Path(path), encoder)
+        self._generations = Generations(
+            None if path is None else Path(path), encoder, own_process=own_process
+        )
         self._rebuild: EmbeddedRebuild | None = None
 
     async def setup(self) -> None:

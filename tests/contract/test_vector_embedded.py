@@ -1,10 +1,10 @@
-"""The embedded vector store passes the contract."""
+"""The embedded vector store passes the contract, wherever its engine runs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,9 +14,19 @@ from memora.vector_db import EmbeddedVectorDB
 
 
 class TestEmbedded(VectorContract):
+    own_process: ClassVar[bool] = False
+
+    def made(self, path: Path, embedder: Any = None, lexical: Any = None) -> EmbeddedVectorDB:
+        return EmbeddedVectorDB(
+            path,
+            embedder=embedder or HashingEmbedder(64),
+            lexical=lexical,
+            own_process=self.own_process,
+        )
+
     @pytest.fixture
     async def vectors(self, tmp_path: Path) -> AsyncIterator[EmbeddedVectorDB]:
-        async with EmbeddedVectorDB(tmp_path, embedder=HashingEmbedder(64)) as vectors:
+        async with self.made(tmp_path) as vectors:
             yield vectors
 
     @pytest.fixture
@@ -25,10 +35,13 @@ class TestEmbedded(VectorContract):
 
         async def reopen(embedder: Any = None, lexical: Any = None) -> EmbeddedVectorDB:
             await vectors.close()
-            embedder = embedder or HashingEmbedder(64)
-            opened.append(EmbeddedVectorDB(tmp_path, embedder=embedder, lexical=lexical))
+            opened.append(self.made(tmp_path, embedder, lexical))
             return opened[-1]
 
         yield reopen
         for store in opened:
             await store.close()
+
+
+class TestEmbeddedInAProcessOfItsOwn(TestEmbedded):
+    own_process = True

@@ -70,6 +70,8 @@ def test_stated_default_is_the_default(name: str) -> None:
     stated = settings_table()[name]
     if default is None:
         assert stated == "none"
+    elif isinstance(default, bool):
+        assert stated == str(default).lower()
     elif isinstance(default, int | float):
         assert float(stated) == default
     else:

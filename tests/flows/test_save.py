@@ -17,7 +17,7 @@ from memora.errors import (
     InvalidInputError,
     UserNotFoundError,
 )
-from memora.schema.jobs import JobStatus
+from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.storage_schema import MemoriesAndInteraction, MemoryToStore
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM, extracting
 from memora.vector_db.embedded import EmbeddedVectorDB
@@ -360,6 +360,23 @@ async def test_b14_a_user_deleted_while_the_model_thinks_stays_deleted(worlds: W
         await world.memories()
     assert (await world.memora.doctor()).clean
     assert await world.memora.vector_db.scan() == []
+
+
+async def test_b14_a_user_deleted_while_an_answer_is_kept_is_named(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await worlds.open(extraction=ScriptedBackendLLM(extracting("[[user]] plays")))
+    graph = world.memora.graph
+    find_job = graph.find_job
+
+    async def find_and_delete(org_id: str, job_id: str) -> ExtractionJob | None:
+        job = await find_job(org_id, job_id)
+        await graph.delete_user(world.org_id, world.user_id)
+        return job
+
+    monkeypatch.setattr(graph, "find_job", find_and_delete)
+    with pytest.raises(InteractionNotFoundError):
+        await world.save("I play the cello")
 
 
 async def test_an_interaction_deleted_while_the_model_thinks_stays_deleted(worlds: Worlds) -> None:

@@ -242,7 +242,7 @@ async def test_live_writers_lose_nothing_to_a_repair(store: Path, score: Score) 
 async def test_a_point_that_only_the_engine_has_is_found(store: Path) -> None:
     async with damage.open_memora(store) as memora:
         page = await memora.vector_db.scan(limit=3)
-        shard = memora.vector_db._generations.opened()[1].shard._shard  # pyright: ignore
+        shard = memora.vector_db._generations.opened()[1].shard.loaded._shard  # pyright: ignore
         orphan = str(uuid.UUID(int=9))
         lost, changed = page[0].memory_id, page[1].memory_id
         empty = {"dense": [0.0] * 31 + [1.0], "bm25": qdrant_edge.SparseVector([1], [1.0])}

@@ -31,6 +31,7 @@ def test_defaults_are_the_documented_ones():
         "vector_url": None,
         "vector_api_key": None,
         "vector_collection": None,
+        "vector_own_process": False,
         "extraction_model": None,
         "memory_search_model": None,
         "llm_base_url": None,

@@ -24,10 +24,11 @@ from memora.errors import SchemaVersionError, StoreLockedError, VectorDBError
 from memora.schema.index import QueryHits
 from memora.schema.scope import Scope
 from memora.testing.vector_clauses.documents import NOON, document, everything, stored
-from memora.vector_db import EmbeddedVectorDB, _generations, _shard
+from memora.vector_db import EmbeddedVectorDB, _encoding, _generations, _shard
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._rows import VectorRows
 from memora.vector_db._shard import Shard
+from memora.vector_db._shards import LocalShard
 
 ALICE = Scope("org", "alice")
 
@@ -503,6 +504,27 @@ async def test_large_tenants_are_asked_one_query_at_a_time(
     assert len(everything(await find(store, "story", Scope("org", "bob")))) == 1
 
 
+async def test_a_list_that_would_get_no_longer_is_not_asked_for_again(
+    store: EmbeddedVectorDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upsert([document("the same story", ALICE) for _ in range(60)])
+    monkeypatch.setattr(_shard, "TIES", 4)
+    monkeypatch.setattr(_encoding, "TIES", 4)
+    monkeypatch.setattr(_shard, "MANY_TIES", 20)
+    asked: list[list[int]] = []
+    ask = Shard._ask
+
+    def watched(shard: Shard, scope: Any, requests: Any, excluded: Any) -> Any:
+        asked.append([request.limit for request in requests])
+        return ask(shard, scope, requests, excluded)
+
+    monkeypatch.setattr(Shard, "_ask", watched)
+    await find(store, "same story", limit=10)
+    # Both end in ties; the lexical list is as long as it gets from the start.
+    (dense, lexical), (again,) = asked
+    assert (again - dense, lexical) == (16, again)
+
+
 def test_a_point_takes_no_more_of_the_index_than_it_must() -> None:
     tags = ("tea", "a tag of more than fifteen bytes")
     usual = _shard.stored(payload(document("story", ALICE, tags=tags)))
@@ -541,7 +563,8 @@ async def test_a_shard_that_is_loaded_knows_whether_users_share_it(tmp_path: Pat
     for count, name in enumerate(("alice", "bob", "carol")):
         async with made_at(tmp_path) as store:
             _, index = store._generations.opened()
-            assert len(index.shard._users) == min(count, 2)
+            assert isinstance(index.shard, LocalShard)
+            assert len(index.shard.loaded._users) == min(count, 2)
             own = document("story", Scope("org", name))
             await store.upsert([own])
         async with made_at(tmp_path) as store:

@@ -7,17 +7,20 @@ import pytest
 
 from memora.embeddings.base import SparseVector
 from memora.vector_db._encoding import EncodedDocument, EncodedQuery
-from memora.vector_db._rows import StoredPoint
+from memora.vector_db._shard_calls import Answer, Call, StoredPoint
 
 LEXICAL = SparseVector(indices=(424242,), values=(0.8675309,))
 PAYLOAD = {"author": "canary", "tags": ["canary"]}
 DENSE = [0.8675309]
+POINT = StoredPoint("m", b"0.8675309", b"424242", b"0.8675309", PAYLOAD)
 
 
 @pytest.mark.parametrize(
     "shown",
     [
-        StoredPoint("m", DENSE, LEXICAL, PAYLOAD),
+        POINT,
+        Call(1, 1, "apply", ([POINT], 424242)),
+        Answer(1, {"m": PAYLOAD}),
         EncodedDocument("m", "o", "u", np.array(DENSE), LEXICAL, PAYLOAD),
         EncodedQuery(DENSE, LEXICAL),
     ],
