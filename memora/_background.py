@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from concurrent.futures import CancelledError, Future, wait
 from typing import Any, TypeVar, cast
 
+from memora.errors import EngineClosedError
+
 T = TypeVar("T")
 
 _EXIT_SECONDS = 5.0
@@ -38,8 +40,9 @@ class BackgroundLoop:
         """Run to the end and return the result, or raise what it raised.
 
         Raises:
-            RuntimeError: The loop is closed, belongs to the process that forked this one, or
-                waits for the very callback that makes this call.
+            EngineClosedError: The loop is closed.
+            RuntimeError: It belongs to the process that forked this one, or waits for the very
+                callback that makes this call.
         """
         outcome: Future[T] = Future()
         task: Future[asyncio.Task[None]] = Future()
@@ -121,7 +124,7 @@ class BackgroundLoop:
         if threading.current_thread() is self._thread:
             raise RuntimeError("a callback of the engine cannot wait for another call to it")
         if self._closed:
-            raise RuntimeError("the engine is closed")
+            raise EngineClosedError
         return self._loop or self._start()
 
     def _start(self) -> asyncio.AbstractEventLoop:

@@ -45,6 +45,8 @@ Work = Callable[[sqlite3.Connection], T]
 _logger = logging.getLogger("memora")
 _told_about_version = False
 
+NOT_OPEN = "the store is not open: use it inside `async with` (blocking: `with`), or call setup()"
+
 _BUSY_SECONDS = 10.0  # in `_commit_waiting` too, as milliseconds
 _BATCH = 64
 _CHECKPOINT_EVERY = 1000
@@ -347,7 +349,7 @@ class SqliteStore:
 
     def _check_usable(self) -> ThreadPoolExecutor:
         if self._executor is None:
-            raise self._error(self._backend, "the store is not open")
+            raise self._error(self._backend, NOT_OPEN)
         if self._pid != os.getpid():
             raise self._error(
                 self._backend,
@@ -367,7 +369,7 @@ class SqliteStore:
 
     def _opened(self) -> Connection:
         if self._connection is None:
-            raise self._error(self._backend, "the store is not open")
+            raise self._error(self._backend, NOT_OPEN)
         return self._connection
 
     def _commit_waiting(self) -> None:

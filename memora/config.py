@@ -268,7 +268,7 @@ class Settings(BaseSettings):
     reranker_base_url: _HttpUrl | None = None
     reranker_api_key: SecretStr | None = None
     rerank_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
-    language: Annotated[str, StringConstraints(pattern="^[a-z]{2}$")] = "en"
+    language: _Text = "en"
     embedding_batch_size: _Count = 100
     embedding_cache_size: Annotated[int, Field(ge=0)] = 4096
     similarity_threshold: _Share = 0.8

@@ -19,6 +19,7 @@ MemoraError
 ├── GraphDBError ── GraphDBConnectionError
 ├── VectorDBError
 │   └── VectorDBConnectionError, RebuildRunningError
+├── EngineClosedError (also a RuntimeError)
 ├── StoreLockedError
 ├── SchemaVersionError
 ├── EncryptionKeyError
@@ -350,6 +351,13 @@ class RebuildRunningError(VectorDBError, RetryableError):
 
     def __init__(self, backend: str) -> None:
         super().__init__(backend, "another reindex of this store is running")
+
+
+class EngineClosedError(MemoraError, RuntimeError):
+    """The engine of `memora.sync` is closed; a store that is not open says so itself."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine is closed; make a new one")
 
 
 class StoreLockedError(MemoraError):

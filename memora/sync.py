@@ -2734,6 +2734,7 @@ class Memora:
             The version that is current now.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             MemoryUpdateError: The statement was retracted or its head deleted.
             ConflictError: Others kept changing it.
@@ -2748,6 +2749,7 @@ class Memora:
         """Make the text of one version of a statement current again, as a new version.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             ConflictError: Others kept changing it.
         """
@@ -2770,6 +2772,7 @@ class Memora:
             The newest version, which has ended.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             ConflictError: Others kept changing it.
         """
@@ -3114,6 +3117,7 @@ class Memora:
             limit: At most that many, 1 to 1000.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             OrganizationNotFoundError, UserNotFoundError: They are not there.
         """
         return self._background.run(
@@ -3135,6 +3139,7 @@ class Memora:
             dry_run: Tell what would be done, and write nothing.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             ImportNotFoundError: There is no such import in the organization.
             ConflictError: It is running in this engine.
         """

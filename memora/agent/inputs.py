@@ -37,6 +37,7 @@ from memora.schema.validation import (
     checked_share,
     checked_text,
     kind_of,
+    shown_key,
 )
 
 SIMILARITY_THRESHOLD = 0.8
@@ -290,9 +291,10 @@ def checked_items(items: object) -> list[Mapping[str, Any]]:
         if not isinstance(item, Mapping):
             raise InvalidInputError(f"items[{number}]", "a mapping", got=kind_of(item))
         fields = cast("Mapping[str, Any]", item)
-        if not ITEM_FIELDS.issuperset(fields):
-            known = ", ".join(sorted(ITEM_FIELDS))
-            raise InvalidInputError(f"items[{number}]", f"a mapping with fields of {known}")
+        unknown = [key for key in fields if key not in ITEM_FIELDS]
+        if unknown:
+            allowed = f"a mapping with fields of {', '.join(sorted(ITEM_FIELDS))}"
+            raise InvalidInputError(f"items[{number}]", allowed, got=shown_key(unknown[0]))
         found.append(fields)
     return found
 

@@ -31,7 +31,7 @@ from memora.errors import (
 from memora.schema.jobs import ExtractionJob, JobStatus
 from memora.schema.models import Memory
 from memora.schema.scope import Scope
-from memora.schema.validation import kind_of
+from memora.schema.validation import kind_of, shown_key
 from memora.schema.write_plan import MemoryWrite, WritePlan
 
 LEASE = timedelta(minutes=10)
@@ -78,7 +78,9 @@ def status(value: object) -> JobStatus:
         return JobStatus(cast("str", value))
     except ValueError:
         known = ", ".join(status.value for status in JobStatus)
-        raise InvalidInputError("statuses", f"of {known}", got=kind_of(value)) from None
+        raise InvalidInputError(
+            "statuses", f"of {known}", got=shown_key(value) or kind_of(value)
+        ) from None
 
 
 def memory_scope(scope: Scope, *, across_agents: bool) -> Scope:

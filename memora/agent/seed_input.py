@@ -170,9 +170,10 @@ def parse(item: object) -> Conversation:
         allowed = f"a mapping with {', '.join(sorted(_KNOWN_KEYS))}"
         raise InvalidInputError("conversation", allowed, got=shown_key(unknown[0]))
     messages: object = given.get("messages")
-    if not isinstance(messages, (list, tuple)) or not messages:
-        got = kind_of(cast("object", messages)) if messages else "none"
-        raise InvalidInputError("messages", "a list of messages", got=got)
+    if not isinstance(messages, (list, tuple)):
+        raise InvalidInputError("messages", "a list of messages", got=kind_of(messages))
+    if not messages:
+        raise InvalidInputError("messages", "a list of messages that is not empty")
     created, title, metadata = given.get("created_at"), given.get("title"), given.get("metadata")
     said = tuple(cast("Iterable[Any]", messages))
     at = None if created is None else parsed_time(created, "created_at")

@@ -46,7 +46,7 @@ class NoStoreError(MemoraError):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(f"{path}: there is no store here; `memora demo --path {path}` makes one")
+        super().__init__(f"{path}: there is no store here; `memora add` or `memora seed` makes one")
 
 
 class Boundary(TyperGroup):

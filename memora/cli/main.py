@@ -64,10 +64,9 @@ app.command(
 app.command(epilog="Example: memora memories --path ./memory --org demo --user nora")(
     reading.memories
 )
-app.command(
-    epilog="Example: memora history 3da273d5-4a1e-59e8-8871-7e712e7a8f75 --path ./memory "
-    "--org demo --user nora"
-)(reading.history)
+app.command(epilog="Example: memora history ID --path ./memory --org demo --user nora")(
+    reading.history
+)
 app.command(
     epilog="Example: memora entities --path ./memory --org demo --user nora\n\n"
     "Example: memora entities Lisbon --path ./memory --org demo --user nora"
@@ -80,13 +79,12 @@ app.command(
     "--path ./memory --org demo --user nora"
 )(direct.add)
 app.command(
-    epilog="Example: memora update 3da273d5-4a1e-59e8-8871-7e712e7a8f75 "
+    epilog="Example: memora update ID "
     '"Nora lives in Bergen." --path ./memory --org demo --user nora'
 )(direct.update)
-app.command(
-    epilog="Example: memora delete 3da273d5-4a1e-59e8-8871-7e712e7a8f75 --path ./memory "
-    "--org demo --user nora"
-)(direct.delete)
+app.command(epilog="Example: memora delete ID --path ./memory --org demo --user nora")(
+    direct.delete
+)
 app.command(
     epilog="Example: memora search allergy food --limit 5 --path ./memory --org demo --user nora"
 )(direct.search)

@@ -9,9 +9,8 @@ from enum import StrEnum
 class FindingKind(StrEnum):
     """What is wrong, for programs; `docs/how-to/check-and-repair.md` says what repairs it.
 
-    The first fifteen can be repaired. Of the others, a stray source, a stray or missing mention, a
-    damaged chain and a stale payload can, a damaged transcript where nothing is lost, and the rest
-    need a backup.
+    All but the last three can be repaired. A damaged transcript can where no message is missing; a
+    missing owner and an incomplete record need a backup.
     """
 
     ORPHAN_VECTOR = "orphan_vector"

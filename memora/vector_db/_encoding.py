@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from sys import intern
@@ -36,6 +37,7 @@ HIT_FIELDS = ("org_id", "user_id", "agent_id")
 TIES = 16
 MANY_TIES = 200
 _REMEDY = "`memora reindex` makes the vectors again with the embedder of the settings"
+_LANGUAGE = re.compile(r"-snowball-([a-z]{2})\+")
 # Scores are float32 and summed in another order by every engine: what differs after this digit is
 # noise, and must not decide the order before the id does.
 _DIGITS = 5
@@ -209,7 +211,7 @@ def check_stamp(store: str, found: IndexStamp, wanted: IndexStamp) -> None:
     """
     if found != wanted:
         raise SchemaVersionError(
-            store, found=_words(found), supported=_words(wanted), remedy=_REMEDY
+            store, found=_words(found), supported=_words(wanted), remedy=_remedy(found, wanted)
         )
 
 
@@ -217,6 +219,17 @@ def other_model(found: IndexStamp, wanted: IndexStamp) -> Finding:
     """Return the finding of a store that was made with another model (B23)."""
     detail = f"{_words(found)}, not {_words(wanted)}"
     return Finding("I5", "vectors", detail, FindingKind.MODEL_MISMATCH, blocks=True)
+
+
+def _remedy(found: IndexStamp, wanted: IndexStamp) -> str:
+    """Return what to do; the language is easily forgotten, as where a command opens the store."""
+    was, now = _LANGUAGE.search(found.recipe), _LANGUAGE.search(wanted.recipe)
+    if was is None or now is None or was[1] == now[1]:
+        return _REMEDY
+    return (
+        f"it was made in the language {was[1]!r}, not {now[1]!r}: give language={was[1]!r}, "
+        f"or set MEMORA_LANGUAGE={was[1]}; else {_REMEDY}"
+    )
 
 
 def _words(stamp: IndexStamp) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memora._sqlite import NOT_OPEN
 from memora.core.filters import Condition
 from memora.encryption import DataKey, Keyring
 from memora.errors import (
@@ -199,7 +200,7 @@ class Generations:
             VectorDBError: The store is not open, or not in this process.
         """
         if self._rows is None or self._index is None:
-            raise VectorDBError("embedded", "the store is not open: call setup()")
+            raise VectorDBError("embedded", NOT_OPEN)
         self.shards.check_process()
         return self._rows, self._index
 

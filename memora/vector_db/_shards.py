@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memora._sqlite import NOT_OPEN
 from memora.errors import StoreLockedError, VectorDBConnectionError, VectorDBError
 from memora.vector_db._open_shard import OpenShard
 from memora.vector_db._shard import Shard, engine
@@ -76,7 +77,7 @@ class Shards:
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run work in the thread."""
         if self._thread is None:
-            raise VectorDBError("embedded", "the store is not open: call setup()")
+            raise VectorDBError("embedded", NOT_OPEN)
         self.check_process()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 

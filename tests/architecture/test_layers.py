@@ -72,7 +72,7 @@ _VECTOR_ADAPTER = (*_VECTOR_SHARED, "vector_db.shared", "logging")
 LAYERS = (
     Layer("errors", ("memora.errors",)),
     Layer("logging", ("memora._logging",)),
-    Layer("background", ("memora._background",)),
+    Layer("background", ("memora._background",), ("errors",)),
     Layer("schema", ("memora.schema", "memora.schema.*"), ("errors",)),
     Layer("seeding", ("memora.seeding",), ("schema",)),
     Layer("core", ("memora.core", "memora.core.*"), ("errors", "schema")),

@@ -82,7 +82,7 @@ def test_memories_are_searched_with_filters(cli: CommandLine, own: str) -> None:
         (("add", "x", "--expires-at", "soon"), "--expires-at"),
         (("add", " "), "content"),
         (("add", "x", "--importance", "2"), "importance"),
-        (("sweep", "--user", "jake"), "org_id"),
+        (("sweep", "--user", "jake"), "--user needs --org"),
         (("health", "--sample", "5000"), "sample"),
     ],
 )

@@ -14,6 +14,7 @@ from memora.cli.boundary import DEFECT, INVALID, NEGATIVE, NOT_FOUND, UNAVAILABL
 from memora.errors import (
     ConflictError,
     EncryptionKeyError,
+    EngineClosedError,
     ExtractionError,
     GraphDBConnectionError,
     InvalidInputError,
@@ -68,6 +69,7 @@ def memora(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (LLMTimeoutError("p", "slow"), UNAVAILABLE),
         (GraphDBConnectionError("neo4j", "down"), UNAVAILABLE),
         (VectorDBError("qdrant", "down"), UNAVAILABLE),
+        (EngineClosedError(), UNAVAILABLE),
         (StoreLockedError("/store", 7), UNAVAILABLE),
         (SchemaVersionError("/store", found="9", supported="1"), UNAVAILABLE),
         (EncryptionKeyError("/store", "no key"), UNAVAILABLE),
@@ -86,7 +88,7 @@ def test_no_command_creates_a_store(cli: CommandLine, command: list[str]) -> Non
     answer = cli(*command, "--path", str(cli.path))
     assert (answer.code, answer.out) == (NOT_FOUND, "")
     assert answer.err == (
-        f"memora: {cli.path}: there is no store here; `memora demo --path {cli.path}` makes one\n"
+        f"memora: {cli.path}: there is no store here; `memora add` or `memora seed` makes one\n"
     )
     assert not cli.path.exists()
 

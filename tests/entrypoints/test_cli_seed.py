@@ -259,6 +259,13 @@ def test_one_id_with_two_contents_is_one_error(
     assert statements(cli) == ["I have 1 cats.", "I have 2 cats."]
 
 
+def test_a_directory_is_no_file(cli: CommandLine, store: tuple[str, ...], tmp_path: Path) -> None:
+    for given, told in ((tmp_path, "this is a directory"), (tmp_path / "x", "no such file")):
+        answer = cli("seed", str(given), *store)
+        assert answer.code == 2
+        assert told in " ".join(answer.err.replace("│", " ").split())
+
+
 def test_failures_are_written_to_a_file_that_can_be_fed_back(
     cli: CommandLine, file: Path, store: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -21,7 +21,13 @@ from memora._background import BackgroundLoop
 from memora.agent.bound import BoundMemora
 from memora.agent.main import Memora as AsyncMemora
 from memora.embeddings import HashingEmbedder
-from memora.errors import InvalidInputError, StoreLockedError, UserNotFoundError
+from memora.errors import (
+    EngineClosedError,
+    InvalidInputError,
+    MemoraError,
+    StoreLockedError,
+    UserNotFoundError,
+)
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.schema.jobs import JobStatus
@@ -155,8 +161,10 @@ def test_close_is_idempotent_and_ends_the_thread(tmp_path: Path) -> None:
     memora.close()
     memora.close()
     assert background_threads() == []
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(EngineClosedError, match="closed") as caught:
         memora.doctor()
+    assert isinstance(caught.value, MemoraError)
+    assert isinstance(caught.value, RuntimeError)
 
 
 def test_an_engine_that_was_never_opened_closes(tmp_path: Path) -> None:

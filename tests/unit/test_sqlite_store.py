@@ -293,7 +293,7 @@ async def test_a_cancelled_close_still_frees_the_store(store, path, package):
 
 async def test_a_closed_or_unopened_store_says_so(store, path, package):
     await store.close()
-    with pytest.raises(GraphDBError, match="not open"):
+    with pytest.raises(GraphDBError, match=r"not open: use it inside `async with` .* setup\(\)"):
         await store.read(names)
     with pytest.raises(GraphDBError, match="not open"):
         await store.write(insert("a"))

@@ -29,6 +29,7 @@ class ImportVerbs(Verbs):
             limit: At most that many, 1 to 1000.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             OrganizationNotFoundError, UserNotFoundError: They are not there.
         """
         skip, limit = checked_page(skip, limit)
@@ -52,6 +53,7 @@ class ImportVerbs(Verbs):
             dry_run: Tell what would be done, and write nothing.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             ImportNotFoundError: There is no such import in the organization.
             ConflictError: It is running in this engine.
         """

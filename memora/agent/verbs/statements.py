@@ -50,6 +50,7 @@ class MemoryVerbs(Verbs):
             The version that is current now.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             MemoryUpdateError: The statement was retracted or its head deleted.
             ConflictError: Others kept changing it.
@@ -68,6 +69,7 @@ class MemoryVerbs(Verbs):
         """Make the text of one version of a statement current again, as a new version.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             ConflictError: Others kept changing it.
         """
@@ -93,6 +95,7 @@ class MemoryVerbs(Verbs):
             The newest version, which has ended.
 
         Raises:
+            InvalidInputError: An argument is malformed.
             MemoryNotFoundError: The user has no such memory.
             ConflictError: Others kept changing it.
         """

@@ -72,6 +72,8 @@ def sweep(
 
     How long is said by the settings short_term_days and archive_after_days.
     """
+    if user is not None and org is None:
+        raise typer.BadParameter("--user needs --org")
     owner = None if org is None else Owner(org, user)
     receipt = run(path, lambda memora: memora.sweep(org, user, dry_run=dry_run), owner)
     if as_json:

@@ -236,7 +236,9 @@ def _price(given: str) -> tuple[str, tuple[float, float]]:
 
 
 def _check_files(file: str, failures: Path | None) -> None:
-    if file != STDIN and (not Path(file).exists() or Path(file).is_dir()):
+    if file != STDIN and Path(file).is_dir():
+        raise typer.BadParameter(f"{printable(file)}: this is a directory, not a file")
+    if file != STDIN and not Path(file).exists():
         raise typer.BadParameter(f"{printable(file)}: there is no such file")
     if failures is None:
         return
