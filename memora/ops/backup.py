@@ -19,10 +19,9 @@ from memora.ops.doctor import Diagnosis, diagnose
 from memora.ops.export import export_to
 from memora.ops.importing import import_from, not_empty
 from memora.ops.reindex import reindex
-from memora.schema.backup import BACKUP_VERSION, BackupFile, BackupKind, Manifest
+from memora.schema.backup import BACKUP_VERSION, MANIFEST, BackupFile, BackupKind, Manifest
 from memora.vector_db.base import BaseVectorDB
 
-MANIFEST = "manifest.json"
 GRAPH = "graph.sqlite3"
 VECTORS = "vectors.sqlite3"
 EXPORT = "export.jsonl"

@@ -94,6 +94,19 @@ def test_a_backup_is_restored_into_a_new_store(
     assert "an empty store" in full.err
 
 
+def test_looking_at_a_backup_leaves_it_as_it_is(
+    cli: CommandLine, own: str, other: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "backup")
+    cli("backup", folder, "--path", str(cli.path))
+    for command in (["doctor"], ["add", "Keeps bees"], ["export", str(tmp_path / "x")]):
+        answer = cli(*command, "--path", folder)
+        assert answer.code == 2
+        assert f"memora restore {folder} --path DIR" in answer.err
+    assert cli("restore", folder, *other).code == 0
+    assert cli("doctor", *other).code == 0
+
+
 def test_a_damaged_backup_is_refused(
     cli: CommandLine, own: str, other: tuple[str, str], tmp_path: Path
 ) -> None:
