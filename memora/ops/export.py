@@ -17,6 +17,22 @@ from memora.schema.validation import checked_id
 
 Progress = Callable[[int], None]
 
+# Where records of each `kind` are counted.
+_FIELDS = {
+    "organization": "organizations",
+    "user": "users",
+    "agent": "agents",
+    "interaction": "interactions",
+    "message": "messages",
+    "memory": "memories",
+    "tombstone": "tombstones",
+    "idempotency_key": "idempotency_keys",
+    "job": "jobs",
+    "entity": "entities",
+    "import": "imports",
+    "import_change": "import_changes",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
@@ -31,21 +47,14 @@ class RecordCounts:
     tombstones: int = 0
     idempotency_keys: int = 0
     jobs: int = 0
+    entities: int = 0
+    imports: int = 0
+    import_changes: int = 0
 
     @classmethod
     def of(cls, kinds: Mapping[str, int]) -> RecordCounts:
         """Build from numbers by `kind`."""
-        return cls(
-            kinds.get("organization", 0),
-            kinds.get("user", 0),
-            kinds.get("agent", 0),
-            kinds.get("interaction", 0),
-            kinds.get("message", 0),
-            kinds.get("memory", 0),
-            kinds.get("tombstone", 0),
-            kinds.get("idempotency_key", 0),
-            kinds.get("job", 0),
-        )
+        return cls(**{_FIELDS[kind]: count for kind, count in kinds.items()})
 
     @property
     def total(self) -> int:

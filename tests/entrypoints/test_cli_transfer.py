@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memora.schema.transfer import VERSION
 from memora.sync import Memora
 from tests.entrypoints.conftest import CommandLine
 
@@ -35,14 +36,16 @@ def test_a_store_is_moved_by_a_file(
     again = cli("export", str(tmp_path / "again.jsonl"), *store, "--json").json
     lines = (tmp_path / "all.jsonl").read_text("utf-8").splitlines()
     assert sum(again["records"].values()) == len(lines) - 2
-    assert json.loads(lines[0]) == {"format": "memora-export", "kind": "header", "version": 2}
+    assert json.loads(lines[0]) == {"format": "memora-export", "kind": "header", "version": VERSION}
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "all.jsonl").read_bytes()
 
     brought = cli("import", file, *other)
     assert brought.code == 0, brought.err
     assert statements(cli, other[1]) == statements(cli, str(cli.path))
     assert cli("doctor", *other).code == 0
-    assert "were there" in " ".join(cli("import", file, *other).out.split())
+    again = " ".join(cli("import", file, *other).out.split())
+    count = len(lines) - 2
+    assert f"{count} records of {file} imported; {count} of them were there" in again
     assert cli("import", file, *other, "--json").json["resumed"] == len(lines) - 2
 
 
@@ -65,7 +68,7 @@ def test_an_import_that_is_refused_says_where(
     assert answer.code == 2
     assert "importance: must be a number from 0 to 1, got 7" in answer.err
     assert "peanuts" not in answer.err
-    file.write_text(text.replace('"version":2', '"version":3', 1), "utf-8")
+    file.write_text(text.replace(f'"version":{VERSION}', f'"version":{VERSION + 1}', 1), "utf-8")
     assert cli("import", str(file), *other).code == 4
     file.write_text(text.replace('"Jake"', '"James"'), "utf-8")
     conflict = cli("import", str(file), "--path", str(cli.path))
