@@ -112,7 +112,7 @@ async def restore(graph: BaseGraphDB, vector: BaseVectorDB, directory: str | Pat
         SchemaVersionError: The backup is newer than this memora.
     """
     directory = Path(directory)
-    manifest = await asyncio.to_thread(_verified, directory)
+    manifest = await asyncio.to_thread(verified, directory)
     if manifest.kind is BackupKind.EXPORT:
         indexed = (await import_from(graph, directory / EXPORT, alone=True)).records.memories
     else:
@@ -180,8 +180,13 @@ def _end(partial: Path, directory: Path) -> None:
         sync_directory(directory.parent)
 
 
-def _verified(directory: Path) -> Manifest:
-    """Return the manifest, when all files are as it says."""
+def verified(directory: Path) -> Manifest:
+    """Return the manifest, when all files are as it says.
+
+    Raises:
+        TransferError: They are not, or there is no manifest.
+        SchemaVersionError: The backup is newer than this memora.
+    """
     with translated(directory / MANIFEST):
         text = (directory / MANIFEST).read_bytes()
     try:

@@ -91,6 +91,18 @@ async def import_from(
     return ImportReport(path, RecordCounts.of(kinds), sum(known.values()), drained)
 
 
+def check_file(path: Path) -> None:
+    """Check everything that can be told without a store; it blocks.
+
+    Raises:
+        InvalidInputError: A line is malformed, not in its place, or contradicts itself.
+        SchemaVersionError: The file is of a newer memora.
+        TransferError: The file cannot be read.
+    """
+    for _ in _records(path):
+        pass
+
+
 async def _compare(graph: BaseGraphDB, path: Path) -> tuple[dict[str, int], Counter[str]]:
     """Read the whole file, and what the store has of its organizations beside it.
 

@@ -73,7 +73,41 @@ def test_an_import_that_is_refused_says_where(
     file.write_text(text.replace('"Jake"', '"James"'), "utf-8")
     conflict = cli("import", str(file), "--path", str(cli.path))
     assert conflict.code == 1
-    assert cli("import", str(tmp_path / "none"), *other).code == 4
+
+
+OLDER = '{"format": "memora-export", "kind": "header", "version": 1}'
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "code"),
+    [
+        ("import", None, 2),
+        ("import", '[{"messages": []}]', 2),
+        ("import", f'{OLDER}\n{{"kind": "organization"}}\n', 2),
+        ("restore", None, 2),
+        ("restore", '{"version": 1}', 4),
+    ],
+)
+def test_what_cannot_be_read_leaves_no_store(
+    cli: CommandLine, tmp_path: Path, command: str, text: str | None, code: int
+) -> None:
+    source = tmp_path / "source"
+    if text is not None and command == "import":
+        source.write_text(text, "utf-8")
+    elif text is not None:
+        source.mkdir()
+        (source / "manifest.json").write_text(text, "utf-8")
+    answer = cli(command, str(source), "--path", str(cli.path))
+    assert (answer.code, answer.out) == (code, "")
+    assert answer.err
+    assert not cli.path.exists()
+
+
+def test_a_file_that_is_not_there_is_wrong_usage_also_beside_a_store(
+    cli: CommandLine, own: str, tmp_path: Path
+) -> None:
+    for command in ("import", "restore", "seed"):
+        assert cli(command, str(tmp_path / "none"), "--path", str(cli.path)).code == 2
 
 
 def test_a_backup_is_restored_into_a_new_store(
@@ -135,6 +169,10 @@ def test_a_restore_as_json(
 def test_a_store_in_use_names_its_owner(
     cli: CommandLine, opened: Memora, tmp_path: Path, command: str
 ) -> None:
+    if command == "import":
+        (tmp_path / "x").touch()
+    if command == "restore":
+        (tmp_path / "x").mkdir()
     answer = cli(command, str(tmp_path / "x"), "--path", str(cli.path))
     assert answer.code == 4
     assert "in use by process" in answer.err
