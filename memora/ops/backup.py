@@ -20,6 +20,7 @@ from memora.ops.export import export_to
 from memora.ops.importing import import_from, not_empty
 from memora.ops.reindex import reindex
 from memora.schema.backup import BACKUP_VERSION, MANIFEST, BackupFile, BackupKind, Manifest
+from memora.schema.validation import checked_path
 from memora.vector_db.base import BaseVectorDB
 
 GRAPH = "graph.sqlite3"
@@ -71,7 +72,7 @@ async def backup(graph: BaseGraphDB, directory: str | Path) -> BackupReport:
     Raises:
         TransferError: It is not empty, or cannot be written; nothing is left.
     """
-    directory = Path(directory)
+    directory = checked_path(directory, "directory")
     partial = await asyncio.to_thread(_begin, directory)
     try:
         now = graph.clock.now()
@@ -111,7 +112,7 @@ async def restore(graph: BaseGraphDB, vector: BaseVectorDB, directory: str | Pat
         ConflictError: The store is not empty.
         SchemaVersionError: The backup is newer than this memora.
     """
-    directory = Path(directory)
+    directory = checked_path(directory, "directory")
     manifest = await asyncio.to_thread(verified, directory)
     if manifest.kind is BackupKind.EXPORT:
         indexed = (await import_from(graph, directory / EXPORT, alone=True)).records.memories

@@ -13,7 +13,7 @@ from memora.core.transfer import encode
 from memora.graph_db.base import BaseGraphDB
 from memora.ops._files import NewFile
 from memora.schema.transfer import End, Header, TransferRecord
-from memora.schema.validation import checked_id
+from memora.schema.validation import checked_id, checked_path
 
 Progress = Callable[[int], None]
 
@@ -96,10 +96,11 @@ async def export_to(
         OrganizationNotFoundError: There is no such organization.
         TransferError: The file cannot be written; nothing of it is left.
     """
+    path = checked_path(path, "path")
     if org_id is not None:
         org_id = (await graph.get_organization(checked_id(org_id, "org_id"))).org_id
     kinds: Counter[str] = Counter()
-    file = await asyncio.to_thread(NewFile, Path(path))
+    file = await asyncio.to_thread(NewFile, path)
     try:
         await asyncio.to_thread(file.write, encode(Header()))
         async with aclosing(graph.dump_records(org_id)) as pages:
@@ -112,7 +113,7 @@ async def export_to(
         await asyncio.to_thread(file.finish)
     finally:
         await asyncio.to_thread(file.drop)
-    return ExportReport(Path(path), RecordCounts.of(kinds), file.size, file.sha256)
+    return ExportReport(path, RecordCounts.of(kinds), file.size, file.sha256)
 
 
 def _write(file: NewFile, page: Sequence[TransferRecord]) -> None:

@@ -105,6 +105,19 @@ async def test_a_backup_is_not_opened_as_a_store(
     assert (await target.restore(copy)).diagnosis.clean
 
 
+async def test_what_is_no_path_is_named(target: Memora) -> None:
+    nothing: Any = 5
+    for call, field in (
+        (target.export_to, "path"),
+        (target.import_from, "path"),
+        (target.backup, "directory"),
+        (target.restore, "directory"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            await call(nothing)
+        assert caught.value.field == field
+
+
 @pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"format": "another"}'])
 async def test_a_manifest_of_others_makes_no_backup(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text, "utf-8")
