@@ -118,10 +118,26 @@ async def resume(
     """
     now = ports.graph.clock.now()
     await ports.graph.get_job(org_id, job_id)
-    job = await ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
-    if job is None:
+    claim = asyncio.ensure_future(
+        ports.graph.claim_job(org_id, job_id, now=now, lease_until=now + LEASE)
+    )
+    try:
+        job = await asyncio.shield(claim)
+        conversation = None if job is None else await _load(ports, job)
+    except asyncio.CancelledError:
+        await asyncio.shield(_given_back(ports, claim))
+        raise
+    if job is None or conversation is None:
         return None
-    return await run(ports, job, await _load(ports, job), turn)
+    return await run(ports, job, conversation, turn)
+
+
+async def _given_back(ports: Ports, claim: asyncio.Future[ExtractionJob | None]) -> None:
+    """Give a job back whose claim was not waited for, as soon as it is claimed."""
+    with suppress(MemoraError):
+        job = await claim
+        if job is not None:
+            await release(ports, job)
 
 
 async def _load(ports: Ports, job: ExtractionJob) -> Conversation:

@@ -10,8 +10,49 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from memora.schema.models import Memory
+
+
+class _Linked(Protocol):
+    """A version that names its successor."""
+
+    @property
+    def memory_id(self) -> str: ...
+    @property
+    def successor_id(self) -> str | None: ...
+
+
+_L = TypeVar("_L", bound=_Linked)
+
+
+def oldest_first(chain: Sequence[_L]) -> list[_L]:
+    """Order the versions of a chain by their links.
+
+    Times alone leave versions of one moment undecided, and so does the order in which they were
+    stored: one of them may have begun later before. A damaged chain, which doctor reports, stays
+    as it is given.
+    """
+    by_id = {version.memory_id: version for version in chain}
+    followed = {version.successor_id for version in chain}
+    version = next((each for each in chain if each.memory_id not in followed), None)
+    ordered: dict[str, _L] = {}
+    while version is not None and version.memory_id not in ordered:
+        ordered[version.memory_id] = version
+        version = by_id.get(version.successor_id or "")
+    return list(ordered.values() if len(ordered) == len(chain) else chain)
+
+
+def newest_first(chain: Sequence[Memory]) -> list[Memory]:
+    """Order memories by their links, as `oldest_first`, but from the newest to the oldest.
+
+    Args:
+        chain: All versions; a damaged chain stays as it is given.
+    """
+    by_id = {version.memory_id: version for version in chain}
+    links = [Link(version.memory_id, version.superseded_by) for version in reversed(chain)]
+    return [by_id[link.memory_id] for link in reversed(oldest_first(links))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,13 +137,16 @@ async def drain(
     report = DrainReport()
     told: Applied = on_applied or _nobody
     while True:
-        entries = await source.claim_outbox(now=now, lease_until=now + LEASE, limit=limit)
-        if not entries:
-            return report
+        claim = asyncio.ensure_future(
+            source.claim_outbox(now=now, lease_until=now + LEASE, limit=limit)
+        )
         try:
+            entries = await asyncio.shield(claim)
+            if not entries:
+                return report
             error = await _attempt(source, vector, entries, now)
         except asyncio.CancelledError:
-            await asyncio.shield(_give_back(source, entries, now))
+            await asyncio.shield(_give_back(source, claim, now))
             raise
         if error is None:
             report = replace(report, applied=report.applied + len(entries))
@@ -166,14 +169,16 @@ def _nobody(_entries: Sequence[OutboxEntry]) -> None:
     """Nobody is told."""
 
 
-async def _give_back(source: OutboxSource, entries: Sequence[OutboxEntry], now: datetime) -> None:
-    """Release the leases of a drain that was cancelled.
+async def _give_back(
+    source: OutboxSource, claim: asyncio.Future[list[OutboxEntry]], now: datetime
+) -> None:
+    """Release the leases of a drain that was cancelled, also while it claimed.
 
     Otherwise later entries of these users, an erasure's drop above all, would wait for nobody.
     """
     # What fails here must not hide the cancellation; the leases run out by themselves.
     with suppress(MemoraError):
-        await source.fail_outbox(entries, error="cancelled", not_before=now, dead=False)
+        await source.fail_outbox(await claim, error="cancelled", not_before=now, dead=False)
 
 
 async def _attempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -154,3 +155,18 @@ async def test_b83_a_deleted_user_is_dropped_after_what_was_queued(
     again = await remember(graph, "again")
     await drain(graph, vectors, clock.now())
     assert await stored(vectors) == {other, again}
+
+
+async def test_b15_a_drain_that_is_cancelled_leaves_nothing_leased(
+    graph: SQLiteGraph, vectors: Moody
+) -> None:
+    """Wherever it was, also while it claimed: the next one waits for no lease."""
+    for steps in range(60):
+        await remember(graph, f"Tea number {steps}.")
+        draining = asyncio.create_task(drain(graph, vectors, graph.clock.now()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        draining.cancel()
+        await asyncio.wait([draining])
+        await drain(graph, vectors, graph.clock.now())
+        assert await graph.list_outbox() == [], steps

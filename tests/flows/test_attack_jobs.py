@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from memora.errors import GraphDBError
+from memora.errors import ExtractionError, GraphDBError
 from memora.schema.jobs import JobStatus
 from memora.testing.fakes import Answer, Call, OutageError, ScriptedBackendLLM, extracting
 from tests.flows.conftest import DAY, World, Worlds
@@ -102,3 +102,19 @@ async def test_b15_a_save_that_is_cancelled_while_it_commits_leaves_a_job_to_res
         assert await world.memora.resume_job(world.org_id, job.job_id)
     assert await world.memora.list_jobs(world.org_id) == []
     assert (await world.memora.doctor()).clean
+
+
+async def test_b15_a_resumption_that_is_cancelled_leaves_a_job_to_resume(worlds: Worlds) -> None:
+    """Wherever it was: also between the lease and the work."""
+    world = await worlds.open(extraction=ScriptedBackendLLM(lambda _call: OutageError()))
+    with pytest.raises(ExtractionError):
+        await world.save("I like tea.")
+    (job,) = await world.memora.list_jobs(world.org_id)
+    for steps in range(60):
+        resuming = asyncio.create_task(world.memora.resume_job(world.org_id, job.job_id))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        resuming.cancel()
+        await asyncio.wait([resuming])
+        (left,) = await world.memora.list_jobs(world.org_id)
+        assert left.status is not JobStatus.RUNNING, steps

@@ -66,6 +66,14 @@ def test_what_was_found_is_stored_and_read_as_it_is() -> None:
     assert read.cut[0].sources == (CutSource("m1", None), CutSource("m2", None))
 
 
+def test_a_note_of_an_earlier_build_is_read() -> None:
+    """It told of versions that begin earlier, also where the import created the conversation."""
+    told = [{"memory_id": "m1", "source_role": "user", "at": START.isoformat()}]
+    assert Found.from_json(json.dumps({"told": told})) is None
+    found = Found({"title": None}, {"title": "t"}, 1)
+    assert Found.from_json(json.dumps({**found.to_fields(), "told": told})) == found
+
+
 def test_of_two_writes_what_was_there_before_both_is_kept() -> None:
     first = undoing.found(interaction(1), interaction(2), 3, cut(3, 4))
     second = undoing.found(interaction(2), interaction(3), 1, cut(1, 2, 3, 4, 5))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memora.core.versions import Link, Placement, place, relink, version_at
+from memora.core.versions import Link, Placement, oldest_first, place, relink, version_at
 from memora.schema.models import Memory
 from tests.unit.kit import DAY, T0, memory, quick
 
@@ -277,3 +277,21 @@ def test_b54_neighbours_of_what_is_purged_are_linked(
 ) -> None:
     chain = [Link("a", "b"), Link("b", "c"), Link("c", "d"), Link("d", None)]
     assert relink(chain, purged) == list(expected)
+
+
+def test_a_chain_has_the_order_of_its_links() -> None:
+    links = [Link("c", "d"), Link("a", "b"), Link("d", None), Link("b", "c")]
+    assert [link.memory_id for link in oldest_first(links)] == ["a", "b", "c", "d"]
+    assert oldest_first([]) == []
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [Link("b", "a"), Link("a", "b")],
+        [Link("a", "b"), Link("b", "c"), Link("c", "b")],
+        [Link("b", "c"), Link("a", "c"), Link("c", None)],
+    ],
+)
+def test_a_damaged_chain_keeps_the_order_that_it_is_given_in(links: list[Link]) -> None:
+    assert oldest_first(links) == links

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from memora._queries import load
 from memora.core.hashing import tombstone
-from memora.core.versions import Link, relink
+from memora.core.versions import Link, oldest_first, relink
 from memora.graph_db.neo4j._base import PACKAGE, Transaction
 
 _Q = load(PACKAGE, "queries/memory.cypher")
@@ -47,28 +47,3 @@ async def purge(
     ]
     if links:
         await transaction.rows(_Q["relink"], **tenant, links=links)
-
-
-class _Linked(Protocol):
-    """A version that names its successor."""
-
-    @property
-    def memory_id(self) -> str: ...
-    @property
-    def successor_id(self) -> str | None: ...
-
-
-_L = TypeVar("_L", bound=_Linked)
-
-
-def oldest_first(chain: Sequence[_L]) -> list[_L]:
-    """Order the versions of a chain by their links."""
-    by_id = {link.memory_id: link for link in chain}
-    successors = {link.successor_id for link in chain}
-    ordered: list[_L] = []
-    for first in chain:
-        link = first if first.memory_id not in successors else None
-        while link is not None:
-            ordered.append(link)
-            link = by_id.get(link.successor_id or "")
-    return ordered

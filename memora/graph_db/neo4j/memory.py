@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from memora._queries import load
+from memora.core import versions
 from memora.graph_db.base import CONTEXT_REACH, MemoryListing
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
@@ -76,7 +77,10 @@ class MemoryPart(Neo4jBase):
         for ids, version in rows:
             chains.setdefault(version.chain_id, []).append(version)
             named.update(dict.fromkeys(ids, version.chain_id))
-        ordered = {chain_id: _newest_first(chain) for chain_id, chain in chains.items()}
+        ordered = {
+            chain_id: versions.newest_first(sorted(chain, key=_by_time, reverse=True))
+            for chain_id, chain in chains.items()
+        }
         return {memory_id: ordered[named[memory_id]] for memory_id in wanted if memory_id in named}
 
     async def list_memories(self, scope: SearchScope, listing: MemoryListing) -> list[Memory]:
@@ -181,15 +185,5 @@ def _place(after: tuple[datetime, str]) -> tuple[int, str]:
     return records.micros(after[0]), after[1]
 
 
-def _newest_first(versions: Sequence[Memory]) -> list[Memory]:
-    """Order a chain by its links; times alone leave versions of one moment undecided."""
-    by_successor = {version.superseded_by: version for version in versions}
-    ordered: list[Memory] = []
-    version = by_successor.get(None)
-    while version is not None and len(ordered) < len(versions):
-        ordered.append(version)
-        version = by_successor.get(version.memory_id)
-    if len(ordered) < len(versions):
-        # A damaged chain, which doctor reports: better by time than not at all.
-        return sorted(versions, key=lambda v: (v.obtained_at, v.recorded_at), reverse=True)
-    return ordered
+def _by_time(version: Memory) -> tuple[datetime, datetime]:
+    return version.obtained_at, version.recorded_at

@@ -9,11 +9,11 @@ from typing import Any, LiteralString
 
 from memora._queries import load
 from memora.core import withdrawal
+from memora.core.versions import oldest_first
 from memora.core.withdrawal import ChainWithdrawal
 from memora.graph_db.neo4j import records
 from memora.graph_db.neo4j._base import PACKAGE, Neo4jBase, Transaction
 from memora.graph_db.neo4j._outbox import enqueue
-from memora.graph_db.neo4j._purge import oldest_first
 from memora.graph_db.neo4j.apply import owner
 from memora.graph_db.neo4j.records import Row, micros, optional_micros
 from memora.graph_db.neo4j.user import lock_user

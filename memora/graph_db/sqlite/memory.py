@@ -98,7 +98,7 @@ class MemoryPart(SQLiteBase):
             chains: dict[str, list[Memory]] = {}
             for row in found:
                 chains.setdefault(row["wanted_id"], []).append(memories[row["memory_id"]])
-            return chains
+            return {memory_id: versions.newest_first(chain) for memory_id, chain in chains.items()}
 
         return await self._store.read(work)
 
@@ -284,8 +284,8 @@ def purge(
     change(connection, _DELETE, **owner, memory_ids=ids)
     purged = frozenset(memory_ids)
     for _, chain in groupby(links, key=lambda row: row["chain_id"]):
-        ordered = [versions.Link(row["memory_id"], row["successor_id"]) for row in chain]
-        for link in versions.relink(ordered, purged):
+        linked = [versions.Link(row["memory_id"], row["successor_id"]) for row in chain]
+        for link in versions.relink(versions.oldest_first(linked), purged):
             change(
                 connection,
                 _RELINK,

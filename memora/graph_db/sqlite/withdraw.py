@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 from memora import _queries
 from memora.core import withdrawal
+from memora.core.versions import oldest_first
 from memora.core.withdrawal import ChainWithdrawal, Joining, Unlinking
 from memora.graph_db.sqlite import _names, records
 from memora.graph_db.sqlite._base import PACKAGE, SQLiteBase, change, enqueue, rows, values
@@ -183,7 +184,7 @@ def read_chains(
         fields: Row = {**row, "said_at": records.optional_moment(row["said_at"])}
         sources.setdefault(fields.pop("memory_id"), []).append(SourceMessage(**fields))
     return [
-        [_version(row, sources.get(row["memory_id"], ())) for row in chain]
+        oldest_first([_version(row, sources.get(row["memory_id"], ())) for row in chain])
         for _, chain in groupby(found, key=lambda row: row["chain_id"])
     ]
 

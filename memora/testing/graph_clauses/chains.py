@@ -9,9 +9,22 @@ import pytest
 
 from memora.core.hashing import content_hash, tombstone
 from memora.errors import ConflictError
+from memora.schema.sources import SourceSelector
 from memora.schema.storage_schema import ContraryMemoryToStore, MemoriesAndInteraction
 from memora.schema.write_plan import Beginning, MemoryEnd, SourceLink, SourceRef
 from memora.testing.graph_clauses.tenant import Tenant, TenantFixtures
+
+
+async def of_one_time(tenant: Tenant) -> list[str]:
+    """Store a chain whose head was stored before the version that it follows at the same time."""
+    talk = await tenant.begin("talk", "z")
+    said = {"interaction_id": "talk", "sources": (talk.source(0),)}
+    low = await tenant.store("a", obtained_at=tenant.at(0))
+    head = await tenant.grow(low, "z", obtained_at=tenant.at(1), **said)
+    middle = await tenant.grow(low, "b", obtained_at=tenant.at(0.5))
+    begins = Beginning(tenant.at(0.5), tenant.at(1), "user", middle, tenant.at(0.5))
+    await tenant.apply(links=(SourceLink(head, (talk.source(0),), begins),))
+    return [low, middle, head]
 
 
 class ChainClauses(TenantFixtures):
@@ -101,6 +114,20 @@ class ChainClauses(TenantFixtures):
         assert await tenant.current(first) == ids[-1]
         # Only the last one was ever current: the others lasted no time at all.
         assert await tenant.current(first, tenant.start) == ids[-1]
+
+    async def test_versions_of_one_time_have_the_order_of_their_links(self, tenant: Tenant) -> None:
+        """Also where one that was stored before begins earlier by what is told later."""
+        low, middle, head = await of_one_time(tenant)
+        assert await tenant.history(low) == [head, middle, low]
+        last = await tenant.grow(low, "d", obtained_at=tenant.at(0.5))
+        assert await tenant.history(low) == [last, head, middle, low]
+        await tenant.graph.purge_memories(tenant.scope, [middle], tenant.later())
+        assert await tenant.history(low) == [last, head, low]
+        talk = SourceSelector.of(interaction_id="talk")
+        await tenant.graph.withdraw(tenant.scope, talk, tenant.later(), leave_tombstones=False)
+        assert await tenant.history(low) == [last, low]
+        findings = await tenant.graph.inspect()
+        assert not [finding for finding in findings if finding.org_id == tenant.org_id]
 
     async def test_one_plan_may_hold_several_versions_of_one_chain(self, tenant: Tenant) -> None:
         """Versions that follow each other in a plan are linked as if written one by one."""

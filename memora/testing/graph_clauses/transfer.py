@@ -22,6 +22,7 @@ from memora.schema.transfer import (
     UserRecord,
 )
 from memora.schema.write_plan import IdempotencyRecord
+from memora.testing.graph_clauses.chains import of_one_time
 from memora.testing.graph_clauses.hostile import TEXTS
 from memora.testing.graph_clauses.tenant import LEASE, MakeTenant, Tenant, TenantFixtures
 
@@ -154,6 +155,19 @@ class TransferClauses(TenantFixtures):
         assert await other.current(memories[0]) == history[0]
         await other.grow(memories[0], "after it", obtained_at=other.at(60))
         assert len(await other.history(memories[0])) == 4
+
+    async def test_versions_of_one_time_keep_their_order_in_a_copy(
+        self, tenant: Tenant, make_tenant: MakeTenant
+    ) -> None:
+        """They are dumped by their ids, and follow each other as they did."""
+        ids = await of_one_time(tenant)
+        records = await dump(tenant.graph, tenant.org_id)
+        other = await make_tenant()
+        await other.graph.erase_organization(other.org_id, other.clock.now())
+        await other.graph.load_records(renamed(records, other.org_id), other.later())
+        assert await other.history(ids[0]) == ids[::-1]
+        last = await other.grow(ids[0], "last", obtained_at=other.at(0.5))
+        assert await other.history(ids[0]) == [last, *ids[::-1]]
 
     async def test_a_prefix_is_dumped_as_itself(
         self, tenant: Tenant, make_tenant: MakeTenant

@@ -40,7 +40,7 @@ CROSS JOIN memory_version AS version
 ORDER BY wanted.key;
 
 -- name: chains
--- All versions, newest first; of equally old ones the one stored later is the newer.
+-- All versions, newest first; of equally old ones their links decide.
 SELECT asked.memory_id AS wanted_id, version.*
 FROM json_each(:memory_ids) AS wanted
 CROSS JOIN memory AS asked

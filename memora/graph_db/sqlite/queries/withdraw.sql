@@ -63,7 +63,7 @@ WHERE m.org_id = :org_id
 ORDER BY m.chain_id LIMIT :limit;
 
 -- name: versions
--- All versions of these chains, oldest first; of equally old ones the one stored later is the newer.
+-- All versions of these chains, oldest first; of equally old ones their links decide.
 SELECT
   m.memory_id, m.chain_id, m.obtained_at, m.recorded_at, m.superseded_at, m.successor_id,
   m.source_role, m.content_hash, m.interaction_id, m.agent_id, m.import_id, m.process_id, m.author,
