@@ -30,6 +30,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from memora import _sqlite_schema
 from memora._process_lock import ProcessLock
+from memora._sqlite_backup import check_no_backup
 from memora._sqlite_reads import Reads
 from memora._sqlite_snapshot import Snapshot
 from memora.errors import (
@@ -157,6 +158,7 @@ class SqliteStore:
 
     Args:
         path: The database file; None keeps everything in memory.
+        part_of: Directory of the whole store, where that is not the file's own.
         application_id: Stamp that tells this kind of store from others.
         migrations: Package with the files `migrations/0001_<what>.sql`, ...; each sets
             `user_version` to its number, the first one `application_id` too.
@@ -172,6 +174,7 @@ class SqliteStore:
         *,
         application_id: int,
         migrations: str,
+        part_of: Path | None = None,
         prepare: Work[None] | None = None,
         guard: Guard | None = None,
         backend: str = "sqlite",
@@ -179,6 +182,7 @@ class SqliteStore:
         connection_error: Callable[[str, str], MemoraError] = GraphDBConnectionError,
     ) -> None:
         self._path = path
+        self._part_of = part_of
         self._application_id = application_id
         self._migrations = migrations
         self._prepare = prepare
@@ -210,6 +214,7 @@ class SqliteStore:
         Raises:
             StoreLockedError: A process (this one too) has it open.
             SchemaVersionError: It is newer than this memora, or no such store at all.
+            InvalidInputError: It lies in a backup.
         """
         if self._executor is None:
             await self.close()  # one that is still on its way comes first
@@ -547,6 +552,9 @@ class SqliteStore:
             raise self._error(self._backend, f"{str(path)!r}: no file can be called so") from error
 
     def _prepare_file(self, path: Path, stack: ExitStack) -> str:
+        check_no_backup(path.parent)
+        if self._part_of is not None:
+            check_no_backup(self._part_of)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = path.resolve()

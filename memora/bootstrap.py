@@ -15,6 +15,7 @@ from memora.errors import InvalidInputError
 from memora.graph_db.base import BaseGraphDB
 from memora.llm_backends.base import BaseBackendLLM
 from memora.rerankers.base import BaseReranker
+from memora.schema.validation import checked_bool, checked_path
 from memora.vector_db.base import BaseVectorDB
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def embedded(
 ) -> M:
     """Build the embedded engine on one directory; see `Memora.embedded`."""
     settings = Settings(
-        path=None if path is None else Path(path),
+        path=None if path is None else checked_path(path, "path"),
         language=language,
-        vector_own_process=own_process,
+        vector_own_process=checked_bool(own_process, "own_process"),
     )
     return cls(
         _embedded_vectors(settings, _given_embedder(settings, embedder)),

@@ -233,6 +233,7 @@ class Memora(
 
         Raises:
             SchemaVersionError: A store was written by another version of memora.
+            InvalidInputError: The directory of the embedded store is a backup.
             StoreLockedError: Another process owns the embedded store.
             EncryptionKeyError: It is encrypted and the key is missing or another one, or it is
                 plain and there is a key.

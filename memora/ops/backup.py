@@ -19,10 +19,10 @@ from memora.ops.doctor import Diagnosis, diagnose
 from memora.ops.export import export_to
 from memora.ops.importing import import_from, not_empty
 from memora.ops.reindex import reindex
-from memora.schema.backup import BACKUP_VERSION, BackupFile, BackupKind, Manifest
+from memora.schema.backup import BACKUP_VERSION, MANIFEST, BackupFile, BackupKind, Manifest
+from memora.schema.validation import checked_path
 from memora.vector_db.base import BaseVectorDB
 
-MANIFEST = "manifest.json"
 GRAPH = "graph.sqlite3"
 VECTORS = "vectors.sqlite3"
 EXPORT = "export.jsonl"
@@ -72,7 +72,7 @@ async def backup(graph: BaseGraphDB, directory: str | Path) -> BackupReport:
     Raises:
         TransferError: It is not empty, or cannot be written; nothing is left.
     """
-    directory = Path(directory)
+    directory = checked_path(directory, "directory")
     partial = await asyncio.to_thread(_begin, directory)
     try:
         now = graph.clock.now()
@@ -112,8 +112,8 @@ async def restore(graph: BaseGraphDB, vector: BaseVectorDB, directory: str | Pat
         ConflictError: The store is not empty.
         SchemaVersionError: The backup is newer than this memora.
     """
-    directory = Path(directory)
-    manifest = await asyncio.to_thread(_verified, directory)
+    directory = checked_path(directory, "directory")
+    manifest = await asyncio.to_thread(verified, directory)
     if manifest.kind is BackupKind.EXPORT:
         indexed = (await import_from(graph, directory / EXPORT, alone=True)).records.memories
     else:
@@ -181,8 +181,13 @@ def _end(partial: Path, directory: Path) -> None:
         sync_directory(directory.parent)
 
 
-def _verified(directory: Path) -> Manifest:
-    """Return the manifest, when all files are as it says."""
+def verified(directory: Path) -> Manifest:
+    """Return the manifest, when all files are as it says.
+
+    Raises:
+        TransferError: They are not, or there is no manifest.
+        SchemaVersionError: The backup is newer than this memora.
+    """
     with translated(directory / MANIFEST):
         text = (directory / MANIFEST).read_bytes()
     try:

@@ -13,9 +13,25 @@ from memora.core.transfer import encode
 from memora.graph_db.base import BaseGraphDB
 from memora.ops._files import NewFile
 from memora.schema.transfer import End, Header, TransferRecord
-from memora.schema.validation import checked_id
+from memora.schema.validation import checked_id, checked_path
 
 Progress = Callable[[int], None]
+
+# Where records of each `kind` are counted.
+_FIELDS = {
+    "organization": "organizations",
+    "user": "users",
+    "agent": "agents",
+    "interaction": "interactions",
+    "message": "messages",
+    "memory": "memories",
+    "tombstone": "tombstones",
+    "idempotency_key": "idempotency_keys",
+    "job": "jobs",
+    "entity": "entities",
+    "import": "imports",
+    "import_change": "import_changes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +47,14 @@ class RecordCounts:
     tombstones: int = 0
     idempotency_keys: int = 0
     jobs: int = 0
+    entities: int = 0
+    imports: int = 0
+    import_changes: int = 0
 
     @classmethod
     def of(cls, kinds: Mapping[str, int]) -> RecordCounts:
         """Build from numbers by `kind`."""
-        return cls(
-            kinds.get("organization", 0),
-            kinds.get("user", 0),
-            kinds.get("agent", 0),
-            kinds.get("interaction", 0),
-            kinds.get("message", 0),
-            kinds.get("memory", 0),
-            kinds.get("tombstone", 0),
-            kinds.get("idempotency_key", 0),
-            kinds.get("job", 0),
-        )
+        return cls(**{_FIELDS[kind]: count for kind, count in kinds.items()})
 
     @property
     def total(self) -> int:
@@ -87,10 +96,11 @@ async def export_to(
         OrganizationNotFoundError: There is no such organization.
         TransferError: The file cannot be written; nothing of it is left.
     """
+    path = checked_path(path, "path")
     if org_id is not None:
         org_id = (await graph.get_organization(checked_id(org_id, "org_id"))).org_id
     kinds: Counter[str] = Counter()
-    file = await asyncio.to_thread(NewFile, Path(path))
+    file = await asyncio.to_thread(NewFile, path)
     try:
         await asyncio.to_thread(file.write, encode(Header()))
         async with aclosing(graph.dump_records(org_id)) as pages:
@@ -103,7 +113,7 @@ async def export_to(
         await asyncio.to_thread(file.finish)
     finally:
         await asyncio.to_thread(file.drop)
-    return ExportReport(Path(path), RecordCounts.of(kinds), file.size, file.sha256)
+    return ExportReport(path, RecordCounts.of(kinds), file.size, file.sha256)
 
 
 def _write(file: NewFile, page: Sequence[TransferRecord]) -> None:

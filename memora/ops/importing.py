@@ -18,6 +18,7 @@ from memora.graph_db.outbox import DrainReport
 from memora.ops._files import translated
 from memora.ops.export import Progress, RecordCounts
 from memora.schema.transfer import End, Header, OrganizationRecord, TransferRecord
+from memora.schema.validation import checked_path
 
 # Records, and bytes of lines, that are written together.
 _BATCH = 200
@@ -71,7 +72,7 @@ async def import_from(
         ConflictError: An organization of the file exists and did not come from it.
         TransferError: The file cannot be read.
     """
-    path = Path(path)
+    path = checked_path(path, "path")
     known, kinds = await _compare(graph, path)
     if alone:
         await _check_alone(graph, sum(count > 0 for count in known.values()))
@@ -89,6 +90,18 @@ async def import_from(
                 on_progress(done)
     drained = await graph.drain_outbox(limit=_ENTRIES)
     return ImportReport(path, RecordCounts.of(kinds), sum(known.values()), drained)
+
+
+def check_file(path: Path) -> None:
+    """Check everything that can be told without a store; it blocks.
+
+    Raises:
+        InvalidInputError: A line is malformed, not in its place, or contradicts itself.
+        SchemaVersionError: The file is of a newer memora.
+        TransferError: The file cannot be read.
+    """
+    for _ in _records(path):
+        pass
 
 
 async def _compare(graph: BaseGraphDB, path: Path) -> tuple[dict[str, int], Counter[str]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memora.schema.transfer import Count, Time
 
+BACKUP_FORMAT: Final = "memora-backup"
 BACKUP_VERSION = 1
+# A directory that has it, in this format, is a backup.
+MANIFEST = "manifest.json"
 
 
 class BackupKind(StrEnum):
@@ -40,7 +43,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["memora-backup"] = "memora-backup"
+    format: Literal["memora-backup"] = BACKUP_FORMAT
     version: Count = BACKUP_VERSION
     memora: str
     kind: BackupKind

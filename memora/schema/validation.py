@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from memora.errors import InvalidInputError
@@ -162,6 +164,20 @@ def checked_bool(value: object, field: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInputError(field, "True or False", got=kind_of(value))
     return value
+
+
+def checked_path(value: object, field: str) -> Path:
+    """Return `value`, the path of a file or directory.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    # Any object may say that it is a path, and may say it in bytes.
+    if isinstance(value, os.PathLike):
+        value = os.fspath(cast("os.PathLike[Any]", value))
+    if not isinstance(value, str):
+        raise InvalidInputError(field, "a path: a text or a pathlib.Path", got=kind_of(value))
+    return Path(value)
 
 
 def checked_page(skip: object, limit: object) -> tuple[int, int]:

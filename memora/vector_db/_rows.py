@@ -135,6 +135,7 @@ class VectorRows:
             directory / "vectors.sqlite3",
             application_id=_APPLICATION_ID,
             migrations=_PACKAGE,
+            part_of=directory.parent,
             backend="embedded",
             error=VectorDBError,
             connection_error=VectorDBConnectionError,

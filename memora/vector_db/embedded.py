@@ -14,6 +14,7 @@ from memora.errors import RebuildRunningError
 from memora.schema.findings import Finding
 from memora.schema.index import IndexDocument, IndexEntry, IndexStamp, ListLimits, QueryHits
 from memora.schema.scope import OrganizationScope, Scope, SearchScope
+from memora.schema.validation import checked_bool, checked_path
 from memora.vector_db._encoding import Encoder
 from memora.vector_db._generations import Generations, Staged
 from memora.vector_db.base import BaseVectorDB, PinnedStore, checked_memory_id
@@ -49,7 +50,9 @@ class EmbeddedVectorDB(BaseVectorDB):
     ) -> None:
         encoder = Encoder(embedder, lexical)
         self._generations = Generations(
-            None if path is None else Path(path), encoder, own_process=own_process
+            None if path is None else checked_path(path, "path"),
+            encoder,
+            own_process=checked_bool(own_process, "own_process"),
         )
         self._rebuild: EmbeddedRebuild | None = None
 

@@ -47,9 +47,9 @@ COMMANDS = {
     "reconcile": ("reconcile",),
     "reindex": ("reindex",),
     "export_to": ("export", "{folder}/export.jsonl"),
-    "import_from": ("import", "{folder}/no-such.jsonl"),
+    "import_from": ("import", "{folder}/talks.json"),
     "backup": ("backup", "{folder}/backup"),
-    "restore": ("restore", "{folder}/no-such"),
+    "restore": ("restore", "{folder}"),
     "rotate_key": ("rotate-key", "--decrypt"),
 }
 GRAPH_COMMANDS = {

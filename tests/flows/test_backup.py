@@ -23,7 +23,7 @@ from qdrant_client import AsyncQdrantClient
 from memora import Memora
 from memora._sqlite_snapshot import Snapshot
 from memora.embeddings import HashingEmbedder
-from memora.errors import ConflictError, SchemaVersionError, TransferError
+from memora.errors import ConflictError, InvalidInputError, SchemaVersionError, TransferError
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.ops.backup import BackupReport
@@ -78,6 +78,51 @@ async def test_a_backup_is_the_store(source: Memora, target: Memora, tmp_path: P
     assert found.memory == "tea is great"
     await remember(target, "sky is blue")
     assert (await target.doctor()).clean
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+async def test_a_backup_is_not_opened_as_a_store(
+    source: Memora, target: Memora, tmp_path: Path
+) -> None:
+    copy = tmp_path / "backup"
+    await source.backup(copy)
+    before, changed = contents(copy), copy.stat().st_mtime_ns
+    opened = Memora.embedded(copy, embedder=HashingEmbedder(32))
+    for look in (opened.setup, opened.doctor, opened.reconcile):
+        with pytest.raises(InvalidInputError, match=r"got a backup; `memora restore ") as caught:
+            await look()
+        assert caught.value.field == "path"
+    await opened.close()
+    for folder in (copy, copy / "vectors"):
+        vectors = EmbeddedVectorDB(folder, embedder=HashingEmbedder())
+        with pytest.raises(InvalidInputError, match="memora restore"):
+            await vectors.setup()
+        await vectors.close()
+    assert (contents(copy), copy.stat().st_mtime_ns) == (before, changed)
+    assert (await target.restore(copy)).diagnosis.clean
+
+
+async def test_what_is_no_path_is_named(target: Memora) -> None:
+    nothing: Any = 5
+    for call, field in (
+        (target.export_to, "path"),
+        (target.import_from, "path"),
+        (target.backup, "directory"),
+        (target.restore, "directory"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            await call(nothing)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"format": "another"}'])
+async def test_a_manifest_of_others_makes_no_backup(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, "utf-8")
+    async with embedded(tmp_path) as memora:
+        assert (await memora.doctor()).clean
 
 
 async def test_a_restored_store_can_be_opened_again(source: Memora, tmp_path: Path) -> None:

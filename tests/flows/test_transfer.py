@@ -12,11 +12,11 @@ import sys
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from memora import Memora
+from memora import Memora, SeedData
 from memora.core.transfer import Whole, decode, encode
 from memora.errors import (
     ConflictError,
@@ -29,6 +29,7 @@ from memora.errors import (
 )
 from memora.graph_db.sqlite.interface import SQLiteGraph
 from memora.ops import importing
+from memora.ops.export import RecordCounts
 from memora.schema.transfer import (
     End,
     Header,
@@ -101,11 +102,27 @@ def records(data: bytes) -> list[TransferRecord]:
     return found
 
 
+async def bring_history(memora: Memora) -> None:
+    """Leave an import with what it changed, and a name that somebody gave to an entity."""
+    said = [{"role": "user", "content": f"{name} is tall"} for name in ("Bob Stone", "Rob Stone")]
+    told = {"id": "told", "messages": said}
+    await memora.seed(SeedData.for_conversations("ann", [told], org_id="acme"))
+    await memora.merge_entities("acme", "ann", "Bob Stone", "Rob Stone")
+
+
+def test_every_kind_of_record_is_counted() -> None:
+    kinds = [record.model_fields["kind"].default for record in get_args(TransferRecord)]
+    counts = RecordCounts.of(dict.fromkeys(kinds, 2))
+    assert set(dataclasses.astuple(counts)) == {2}
+    assert counts.total == 2 * len(kinds)
+
+
 # Out and in
 
 
 async def test_a_store_comes_back_whole(source: Memora, target: Memora, tmp_path: Path) -> None:
     file = tmp_path / "export.jsonl"
+    await bring_history(source)
     steps: list[int] = []
     report = await source.export_to(file, on_progress=steps.append)
     assert file.stat().st_mode & 0o777 == 0o600

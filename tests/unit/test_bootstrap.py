@@ -133,6 +133,29 @@ def test_a_missing_key_names_its_variable(tmp_path: Path) -> None:
         Memora.embedded(tmp_path, extraction_model="openai:gpt-4o")
 
 
+@pytest.mark.parametrize("given", [5, b"x", ["x"]])
+def test_what_is_no_path_is_named(given: Any) -> None:
+    for build in (
+        lambda: Memora.embedded(given),
+        lambda: SQLiteGraph(given),
+        lambda: EmbeddedVectorDB(given, embedder=HashingEmbedder(16)),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            build()
+        assert caught.value.field == "path"
+
+
+@pytest.mark.parametrize("given", ["yes", 1, None])
+def test_own_process_is_true_or_false(tmp_path: Path, given: Any) -> None:
+    for build in (
+        lambda: Memora.embedded(tmp_path, embedder="hashing", own_process=given),
+        lambda: EmbeddedVectorDB(tmp_path, embedder=HashingEmbedder(16), own_process=given),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            build()
+        assert caught.value.field == "own_process"
+
+
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(InvalidInputError, match="colour"):
         Memora.from_settings({"colour": "red"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +52,8 @@ GOOD: list[tuple[Check, Any, Any]] = [
     (v.checked_share, 1, 1.0),
     (v.checked_share, 0.5, 0.5),
     (v.checked_bool, False, False),
+    (v.checked_path, "a/b", Path("a/b")),
+    (v.checked_path, Path("a"), Path("a")),
     (v.checked_labels, (), ()),
     (v.checked_labels, ["b", "a", "b"], ("b", "a")),
     (v.checked_labels, ["e\u0301", "\u00e9"], ("\u00e9",)),
@@ -86,6 +89,7 @@ BAD: list[tuple[Check, list[Any]]] = [
     (v.checked_share, [None, True, "0.5", -0.1, 1.1, HUGE, -HUGE, [0.5]]),
     (v.checked_share, [float("nan"), float("inf"), float("-inf")]),
     (v.checked_bool, [None, 0, 1, "True", []]),
+    (v.checked_path, [None, 5, True, b"a", ["a"], object()]),
     (v.checked_labels, [None, 5, "abc", b"abc", {"a": 1}, ["a", 5], [""], ["x" * 257]]),
     (v.checked_labels, [[str(n) for n in range(101)]]),
     (v.checked_json_object, [None, [], "{}", 5, {"k": object()}, {"k": {1, 2}}, {"k": b"x"}]),

@@ -11,14 +11,22 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from memora.agent.incoming import check_backup, check_export
 from memora.cli.boundary import NEGATIVE
 from memora.cli.options import JsonOption, PathOption
 from memora.cli.output import console, emit_json, print_notes
-from memora.cli.session import run
+from memora.cli.session import has_store, run
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file.")]
+ExportArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The file.")
+]
 DirectoryArgument = Annotated[
     Path, typer.Argument(metavar="DIR", file_okay=False, help="Directory of the backup.")
+]
+BackupArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Directory of the backup."),
 ]
 OneOrgOption = Annotated[
     str | None, typer.Option("--org", metavar="ID", help="Only this organization.")
@@ -47,11 +55,13 @@ def export(
         print_notes([f"{report.records.total} records written to {file} ({report.size} bytes)"])
 
 
-def import_file(file: FileArgument, path: PathOption = None, as_json: JsonOption = False) -> None:
+def import_file(file: ExportArgument, path: PathOption = None, as_json: JsonOption = False) -> None:
     """Read the file of an export into a store, which is created if it is not there.
 
     An import that was interrupted is finished by the same command.
     """
+    if not has_store(path):
+        check_export(file)
     with _counting("Importing", quiet=as_json) as told:
         report = run(path, lambda memora: memora.import_from(file, on_progress=told), create=True)
     if as_json:
@@ -78,12 +88,14 @@ def backup(
 
 
 def restore(
-    directory: DirectoryArgument, path: PathOption = None, as_json: JsonOption = False
+    directory: BackupArgument, path: PathOption = None, as_json: JsonOption = False
 ) -> None:
     """Fill a new or empty store from a backup, and check it; exit code 1 when that finds something.
 
     The backup is verified first.
     """
+    if not has_store(path):
+        check_backup(directory)
     report = run(path, lambda memora: memora.restore(directory), create=True)
     diagnosis = report.diagnosis
     if as_json:

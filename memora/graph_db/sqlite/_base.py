@@ -19,6 +19,7 @@ from memora.encryption import optional_key
 from memora.graph_db.base import BaseGraphDB
 from memora.graph_db.sqlite._seal import Sealer
 from memora.graph_db.sqlite.records import Row, dumps, micros
+from memora.schema.validation import checked_path
 from memora.schema.write_plan import OutboxOp
 from memora.vector_db.base import BaseVectorDB
 
@@ -47,7 +48,7 @@ class SQLiteBase(BaseGraphDB, ABC):
         super().__init__(associated_vector_db, clock=clock, ids=ids)
         self._sealer = Sealer(f"sqlite store {path}", optional_key(encryption_key))
         self._store = SqliteStore(
-            None if path is None else Path(path),
+            None if path is None else checked_path(path, "path"),
             application_id=APPLICATION_ID,
             migrations=PACKAGE,
             prepare=_release_leases,
