@@ -205,6 +205,7 @@ GRAPH: dict[str, Call] = {
     ),
     "read_memories": lambda m, i: m.graph.read_memories(Scope(i.org_id, i.user_id), [i.memory_id]),
     "read_chains": lambda m, i: m.graph.read_chains(Scope(i.org_id, i.user_id), [i.memory_id]),
+    "read_origins": lambda m, i: m.graph.read_origins(Scope(i.org_id, i.user_id), [i.memory_id]),
     "list_memories": lambda m, i: m.graph.list_memories(
         Scope(i.org_id, i.user_id), MemoryListing(interaction_id=i.interaction_id)
     ),

@@ -63,7 +63,10 @@ class RowsIndex(BaseVectorDB):
         encoded = await self._encoder.queries(queries, dense_queries)
         points = (await self._rows.changes(0, _ALL)).points
         mine = [
-            (np.array(point.dense), Hit(point.memory_id, org_id, user_id, agent_id, 0.0))
+            (
+                np.frombuffer(point.dense, "<f4"),
+                Hit(point.memory_id, org_id, user_id, agent_id, 0.0),
+            )
             for point in points
             if (org_id := point.payload["org_id"]) == scope.org_id
             and scope.admits(

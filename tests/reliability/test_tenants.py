@@ -290,6 +290,7 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "user_ids": lambda c: [c.ids["user_id"]],
     "interaction_ids": lambda c: [c.ids["interaction_id"]],
     "memory_ids": lambda c: [c.ids["memory_id"]],
+    "chain_ids": lambda c: [c.ids["memory_id"]],
     "org_user_mem_ids": _owned,
     "batch_org_user_mem_ids": lambda c: [_owned(c), []],
     "filter_out_memory_ids_set": lambda c: [c.ids["memory_id"]],
@@ -366,6 +367,7 @@ ARGUMENTS: dict[str, Callable[[Call], Any]] = {
     "end": lambda _: None,
     "skip": lambda _: 0,
     "limit": lambda c: c.rng.choice([5, 100]),
+    "lexical_limit": lambda c: c.rng.choice([None, 1, 5]),
     "with_messages": lambda _: True,
     "with_memories": lambda _: True,
     "items": lambda c: [
