@@ -13,11 +13,9 @@ from memora.agent import jobs, save
 from memora.agent.imports import Ledger, Running
 from memora.agent.pacing import Lane, Pace, PacedLLM, Turns
 from memora.agent.ports import Ports, check_owner, create_owner
-from memora.agent.seed_input import Import, Reader, failure, holds, request_of
-from memora.core.hashing import exact_hash
+from memora.agent.seed_input import Import, Reader, Seen, failure, holds, request_of
 from memora.errors import (
     ExtractionError,
-    InvalidInputError,
     LLMError,
     MemoraError,
     RetryableError,
@@ -40,8 +38,6 @@ _logger = logging.getLogger(__name__)
 # How many conversations are stored before their vectors are made: few, so that a live recall
 # does not wait for long.
 _DRAIN_EVERY = 8
-# Of how many conversations a run remembers what they held.
-_REMEMBERED = 100_000
 # Events that wait for the caller before the import does.
 _EVENTS_AHEAD = 100
 _EVENTS = {
@@ -85,27 +81,6 @@ async def run(
     yield SeedEvent(SeedEventKind.DRAINED, work.processed, seed.total)
 
 
-class _Seen:
-    """Remembers what the latest ids of a run held; the same id with other content is a mistake."""
-
-    def __init__(self) -> None:
-        self._content: dict[bytes, bytes] = {}
-
-    def check(self, conversation_id: str, content: str) -> None:
-        """Note what an id holds.
-
-        Raises:
-            InvalidInputError: It held something else before.
-        """
-        key = bytes.fromhex(exact_hash(conversation_id)[:32])
-        held = bytes.fromhex(exact_hash(content)[:16])
-        if self._content.setdefault(key, held) != held:
-            allowed = "unique in one import, or the same conversation again"
-            raise InvalidInputError("id", allowed, got="other messages under an id used before")
-        if len(self._content) > _REMEMBERED:
-            del self._content[next(iter(self._content))]
-
-
 class _Work:
     """The workers of one import."""
 
@@ -118,7 +93,7 @@ class _Work:
         self._seed = seed
         self._lane = lane
         self._turns = Turns()
-        self._seen = _Seen()
+        self._seen = Seen()
         self._draining: asyncio.Task[Any] | None = None
         self.reader = Reader(seed)
         self.events: asyncio.Queue[SeedEvent | None] = asyncio.Queue(_EVENTS_AHEAD)

@@ -8,7 +8,7 @@ from memora.agent import save
 from memora.agent.extract import as_stored
 from memora.agent.parts import Part, Room, cut
 from memora.agent.ports import Ports
-from memora.agent.seed_input import Import, each, holds, parse, request_of
+from memora.agent.seed_input import Import, Seen, each, failure, holds, id_of, parse, request_of
 from memora.agent.threads import EACH, off_loop
 from memora.core.chunking import estimated_tokens
 from memora.errors import InvalidInputError
@@ -19,6 +19,8 @@ _PROMPT_TOKENS = 900
 _SUMMARY_TOKENS = 400
 # Of what the messages have, how much the statements found in them have, about.
 _FOUND = 0.3
+# Of how many malformed conversations the estimate says what is wrong.
+_TOLD = 1000
 
 
 async def estimate(ports: Ports, seed: Import, price: TokenPrice | None) -> SeedEstimate:
@@ -29,15 +31,18 @@ async def estimate(ports: Ports, seed: Import, price: TokenPrice | None) -> Seed
         seed: The import.
         price: What the extraction model costs; None: it is not known.
     """
-    found = SeedEstimate()
+    found, seen = SeedEstimate(), Seen()
     model = ports.extraction_model
     room = Room.of(seed.bounds, model)
     async for item in each(seed.data.conversations):
         try:
             conversation = parse(item)
             request = await request_of(seed, conversation, model)
-        except InvalidInputError:
+            seen.check(conversation.conversation_id, request.transcript.last_hash)
+        except InvalidInputError as error:
             found.invalid += 1
+            if len(found.failures) < _TOLD:
+                found.failures.append(failure(id_of(item), error))
             continue
         stored = await ports.graph.find_interaction(seed.scope, conversation.conversation_id)
         if stored is not None and holds(stored, request.transcript):

@@ -46,6 +46,8 @@ from memora.schema.validation import (
 # Conversations that are read ahead, per worker, to bring them into the order of their times.
 _WINDOW = 4
 _LONGEST_ID = 255
+# Of how many conversations a run remembers what they held.
+_REMEMBERED = 100_000
 _KNOWN_KEYS = frozenset({"id", "messages", "created_at", "title", "metadata"})
 
 
@@ -81,6 +83,27 @@ class Import:
         return Bounds(self.config.max_messages_per_request, self.config.max_chars_per_request)
 
 
+class Seen:
+    """Remembers what the latest ids of a run held; the same id with other content is a mistake."""
+
+    def __init__(self) -> None:
+        self._content: dict[bytes, bytes] = {}
+
+    def check(self, conversation_id: str, content: str) -> None:
+        """Note what an id holds.
+
+        Raises:
+            InvalidInputError: It held something else before.
+        """
+        key = bytes.fromhex(exact_hash(conversation_id)[:32])
+        held = bytes.fromhex(exact_hash(content)[:16])
+        if self._content.setdefault(key, held) != held:
+            allowed = "unique in one import, or the same conversation again"
+            raise InvalidInputError("id", allowed, got="other messages under an id used before")
+        if len(self._content) > _REMEMBERED:
+            del self._content[next(iter(self._content))]
+
+
 class Reader:
     """Reads the input of an import as it is needed.
 
@@ -109,7 +132,7 @@ class Reader:
             try:
                 conversation = parse(item)
             except InvalidInputError as error:
-                yield failure(_id_of(item), error)
+                yield failure(id_of(item), error)
                 continue
             at = float("inf") if conversation.at is None else conversation.at.timestamp()
             heapq.heappush(window, (at, number, conversation))
@@ -266,6 +289,7 @@ def _field(item: object, name: str) -> object:
     return cast("Mapping[str, object]", item).get(name) if isinstance(item, Mapping) else None
 
 
-def _id_of(item: object) -> str:
+def id_of(item: object) -> str:
+    """Return the id that an item gives, as far as it is one."""
     given = _field(item, "id")
     return given[:_LONGEST_ID] if isinstance(given, str) else ""

@@ -249,6 +249,7 @@ class SeedEstimate(Record):
         conversations: Conversations that would be imported; unchanged ones are not among them.
         unchanged: Conversations that are stored like this already.
         invalid: Conversations that would fail because they are malformed.
+        failures: What is wrong with them; with the first 1,000 if they are more.
         chunks: Requests into which their messages are divided.
         model_calls: Calls of the extraction model: one per chunk, a summary between two, and one
             comparison per conversation.
@@ -264,6 +265,7 @@ class SeedEstimate(Record):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+    failures: list[ConversationResult] = Field(default_factory=list[ConversationResult])
 
 
 class SeedResult(Record):

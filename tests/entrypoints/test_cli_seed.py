@@ -97,6 +97,24 @@ def test_a_dry_run_creates_nothing(cli: CommandLine, file: Path, store: tuple[st
     assert statements(cli) == ["I have 1 cats."]
 
 
+def test_a_dry_run_names_what_would_fail(
+    cli: CommandLine, file: Path, store: tuple[str, ...]
+) -> None:
+    other = {**talk(1), "messages": [{"role": "user", "content": "Other."}]}
+    write(file, talk(1), {**talk(2), "messages": []}, other, {"nonsense": 1})
+    told = cli("seed", str(file), *store, "--dry-run", "--json")
+    assert told.code == 1
+    numbers = told.json
+    assert (numbers["conversations"], numbers["invalid"], numbers["unreadable"]) == (1, 2, 1)
+    dry = [(each["place"], each["id"]) for each in numbers["failures"]]
+    plain = cli("seed", str(file), *store, "--dry-run")
+    assert plain.code == 1
+    assert "1 conversations to import, 0 unchanged, 3 malformed" in plain.out
+    real = cli("seed", str(file), *store, "--json").json
+    assert (real["created"], real["failed"]) == (1, 3)
+    assert sorted(dry) == sorted((each["place"], each["id"]) for each in real["failures"])
+
+
 def test_a_dry_run_tells_the_cost(
     cli: CommandLine, file: Path, store: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -370,6 +370,7 @@ async def test_b70_what_is_nested_too_deeply_fails_alone(world: World) -> None:
     estimate = (await world.memora.seed(data(world, talks), dry_run=True)).estimate
     assert estimate is not None
     assert (estimate.conversations, estimate.invalid) == (1, 3)
+    assert [each.conversation_id for each in estimate.failures] == ["conv-1", "conv-2", "conv-3"]
     result = await world.memora.seed(data(world, talks))
     assert (result.successful, result.failed) == (1, 3)
     assert all(each.error.startswith("InvalidInputError") for each in result.results if each.error)

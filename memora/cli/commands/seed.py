@@ -132,7 +132,10 @@ class _Run:
             dry_run=True,
             prices=self.prices or None,
         )
-        return found.estimate or SeedEstimate()
+        estimate = found.estimate or SeedEstimate()
+        for each in estimate.failures:
+            await self.intake.ended(each.conversation_id, each.status, each.error)
+        return estimate
 
 
 def seed(
@@ -304,9 +307,9 @@ def _tell_estimate(intake: Intake, found: SeedEstimate, *, as_json: bool) -> Non
         emit_json(
             {
                 "dry_run": True,
-                **found.model_dump(mode="json"),
+                **found.model_dump(mode="json", exclude={"failures"}),
                 "documents": documents,
-                "unreadable": intake.failed,
+                "unreadable": intake.failed - len(found.failures),
                 "empty": intake.counts["empty"],
                 "failures": _failures(intake),
             }
@@ -315,11 +318,11 @@ def _tell_estimate(intake: Intake, found: SeedEstimate, *, as_json: bool) -> Non
     _tell_failures(intake)
     notes = [
         f"{found.conversations} conversations to import, {found.unchanged} unchanged, "
-        f"{found.invalid + intake.failed} malformed",
+        f"{found.invalid + intake.failed - len(found.failures)} malformed",
         f"{found.model_calls} calls of the extraction model, about {found.prompt_tokens} tokens "
         f"read and {found.completion_tokens} written",
     ]
-    if found.cost is not None:
+    if found.cost:
         notes.append(f"about {found.cost:.2f} at these prices")
     if documents:
         notes.append(f"{documents} documents, of which the calls are not estimated")
