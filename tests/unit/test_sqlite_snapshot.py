@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from memora import _sqlite
 from memora._sqlite import SqliteStore
 from memora.errors import GraphDBError, SchemaVersionError
 
@@ -152,6 +153,7 @@ async def test_a_copy_by_a_relative_path(store, copy, monkeypatch):
 
 async def test_an_older_copy_is_migrated(tmp_path, package, copy):
     (tmp_path / "packages" / package / "migrations" / "0002_note.sql").write_text(SECOND)
+    _sqlite._migrations.cache_clear()  # what is another build here is another process elsewhere
     newer = SqliteStore(tmp_path / "newer.db", application_id=APPLICATION_ID, migrations=package)
     await newer.open()
     await newer.replace(copy)

@@ -82,13 +82,14 @@ SELECT
   t.superseded_at, t.obtained_at, t.recorded_at, t.memory_type, t.importance, t.pinned, t.archived,
   t.expires_at, t.source_role, t.confidence, t.access_count, t.last_accessed_at,
   memora_unmark('memory.content_hash', t.content_hash, t.org_id, t.user_id) AS content_hash,
-  t.external_id, t.import_id, t.process_id, t.stated_at, t.stated_role,
+  t.external_id, t.import_id, t.process_id,
   memora_open('memory.author', t.author, t.org_id, t.user_id, t.memory_id) AS author,
   memora_open('memory.tags', t.tags, t.org_id, t.user_id, t.memory_id) AS tags,
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
   memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
-  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations
+  memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations,
+  t.stated_at, t.stated_role
 FROM main.memory AS t;
 
 -- name: memory_version
@@ -98,13 +99,14 @@ SELECT
   t.superseded_at, t.obtained_at, t.recorded_at, t.memory_type, t.importance, t.pinned, t.archived,
   t.expires_at, t.source_role, t.confidence, t.access_count, t.last_accessed_at,
   memora_unmark('memory.content_hash', t.content_hash, t.org_id, t.user_id) AS content_hash,
-  t.external_id, t.import_id, t.process_id, t.stated_at, t.stated_role,
+  t.external_id, t.import_id, t.process_id,
   memora_open('memory.author', t.author, t.org_id, t.user_id, t.memory_id) AS author,
   memora_open('memory.tags', t.tags, t.org_id, t.user_id, t.memory_id) AS tags,
   memora_open('memory.entities', t.entities, t.org_id, t.user_id, t.memory_id) AS entities,
   memora_open('memory.metadata', t.metadata, t.org_id, t.user_id, t.memory_id) AS metadata,
   memora_open('memory.text', t.text, t.org_id, t.user_id, t.memory_id) AS text,
   memora_open('memory.relations', t.relations, t.org_id, t.user_id, t.memory_id) AS relations,
+  t.stated_at, t.stated_role,
   t.rowid AS inserted,
   (
     SELECT p.memory_id FROM main.memory AS p
