@@ -151,8 +151,7 @@ async def test_b35_a_third_of_the_calls_is_refused_and_everything_arrives(
     paced = paused(provider.refused_at) + LATENCY * calls / BATCH
     print(f"{calls} calls, {refused} refused, wall {wall:.2f} s, cpu {cpu:.2f} s")
     print(f"pauses and answers {paced:.2f} s, at best {ideal:.2f} s")
-    # Twice on a quiet machine; here calls that should go out together may be far apart.
-    assert paced < 3 * ideal
+    assert paced <= 2 * ideal
 
 
 async def test_b35_pauses_grow_while_nothing_succeeds_and_the_first_success_ends_that() -> None:
