@@ -198,6 +198,8 @@ async def test_b33_blas_has_one_thread_while_models_work_and_its_own_number_afte
 
 
 async def test_close_waits_for_the_running_call() -> None:
+    # Other tests of this process may have left threads of theirs.
+    before = set(threading.enumerate())
     embedder = Threads()
     task = asyncio.create_task(embedder.embed_documents(["a"]))
     while not embedder.running:
@@ -207,7 +209,8 @@ async def test_close_waits_for_the_running_call() -> None:
     embedder.release.set()
     await closing
     assert (await task).tolist() == [[1.0]]
-    assert not any(thread.name.startswith("memora-embed") for thread in threading.enumerate())
+    new = set(threading.enumerate()) - before
+    assert not any(thread.name.startswith("memora-embed") for thread in new)
 
 
 def test_b23_models_and_sizes_have_different_stamps() -> None:
