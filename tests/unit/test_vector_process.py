@@ -338,47 +338,6 @@ async def test_a_signal_to_all_leaves_the_worker_to_its_store(store: EmbeddedVec
     assert worker_of(store) == worker
 
 
-@POSIX
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-async def test_a_fork_is_refused_and_does_no_harm(tmp_path: Path) -> None:
-    script = """
-        import asyncio, os, sys
-        from memora.embeddings.hashing import HashingEmbedder
-        from memora.errors import VectorDBError
-        from memora.vector_db import EmbeddedVectorDB
-
-        async def refused(store):
-            for call in (store.search_memory("a story", "user", "o", "u"), store.setup()):
-                try:
-                    await call
-                except VectorDBError as error:
-                    assert "fork" in str(error), error
-                else:
-                    raise AssertionError("not refused")
-            await store.close()
-
-        loop = asyncio.new_event_loop()
-        store = EmbeddedVectorDB(sys.argv[1], embedder=HashingEmbedder(16), own_process=True)
-        loop.run_until_complete(store.setup())
-        child = os.fork()
-        if not child:
-            try:
-                asyncio.run(refused(store))
-            except BaseException as error:
-                print(repr(error), file=sys.stderr)
-                os._exit(1)
-            # An orderly exit would take the parent's loop out of the epoll that both share.
-            os._exit(0)
-        print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        loop.run_until_complete(store.search_memory("a story", "user", "o", "u"))
-        loop.run_until_complete(store.close())
-        print("parent fine")
-    """
-    done = await asyncio.to_thread(run, script, str(tmp_path))
-    assert done.stdout.split("\n")[:2] == ["child 0", "parent fine"], done.stderr
-    assert not done.stderr
-
-
 # What the store's side does and what it leaves to the worker
 
 
